@@ -3,15 +3,17 @@
 %% Nothing has to be started: the functions work as soon as eid is in the code path.
 -module(eid).
 
--export([lookup/1, set_route/2, format_error/1]).
+-export([lookup/1, set_route/2, info/0, format_error/1]).
 
 -export_type([route/0, reason/0]).
 
 -type route() :: #{ip := inet:ip_address(),
                    port := inet:port_number(),
-                   route := loopback | published | direct | epmd | fixed}.
+                   route := loopback | bridge | host | published | direct | epmd | fixed}.
 %% How to dial a node: its address, its TCP port, and how eid knows. `loopback': it is in this
-%% container. `published': the Docker Engine on its host said so. The others the user has set.
+%% container. `bridge': both containers are on one Docker Engine and in the same Docker network, so it is
+%% the container's own address there. `host': the container uses its host's network. `published': the
+%% host's port that the Docker Engine has published the container's on. The others the user has set.
 
 -type reason() :: bad_node_name | host_not_allowed | unknown_host | no_such_container | not_running
                 | not_published | published_on_loopback | published_elsewhere
@@ -23,24 +25,25 @@
 %% Why a node can't be found (all but the last two) or connected. {@link format_error/1} explains.
 
 %% @doc Finds out how `Node' would be dialled, without dialling it. Makes no atom of a binary, and
-%% logs nothing. Takes `connect_timeout' and `response_timeout' together at most, 5 s by default.
+%% logs nothing about the node. Takes microseconds for a container that is known already, and
+%% `connect_timeout' and `response_timeout' together at most, 5 s by default.
 %% Raises {@link eid_config:bad_setting()} where a wrong setting has not stopped the start already.
 -spec lookup(Node :: node() | binary()) -> {ok, route()} | {error, reason()}.
 lookup(Node) when is_atom(Node) ->
     lookup(atom_to_binary(Node));
 lookup(Node) when is_binary(Node) ->
-    {Name, Host} = case binary:split(Node, <<"@">>) of
-                       [Before, After] -> {Before, After};
-                       [_] -> {Node, <<>>}
-                   end,
-    Family = eid_resolver:family(binary_to_list(Host)),
-    eid_resolver:resolve(Name, Host, Family, eid_config:lookup_time()).
+    eid_resolver:resolve(Node, any, eid_config:lookup_time(), preferred).
 
 %% @doc Sets a route at run time, in the form of the `routes' setting and before it: for a node, a
 %% host or a network; `default' takes it back. It counts from the next connection on. Raises
 %% {@link eid_config:bad_setting()} for what is no route.
--spec set_route(eid_routes:key(), eid_routes:target() | default) -> ok.
+-spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
 set_route(Key, Target) -> eid_resolver:set_route(Key, Target).
+
+%% @doc How eid is doing: what it knows of each Docker Engine that it has been asking, and how each
+%% connected node is reached. Asks nobody, and takes some microseconds for each.
+-spec info() -> eid_info:info().
+info() -> eid_info:info().
 
 %% @doc A sentence for a person: what happened, and what to do next.
 -spec format_error(reason()) -> string().

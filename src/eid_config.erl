@@ -4,8 +4,8 @@
 %% own distribution settings; the others belong to `eid'.
 -module(eid_config).
 
--export([check/0, erlang_port/0, docker_daemon_port/0, limits/0, lookup_time/0, routes/0,
-         allowed_hosts/0, bad_setting/2]).
+-export([check/0, erlang_port/0, docker_daemon_port/0, limits/0, lookup_time/0, engines/0,
+         engine_certs/0, routes/0, allowed_hosts/0, bad_setting/2]).
 
 -export_type([bad_setting/0]).
 
@@ -18,6 +18,8 @@ check() ->
     _ = erlang_port(),
     _ = docker_daemon_port(),
     _ = limits(),
+    _ = eid_engines:compile(engines(), docker_daemon_port()),
+    _ = engine_certs(),
     _ = eid_routes:parse(routes()),
     _ = eid_routes:compile_hosts(allowed_hosts()),
     ok.
@@ -43,6 +45,34 @@ limits() ->
 lookup_time() ->
     {Connect, Response, _Size} = limits(),
     Connect + Response.
+
+%% @doc `{engines, #{Host => Endpoint, default => Endpoint}}' as the user wrote it; {@link eid_engines}
+%% knows the form.
+-spec engines() -> term().
+engines() -> get(engines, #{}).
+
+%% @doc The folder with `ca.pem', `cert.pem' and `key.pem' for engines at `https://':
+%% `{engine_certs, Folder}', or else the environment variable `DOCKER_CERT_PATH'; `<<>>' if neither is
+%% there.
+-spec engine_certs() -> binary().
+engine_certs() ->
+    case get(engine_certs, none) of
+        none ->
+            case os:getenv("DOCKER_CERT_PATH") of
+                false -> <<>>;
+                Folder -> unicode:characters_to_binary(Folder)
+            end;
+        Folder ->
+            case unicode:characters_to_binary(iolist(Folder)) of
+                Text when is_binary(Text), Text =/= <<>> -> Text;
+                _ -> bad_setting("{eid, [{engine_certs, Folder}]} must be the name of a folder; it is "
+                                 "~tp", [Folder])
+            end
+    end.
+
+%% Anything else is no text.
+iolist(Text) when is_list(Text); is_binary(Text) -> Text;
+iolist(_) -> "".
 
 %% @doc `{routes, #{Key => Target}}' as the user wrote it; {@link eid_routes} knows the form.
 -spec routes() -> term().
@@ -72,8 +102,12 @@ bad_setting(Format, Arguments) ->
 
 %% With a plain `-pa' nobody has loaded the application, and its environment is not there.
 get(Key, Default) ->
-    _ = case application:get_key(eid, vsn) of
-            {ok, _} -> ok;
-            undefined -> application:load(eid)
-        end,
-    application:get_env(eid, Key, Default).
+    case application:get_env(eid, Key) of
+        {ok, Value} -> Value;
+        undefined ->
+            _ = case application:get_key(eid, vsn) of
+                    {ok, _} -> ok;
+                    undefined -> application:load(eid)
+                end,
+            application:get_env(eid, Key, Default)
+    end.

@@ -7,7 +7,7 @@
 -module(eid_epmd).
 
 -export([start_link/0, register_node/2, register_node/3, listen_port_please/2, address_please/3,
-         port_please/2, port_please/3, names/0, names/1]).
+         route_please/3, port_please/2, port_please/3, names/0, names/1]).
 
 -define(DIST_VERSION, 6).
 
@@ -53,13 +53,27 @@ address_please(Name, Host, Family) ->
                 false -> {error, unknown_host}
             end;
         false ->
-            case eid_resolver:resolve(name_text(Name), HostText, Family, setup_time_for_lookup()) of
-                {ok, #{ip := Ip, port := Port}} ->
+            case route_please(Name, Host, Family) of
+                {ok, #{ip := Ip, port := Port} = Route} ->
+                    eid_info:dialling(Route),
                     {ok, Ip, Port, ?DIST_VERSION};
-                {error, Reason} = Error ->
-                    eid_report:failed([name_text(Name), $@, HostText], Reason),
+                {error, _} = Error ->
                     Error
             end
+    end.
+
+%% @doc The route to `Name@Host', for a process that is about to connect. One that can't be found is
+%% logged.
+-spec route_please(Name :: atom() | string(), host(), inet | inet6) ->
+          {ok, eid:route()} | {error, eid:reason()}.
+route_please(Name, Host, Family) ->
+    Node = [name_text(Name), $@, host_text(Host)],
+    case eid_resolver:resolve(Node, Family, setup_time_for_lookup(), preferred) of
+        {ok, _} = Found ->
+            Found;
+        {error, Reason} = Error ->
+            eid_report:failed(Node, Reason),
+            Error
     end.
 
 address_without_waiting(HostText, Family) ->
@@ -85,9 +99,8 @@ port_please(Name, Host) -> port_please(Name, Host, infinity).
           {port, inet:port_number(), Version :: 6} | noport.
 port_please(Name, Host, Timeout) ->
     HostText = host_text(Host),
-    Family = eid_resolver:family(HostText),
-    Milliseconds = milliseconds(Timeout),
-    case eid_resolver:resolve(name_text(Name), HostText, Family, Milliseconds) of
+    Node = [name_text(Name), $@, HostText],
+    case eid_resolver:resolve(Node, any, milliseconds(Timeout), never) of
         {ok, #{route := Kind, ip := Ip, port := Port}} ->
             case Kind =/= loopback andalso (Kind =/= fixed orelse inet:parse_address(HostText) =:= {ok, Ip}) of
                 true -> {port, Port, ?DIST_VERSION};
@@ -112,8 +125,7 @@ names() ->
 %% with the published ports. `net_adm:names/1' and `net_adm:world/0' get their lists here.
 -spec names(host()) -> {ok, [{Name :: string(), inet:port_number()}]} | {error, term()}.
 names(Host) ->
-    HostText = host_text(Host),
-    eid_resolver:names(HostText, eid_resolver:family(HostText), eid_config:lookup_time()).
+    eid_resolver:names(host_text(Host), any, eid_config:lookup_time()).
 
 milliseconds(infinity) -> eid_config:lookup_time();
 milliseconds(Timeout) -> Timeout.

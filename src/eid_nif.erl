@@ -7,9 +7,22 @@
 -module(eid_nif).
 
 -export([call/1]).
--export([parse_node_name/1, own_container/0, lookup/7, names/6, forget/3]).
+-export([parse_node_name/1, is_engine/1, own_container/0, known_route/5, lookup/8, names/6, doubt/3,
+         take_notice/2, info/0]).
 
--export_type([limits/0]).
+-export_type([limits/0, engine/0, bridge/0, kind/0]).
+
+-type engine() :: {Template :: binary(), Host :: binary(), CertFolder :: binary()}.
+%% Where a host's Docker Engine is: `<<"tcp://{host}:4243">>', `<<"https://{host}:2376">>' or
+%% `<<"unix:///var/run/docker.sock">>'; the host's part of the node name; and for `https' the folder
+%% with `ca.pem', `cert.pem' and `key.pem', otherwise `<<>>'.
+
+-type bridge() :: preferred | never | {last_resort, Failed :: inet:ip_address()}.
+%% Whether a container may be dialled at its own address in a Docker network: wherever it can be, not
+%% at all, or if there is no other way and it is not this address, which could not be dialled.
+
+-type kind() :: loopback | host | bridge | published.
+%% See {@link eid:route()}.
 
 -type limits() :: {ConnectMs :: pos_integer(), ResponseMs :: pos_integer(),
                    BodyBytes :: pos_integer()}.
@@ -53,32 +66,54 @@ priv_dir() ->
         Dir -> Dir
     end.
 
-%% @doc Splits `Container@Host' after checking every character of it.
+%% @doc Splits `Container@Host' after checking every character of it. `Ip' is there if the host is an
+%% address.
 -spec parse_node_name(Node :: binary()) ->
-          {ok, {Container :: binary(), Host :: binary()}} | {error, bad_node_name}.
+          {ok, {Container :: binary(), Host :: binary(), Ip :: inet:ip_address() | none}}
+              | {error, bad_node_name}.
 parse_node_name(_Node) -> erlang:nif_error(not_loaded).
+
+%% @doc Whether this is the template of an engine's address.
+-spec is_engine(Template :: binary()) -> boolean().
+is_engine(_Template) -> erlang:nif_error(not_loaded).
 
 %% @doc The full ID (64 hex digits) of the container that this runs in, from
 %% `/proc/self/mountinfo' (proc(5)); `none' outside of one.
 -spec own_container() -> {ok, binary()} | none.
 own_container() -> erlang:nif_error(not_loaded).
 
-%% @doc Asks an engine for the address of a container's published port. The message is
-%% `{Ref, {ok, Ip, Port, published}}' or `{Ref, {error, eid:reason()}}'. `Engine' is an endpoint
-%% (`<<"tcp://192.0.2.1:4243">>'), `HostIp' the host's address, which chooses among several
-%% bindings.
--spec lookup(reference(), Node :: binary(), Engine :: binary(), HostIp :: inet:ip_address(),
-             ErlangPort :: inet:port_number(), limits(), WithinMs :: non_neg_integer()) -> pending.
-lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Limits, _WithinMs) ->
+%% @doc Reads from memory how to dial a container. `HostIp' is the host's address, which chooses
+%% among several bindings.
+-spec known_route(Node :: binary(), engine(), HostIp :: inet:ip_address(),
+                  ErlangPort :: inet:port_number(), bridge()) ->
+          {ok, inet:ip_address(), inet:port_number(), kind()} | unknown.
+known_route(_Node, _Engine, _HostIp, _ErlangPort, _Bridge) -> erlang:nif_error(not_loaded).
+
+%% @doc Finds out how to dial a container, by asking its engine if need be. The message is
+%% `{Ref, {ok, Ip, Port, Kind}}' or `{Ref, {error, eid:reason()}}'.
+-spec lookup(reference(), Node :: binary(), engine(), HostIp :: inet:ip_address(),
+             ErlangPort :: inet:port_number(), bridge(), limits(), WithinMs :: non_neg_integer()) ->
+          pending.
+lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs) ->
     erlang:nif_error(not_loaded).
 
-%% @doc Asks an engine for all running containers that publish the erlang port. The message is
+%% @doc Finds all running containers that publish the erlang port. The message is
 %% `{Ref, {ok, [{ShortId :: binary(), Port}]}}' or `{Ref, {error, eid:reason()}}'.
--spec names(reference(), Engine :: binary(), HostIp :: inet:ip_address(),
-            ErlangPort :: inet:port_number(), limits(), WithinMs :: non_neg_integer()) -> pending.
+-spec names(reference(), engine(), HostIp :: inet:ip_address(), ErlangPort :: inet:port_number(),
+            limits(), WithinMs :: non_neg_integer()) -> pending.
 names(_Ref, _Engine, _HostIp, _ErlangPort, _Limits, _WithinMs) ->
     erlang:nif_error(not_loaded).
 
-%% @doc Makes the next lookup of this node ask anew, and not share a request that is under way.
--spec forget(Node :: binary(), Engine :: binary(), limits()) -> ok.
-forget(_Node, _Engine, _Limits) -> erlang:nif_error(not_loaded).
+%% @doc What is known of this node is wrong: it could not be dialled. The next lookup asks the engine,
+%% and shares no request that is under way.
+-spec doubt(Node :: binary(), engine(), HostIp :: inet:ip_address()) -> ok.
+doubt(_Node, _Engine, _HostIp) -> erlang:nif_error(not_loaded).
+
+%% @doc Why each lookup has to ask this engine, if it refuses its list or its events; told once.
+-spec take_notice(engine(), HostIp :: inet:ip_address()) ->
+          {refused, Endpoint :: binary(), eid:reason()} | none.
+take_notice(_Engine, _HostIp) -> erlang:nif_error(not_loaded).
+
+%% @doc How the directory of each engine is doing.
+-spec info() -> #{Endpoint :: binary() => eid_info:engine()}.
+info() -> erlang:nif_error(not_loaded).

@@ -4,7 +4,7 @@
 %% a small process watches the setup process until it is connected, and says why it ended.
 -module(eid_report).
 
--export([start/1, connected/1, failed/2]).
+-export([start/1, connected/1, failed/2, no_directory/2]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -26,6 +26,13 @@ connected(Reporter) ->
 -spec failed(node() | unicode:chardata(), eid:reason()) -> ok.
 failed(Node, Reason) ->
     ?LOG_WARNING("No connection to ~ts: ~ts", [Node, eid_error:format(Reason)]).
+
+%% @doc Logs, as a warning, that this engine refuses what would spare asking it for each lookup.
+-spec no_directory(Endpoint :: binary(), eid:reason()) -> ok.
+no_directory(Endpoint, {refused, Status, Message}) ->
+    ?LOG_WARNING("The Docker Engine at ~ts, or a proxy in front of it, refuses its events (HTTP ~b: ~ts), so "
+                 "every lookup there asks it. Allow GET of /events and /containers/json to spare that.",
+                 [Endpoint, Status, Message]).
 
 watch(Setup, Node) ->
     Monitor = monitor(process, Setup),

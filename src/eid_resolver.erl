@@ -5,7 +5,7 @@
 %% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
 -module(eid_resolver).
 
--export([resolve/4, resolve_again/4, names/3, set_route/2, family/1, is_of_family/2]).
+-export([resolve/4, resolve_again/4, names/3, set_route/2, is_of_family/2]).
 
 -export_type([family/0]).
 
@@ -17,41 +17,62 @@
 -record(query, {node :: binary(),
                 container :: binary(),
                 host :: binary(),
+                ip :: inet:ip_address() | none,    % of a host that is an address
                 family :: family(),
                 deadline :: integer(),    % monotonic milliseconds
-                fresh :: boolean()}).     % share no request that is under way already
+                bridge :: eid_nif:bridge(),
+                again :: boolean()}).    % what is known of the node is wrong
 
-%% @doc Finds the route to `Name@Host', in at most so many milliseconds.
--spec resolve(Name :: iodata(), Host :: iodata(), family(), timeout_ms()) ->
+%% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
+%% family `any' is that of the host's address; for a DNS name, that of the carrier on the command
+%% line.
+-spec resolve(Node :: iodata(), family() | any, timeout_ms(), preferred | never) ->
           {ok, eid:route()} | {error, eid:reason()}.
-resolve(Name, Host, Family, Timeout) ->
-    resolve(Name, Host, Family, Timeout, false).
-
-%% @doc The same after a dial has failed: an answer that was asked for before does not count.
--spec resolve_again(Name :: iodata(), Host :: iodata(), family(), timeout_ms()) ->
-          {ok, eid:route()} | {error, eid:reason()}.
-resolve_again(Name, Host, Family, Timeout) ->
-    resolve(Name, Host, Family, Timeout, true).
-
-resolve(Name, Host, Family, Timeout, Fresh) ->
-    case query(Name, Host, Family, Timeout) of
-        {ok, Query} -> find(Query#query{fresh = Fresh});
+resolve(Node, Family, Timeout, Bridge) ->
+    case query(Node, Family, Timeout) of
+        {ok, Query} -> find(Query#query{bridge = Bridge});
         {error, _} = Error -> Error
     end.
 
-query(Name, Host, Family, Timeout) ->
+%% @doc The same after a dial of this route has failed: an answer that was asked for before does not
+%% count, and a bridge is the last resort.
+-spec resolve_again(Node :: iodata(), family(), timeout_ms(), Failed :: eid:route()) ->
+          {ok, eid:route()} | {error, eid:reason()}.
+resolve_again(Node, Family, Timeout, Failed) ->
+    case query(Node, Family, Timeout) of
+        {ok, Query} ->
+            Bridge = case Failed of
+                         #{route := bridge, ip := Ip} -> {last_resort, Ip};
+                         _ -> preferred
+                     end,
+            find(Query#query{bridge = Bridge, again = true});
+        {error, _} = Error -> Error
+    end.
+
+query(NodeText, Family, Timeout) ->
     %% `parse_node_name' looks at every byte, so it gets whatever the caller has.
-    try iolist_to_binary([Name, $@, Host]) of
+    try iolist_to_binary(NodeText) of
         Node ->
             case eid_nif:call(fun() -> eid_nif:parse_node_name(Node) end) of
-                {ok, {Container, HostName}} ->
-                    {ok, #query{node = Node, container = Container, host = HostName,
-                                family = Family, deadline = now_ms() + Timeout, fresh = false}};
+                {ok, {Container, Host, Ip}} ->
+                    {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
+                                family = family(Family, Ip), deadline = now_ms() + Timeout,
+                                bridge = preferred, again = false}};
                 {error, _} = Error -> Error
             end
     catch
         error:badarg -> {error, bad_node_name}    % a character above 255
     end.
+
+family(any, {_, _, _, _}) -> inet;
+family(any, none) ->
+    case init:get_argument(proto_dist) of
+        {ok, [["eid6_" ++ _ | _] | _]} -> inet6;
+        {ok, [["inet6_" ++ _ | _] | _]} -> inet6;
+        _ -> inet
+    end;
+family(any, _Ip6) -> inet6;
+family(Family, _Ip) -> Family.
 
 find(#query{node = Node, container = Container, host = Host, family = Family} = Query) ->
     Table = table(),
@@ -79,8 +100,10 @@ go(epmd, HostIp, #query{container = Name} = Query) ->
         {error, timeout} = Error -> Error;
         _ -> {error, {unreachable, <<"epmd does not answer there, or knows no ", Name/binary>>}}
     end;
+go(published, HostIp, Query) ->
+    known(HostIp, Query#query{bridge = never});
 go(engine, HostIp, Query) ->
-    ask_engine(HostIp, Query).
+    known(HostIp, Query).
 
 %% An address that the user set is no address of the node's host, so only networks can allow it.
 fixed(Ip, Port, Query) ->
@@ -89,26 +112,44 @@ fixed(Ip, Port, Query) ->
         false -> {error, host_not_allowed}
     end.
 
-ask_engine(HostIp, #query{node = Node, fresh = Fresh} = Query) ->
-    Engine = engine(HostIp),
-    Limits = eid_config:limits(),
-    Fresh andalso eid_nif:call(fun() -> eid_nif:forget(Node, Engine, Limits) end),
+known(HostIp, #query{again = true} = Query) ->
+    Engine = engine(HostIp, Query),
+    _ = eid_nif:call(fun() -> eid_nif:doubt(Query#query.node, Engine, HostIp) end),
+    ask(Engine, HostIp, eid_config:erlang_port(), Query);
+known(HostIp, #query{node = Node, bridge = Bridge} = Query) ->
+    Engine = engine(HostIp, Query),
+    ErlangPort = eid_config:erlang_port(),
+    case eid_nif:call(fun() -> eid_nif:known_route(Node, Engine, HostIp, ErlangPort, Bridge) end) of
+        {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
+        unknown -> ask(Engine, HostIp, ErlangPort, Query);
+        {error, _} = Error -> Error
+    end.
+
+ask(Engine, HostIp, ErlangPort, #query{node = Node, bridge = Bridge} = Query) ->
     Ref = make_ref(),
-    Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, eid_config:erlang_port(),
-                                                 Limits, time_left(Query))
+    Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
+                                                 eid_config:limits(), time_left(Query))
                          end),
-    case await(Ref, Asked) of
+    Answer = await(Ref, Asked),
+    tell_once(Engine, HostIp),
+    case Answer of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
         {error, _} = Error -> Error
     end.
 
+tell_once(Engine, HostIp) ->
+    case eid_nif:call(fun() -> eid_nif:take_notice(Engine, HostIp) end) of
+        {refused, Endpoint, Reason} -> eid_report:no_directory(Endpoint, Reason);
+        _ -> ok
+    end.
+
 %% @doc The nodes on a host: for each running container that publishes its erlang port, the short
 %% ID (12 digits), which is how containers call themselves, and the published port.
--spec names(Host :: iodata(), family(), timeout_ms()) ->
+-spec names(Host :: iodata(), family() | any, timeout_ms()) ->
           {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
 names(Host, Family, Timeout) ->
     %% The name stands for any on that host.
-    case query("x", Host, Family, Timeout) of
+    case query(["x@", Host], Family, Timeout) of
         {ok, Query} ->
             Table = table(),
             with_address(Query,
@@ -123,9 +164,10 @@ names(Host, Family, Timeout) ->
 
 names_by(epmd, HostIp, Query) ->
     in_time(Query, fun() -> erl_epmd:names(HostIp) end);
-names_by(engine, HostIp, Query) ->
+names_by(Target, HostIp, Query) when Target =:= engine; Target =:= published ->
     Ref = make_ref(),
-    Asked = eid_nif:call(fun() -> eid_nif:names(Ref, engine(HostIp), HostIp, eid_config:erlang_port(),
+    Engine = engine(HostIp, Query),
+    Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, eid_config:erlang_port(),
                                                 eid_config:limits(), time_left(Query))
                          end),
     case await(Ref, Asked) of
@@ -142,12 +184,10 @@ await(Ref, pending) ->
 await(_Ref, {error, _} = Error) ->
     Error.
 
-engine(HostIp) ->
-    Text = case HostIp of
-               {_, _, _, _} -> inet:ntoa(HostIp);
-               _ -> [$[, inet:ntoa(HostIp), $]]
-           end,
-    iolist_to_binary(["tcp://", Text, $:, integer_to_list(eid_config:docker_daemon_port())]).
+engine(HostIp, #query{host = Host}) ->
+    Table = compiled(engines, {eid_config:engines(), eid_config:docker_daemon_port()},
+                     fun({Engines, Port}) -> eid_engines:compile(Engines, Port) end),
+    eid_engines:for_host(Host, HostIp, Table).
 
 is_own_container(Container) ->
     case eid_nif:call(fun() -> eid_nif:own_container() end) of
@@ -169,21 +209,20 @@ with_address(#query{host = Host} = Query, Fun) ->
         {error, _} = Error -> Error
     end.
 
-address(#query{host = Host, family = Family} = Query) ->
-    Text = binary_to_list(Host),
-    case inet:parse_strict_address(Text) of
-        {ok, {_, _, _, _} = Ip4} -> {ok, Ip4};
-        {ok, {0, 0, 0, 0, 0, 16#ffff, _, _} = Mapped} when Family =:= inet6 ->
-            {ok, inet:ipv4_mapped_ipv6_address(Mapped)};
-        {ok, Ip6} when Family =:= inet6 -> {ok, Ip6};
-        {ok, _Ip6} -> {error, unknown_host};
-        {error, einval} ->
-            case in_time(Query, fun() -> inet:gethostbyname(Text, Family) end) of
-                {ok, #hostent{h_addr_list = [Ip | _]}} -> {ok, Ip};
-                {error, timeout} -> {error, timeout};
-                {error, _} -> {error, unknown_host}
-            end
-    end.
+address(#query{ip = {_, _, _, _} = Ip4}) ->
+    {ok, Ip4};
+address(#query{ip = {0, 0, 0, 0, 0, 16#ffff, _, _} = Mapped, family = inet6}) ->
+    {ok, inet:ipv4_mapped_ipv6_address(Mapped)};
+address(#query{ip = none, host = Host, family = Family} = Query) ->
+    case in_time(Query, fun() -> inet:gethostbyname(binary_to_list(Host), Family) end) of
+        {ok, #hostent{h_addr_list = [Ip | _]}} -> {ok, Ip};
+        {error, timeout} -> {error, timeout};
+        {error, _} -> {error, unknown_host}
+    end;
+address(#query{ip = Ip6, family = inet6}) ->
+    {ok, Ip6};
+address(_Ip6OverIp4) ->
+    {error, unknown_host}.
 
 %% For functions of OTP that take no time limit, or do not keep it. What they leave in a message queue
 %% goes with the process that runs them.
@@ -220,21 +259,6 @@ is_of_family(Host, Family) ->
         _ -> true
     end.
 
-%% @doc The family to use for a host where no carrier says it: that of an address; for a DNS name,
-%% that of the carrier on the command line.
--spec family(Host :: string()) -> family().
-family(Host) ->
-    case inet:parse_strict_address(Host) of
-        {ok, {_, _, _, _}} -> inet;
-        {ok, _} -> inet6;
-        {error, einval} ->
-            case init:get_argument(proto_dist) of
-                {ok, [["eid6_" ++ _ | _] | _]} -> inet6;
-                {ok, [["inet6_" ++ _ | _] | _]} -> inet6;
-                _ -> inet
-            end
-    end.
-
 now_ms() -> erlang:monotonic_time(millisecond).
 
 time_left(#query{deadline = Deadline}) -> max(0, Deadline - now_ms()).
@@ -263,7 +287,7 @@ compiled(Setting, Text, Compile) ->
 runtime_routes() -> persistent_term:get({?MODULE, runtime_routes}, #{}).
 
 %% @doc Sets or, with `default', takes back a route at run time, before those of the configuration.
--spec set_route(eid_routes:key(), eid_routes:target() | default) -> ok.
+-spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
 set_route(Key, Target) ->
     %% There is no process to keep the routes: the carrier needs nothing started.
     Change = case Target of

@@ -21,6 +21,9 @@
 -define(FIRST_PAUSE, 10).
 -define(LONGEST_PAUSE, 500).
 
+%% Milliseconds to dial over a bridge before the published port is dialled.
+-define(BRIDGE_TIME, 1000).
+
 -record(setup, {driver :: eid_socket:driver(),
                 kernel :: pid(),
                 node :: node(),
@@ -34,7 +37,8 @@
                 deadline :: integer(),    % of finding and dialling, monotonic milliseconds
                 pause = ?FIRST_PAUSE :: pos_integer(),
                 hung_up = false :: boolean(),    % the peer has, once
-                route :: eid:route() | undefined}).    % of the second attempt; before that there is none
+                route :: eid:route() | undefined,
+                attempt = first :: first | second}).
 
 %% @doc Whether the name can be dialled over this family of addresses: what is no node name at all
 %% can't, nor an IPv6 address over IPv4. Other wrong names pass, and setting up says what is wrong.
@@ -61,46 +65,55 @@ init(Driver, Kernel, Node, Type, MyNode, SetupTime) ->
     Setup = #setup{driver = Driver, kernel = Kernel, node = Node, name = Name, host = Host,
                    type = Type, my_node = MyNode, setup_time = SetupTime, timer = Timer,
                    reporter = eid_report:start(Node), deadline = deadline(SetupTime)},
-    case eid_epmd:address_please(Name, Host, Driver:family()) of
-        {ok, Ip, Port, _Version} -> first_attempt({Ip, Port}, Setup);
-        %% address_please has reported it.
+    case eid_epmd:route_please(Name, Host, Driver:family()) of
+        {ok, Route} -> first_attempt(Setup#setup{route = Route});
+        %% route_please has reported it.
         {error, Reason} -> ?shutdown2(Node, {shutdown, Reason})
     end.
 
-first_attempt(Address, Setup) ->
+first_attempt(Setup) ->
     dist_util:reset_timer(Setup#setup.timer),
-    case dial(Address, time_left(Setup) div 2, Setup) of
-        {ok, Socket} -> handshake(Socket, Address, Setup);
+    case dial(first_dial_time(Setup), Setup) of
+        {ok, Socket} -> handshake(Socket, Setup);
         {error, _} -> second_attempt(Setup)
     end.
 
-second_attempt(#setup{driver = Driver, node = Node, name = Name, host = Host} = Setup) ->
+%% A bridge is near or it is not there at all.
+first_dial_time(#setup{route = #{route := bridge}} = Setup) -> min(?BRIDGE_TIME, time_left(Setup) div 2);
+first_dial_time(Setup) -> time_left(Setup) div 2.
+
+second_attempt(#setup{driver = Driver, node = Node, route = Failed} = Setup) ->
     %% Half of the time that is left, so that there is some to dial.
-    case eid_resolver:resolve_again(Name, Host, Driver:family(), time_left(Setup) div 2) of
-        {ok, #{ip := Ip, port := Port} = Route} ->
+    case eid_resolver:resolve_again(atom_to_binary(Node), Driver:family(), time_left(Setup) div 2, Failed) of
+        {ok, Route} ->
             dist_util:reset_timer(Setup#setup.timer),
-            case dial({Ip, Port}, time_left(Setup), Setup) of
-                {ok, Socket} -> handshake(Socket, {Ip, Port}, Setup#setup{route = Route});
-                {error, Posix} -> ?shutdown2(Node, {dial, Route, Posix})
-            end;
+            last_dial(Setup#setup{route = Route, attempt = second});
         {error, Reason} ->
             ?shutdown2(Node, Reason)
     end.
 
-%% The peer is there, but was busy with another connection to this node.
-dial_again(Address, #setup{node = Node, pause = Pause, route = Route} = Setup) ->
-    timer:sleep(Pause),
-    case dial(Address, time_left(Setup), Setup) of
-        {ok, Socket} -> handshake(Socket, Address, Setup#setup{pause = min(2 * Pause, ?LONGEST_PAUSE)});
-        {error, _} when Route =:= undefined -> second_attempt(Setup);
+last_dial(#setup{node = Node, route = Route} = Setup) ->
+    case dial(time_left(Setup), Setup) of
+        {ok, Socket} -> handshake(Socket, Setup);
         {error, Posix} -> ?shutdown2(Node, {dial, Route, Posix})
     end.
 
-dial({Ip, Port}, Timeout, #setup{driver = Driver}) ->
+%% The peer is there, but was busy with another connection to this node.
+dial_again(#setup{pause = Pause, attempt = Attempt} = Setup) ->
+    timer:sleep(Pause),
+    Longer = Setup#setup{pause = min(2 * Pause, ?LONGEST_PAUSE)},
+    case Attempt of
+        first -> first_attempt(Longer);
+        second -> last_dial(Longer)
+    end.
+
+dial(Timeout, #setup{driver = Driver, route = #{ip := Ip, port := Port}}) ->
     Driver:connect(Ip, Port, eid_socket:connect_options(), Timeout).
 
 %% Ends in the connection's tick loop, or in an exit. Nothing of this module may stay on the stack.
-handshake(Socket, Address, #setup{driver = Driver, host = Host, reporter = Reporter} = Setup) ->
+handshake(Socket, #setup{driver = Driver, host = Host, reporter = Reporter, route = Route} = Setup) ->
+    eid_info:dialling(Route),
+    #{ip := Ip, port := Port} = Route,
     HSData = hs_data(Driver, Socket),
     dist_util:handshake_we_started(
       HSData#hs_data{kernel_pid = Setup#setup.kernel,
@@ -110,9 +123,9 @@ handshake(Socket, Address, #setup{driver = Driver, host = Host, reporter = Repor
                      this_flags = 0,
                      other_version = ?DIST_VERSION,
                      request_type = Setup#setup.type,
-                     f_recv = recv(Address, Setup),
+                     f_recv = recv(Setup),
                      f_address = fun(_Socket, _Node) ->
-                                         #net_address{address = Address, host = Host, protocol = tcp,
+                                         #net_address{address = {Ip, Port}, host = Host, protocol = tcp,
                                                       family = Driver:family()}
                                  end,
                      f_handshake_complete =
@@ -121,7 +134,7 @@ handshake(Socket, Address, #setup{driver = Driver, host = Host, reporter = Repor
 %% Reads the handshake's three packets (status, challenge, acknowledgement), and leaves a handshake
 %% that will come to nothing for a new dial. `dist_util' itself would exit then, and catching that would
 %% leave this module on the stack of the connection for as long as it lives.
-recv(Address, #setup{driver = Driver} = Setup) ->
+recv(#setup{driver = Driver} = Setup) ->
     Packets = counters:new(1, []),
     fun(Socket, Length, Timeout) ->
             Received = Driver:recv(Socket, Length, Timeout),
@@ -132,22 +145,22 @@ recv(Address, #setup{driver = Driver} = Setup) ->
                 ask_again ->
                     Driver:close(Socket),
                     leave(fun second_attempt/1,
-                          [Setup#setup{deadline = deadline(Setup#setup.setup_time)}]);
+                          Setup#setup{deadline = deadline(Setup#setup.setup_time)});
                 {dial_again, NewSetup} ->
                     Driver:close(Socket),
-                    leave(fun dial_again/2, [Address, NewSetup])
+                    leave(fun dial_again/1, NewSetup)
             end
     end.
 
 %% Goes on with a function, and drops the stack beneath, which is what hibernating does.
-leave(Function, Arguments) ->
+leave(Function, Setup) ->
     Ref = make_ref(),
     self() ! Ref,
-    erlang:hibernate(?MODULE, resume, [Ref, Function, Arguments]).
+    erlang:hibernate(?MODULE, resume, [Ref, Function, Setup]).
 
 %% @private
-resume(Ref, Function, Arguments) ->
-    receive Ref -> apply(Function, Arguments) end.
+resume(Ref, Function, Setup) ->
+    receive Ref -> Function(Setup) end.
 
 %% The status `nok' means that the peer is connecting to us at the same moment, and that its attempt
 %% counts: `net_kernel' ends this process when it arrives. But that attempt may itself have died with
@@ -162,11 +175,11 @@ verdict(1, {ok, "snok"}, Setup) ->
 %% it hangs up because of the cookie.
 verdict(Packet, {error, closed}, #setup{hung_up = false} = Setup) when Packet < 3 ->
     {dial_again, Setup#setup{hung_up = true}};
-verdict(Packet, {error, closed}, #setup{route = undefined}) when Packet < 3 ->
+verdict(Packet, {error, closed}, #setup{attempt = first}) when Packet < 3 ->
     ask_again;
 %% The challenge is `N', flags (8 bytes), challenge (4), creation (4), length of the name (2), name
 %% (ERTS User's Guide, "Distribution Protocol", "Distribution Handshake").
-verdict(2, {ok, [$N | Rest]}, #setup{node = Node, route = undefined}) when length(Rest) > 18 ->
+verdict(2, {ok, [$N | Rest]}, #setup{node = Node, attempt = first}) when length(Rest) > 18 ->
     {_, [High, Low | Tail]} = lists:split(16, Rest),
     case lists:sublist(Tail, High bsl 8 + Low) =:= atom_to_list(Node) of
         true -> go_on;

@@ -5,7 +5,7 @@
 //! the API's reference is an error.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::node_name::{is_id, ContainerRef};
 
 /// A port of a container that is published on its host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Binding {
     /// The host's address that the port is published on; `None` is a wildcard of every family, which is how Podman's
     /// empty or missing `HostIp` is to be read.
@@ -26,18 +26,32 @@ pub struct Binding {
     pub tcp: bool,
 }
 
-/// One container as `GET /containers/{id}/json` describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "wire::Inspected")]
+/// A container's place in one Docker network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attachment {
+    /// The network's ID; its name where the engine gives no ID.
+    pub network: String,
+    /// The container's IPv4 address there.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The container's IPv6 address there.
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+/// One container, as far as it matters for reaching it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
-    /// The full ID, 64 hexadecimal digits.
+    /// The full ID, 64 hexadecimal digits, if the engine keeps to its reference.
     pub id: String,
     /// The name, without the `/` that Docker puts before it.
     pub name: String,
     /// Whether its process runs. A container that waits for its restart does not.
     pub running: bool,
+    /// Whether it uses its host's network, so that it has no ports of its own.
+    pub host_network: bool,
     /// Its published ports.
     pub bindings: Vec<Binding>,
+    /// The networks that it has an address in.
+    pub attachments: Vec<Attachment>,
 }
 
 impl Container {
@@ -47,26 +61,39 @@ impl Container {
     pub(crate) fn is_meant_by(&self, asked: &ContainerRef) -> bool {
         self.name == asked.as_str() || (asked.is_id() && self.id.starts_with(asked.as_str()))
     }
-}
 
-/// One container as `GET /containers/json` lists it. Without further arguments that list is of the running ones.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "wire::Listed")]
-pub struct ListedContainer {
-    /// The full ID, 64 hexadecimal digits.
-    pub id: String,
-    /// Its names, without the `/` that Docker puts before them.
-    pub names: Vec<String>,
-    /// Its published ports.
-    pub bindings: Vec<Binding>,
-}
-
-impl ListedContainer {
     /// The first 12 digits of the ID, as `docker ps` shows it; `None` if what the engine sent is no ID.
     pub fn short_id(&self) -> Option<&str> {
         is_id(&self.id).then(|| &self.id[..12])
     }
+
+    /// Gives back the memory that reading it took and that it does not need.
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.bindings.shrink_to_fit();
+        self.attachments.shrink_to_fit();
+    }
+
+    /// The bytes that this takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        let texts = self.attachments.iter().map(|a| a.network.capacity()).sum::<usize>();
+        size_of::<Self>()
+            + self.id.capacity()
+            + self.name.capacity()
+            + self.bindings.capacity() * size_of::<Binding>()
+            + self.attachments.capacity() * size_of::<Attachment>()
+            + texts
+    }
 }
+
+/// What `GET /containers/{id}/json` answers.
+#[derive(Deserialize)]
+#[serde(from = "wire::Inspected")]
+pub(crate) struct Inspected(pub(crate) Container);
+
+/// An element of what `GET /containers/json` answers. Without further arguments that list is of the running ones.
+#[derive(Deserialize)]
+#[serde(from = "wire::Listed")]
+pub(crate) struct Listed(pub(crate) Container);
 
 /// The JSON objects, field by field as the Docker Engine API's reference names them (1.24 to 1.52).
 mod wire {
@@ -74,10 +101,11 @@ mod wire {
 
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    pub struct Inspected {
+    pub(crate) struct Inspected {
         id: String,
         name: Option<String>,
         state: Option<State>,
+        host_config: Option<HostConfig>,
         network_settings: Option<NetworkSettings>,
     }
 
@@ -90,9 +118,38 @@ mod wire {
 
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
+    struct HostConfig {
+        #[serde(default)]
+        network_mode: Value,
+    }
+
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
     struct NetworkSettings {
         /// `"12345/tcp"` to its bindings; `null` where the port is exposed but not published.
         ports: Option<HashMap<String, Option<Vec<PortBinding>>>>,
+        networks: Option<Networks>,
+    }
+
+    /// By name. A list has nothing but this of the settings.
+    type Networks = HashMap<String, Option<Network>>;
+
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct ListedSettings {
+        networks: Option<Networks>,
+    }
+
+    /// What is no address is skipped, like odd ports below.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Network {
+        #[serde(default, rename = "NetworkID")]
+        id: Value,
+        #[serde(default, rename = "IPAddress")]
+        ipv4: Value,
+        #[serde(default, rename = "GlobalIPv6Address")]
+        ipv6: Value,
     }
 
     /// Text fields that may hold anything: what is no port or address is skipped, since one odd binding should not hide
@@ -108,10 +165,13 @@ mod wire {
 
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    pub struct Listed {
+    pub(crate) struct Listed {
         id: String,
         names: Option<Vec<String>>,
+        state: Option<String>,
+        host_config: Option<HostConfig>,
         ports: Option<Vec<Port>>,
+        network_settings: Option<ListedSettings>,
     }
 
     #[derive(Deserialize)]
@@ -127,22 +187,32 @@ mod wire {
         protocol: Value,
     }
 
-    impl From<Inspected> for Container {
+    impl From<Inspected> for super::Inspected {
         fn from(inspected: Inspected) -> Self {
             let state = inspected.state.unwrap_or_default();
-            let ports = inspected.network_settings.unwrap_or_default().ports.unwrap_or_default();
-            Self {
+            let settings = inspected.network_settings.unwrap_or_default();
+            let ports = settings.ports.unwrap_or_default();
+            Self(Container {
                 id: inspected.id,
                 name: bare_name(inspected.name.unwrap_or_default()),
                 // While Docker waits for the next try of a restart policy it says "running" as well (`SetRestarting` in
                 // moby's `container/state.go`).
                 running: state.running == Some(true) && state.restarting != Some(true),
-                bindings: ports
-                    .iter()
-                    .filter_map(|(port, bindings)| Some((container_port(port)?, bindings.as_ref()?)))
-                    .flat_map(|(port, bindings)| bindings.iter().filter_map(move |binding| binding.at(port)))
-                    .collect(),
-            }
+                host_network: inspected.host_config.unwrap_or_default().is_host(),
+                bindings: sorted(
+                    ports
+                        .iter()
+                        .filter_map(|(port, bindings)| Some((container_port(port)?, bindings.as_ref()?)))
+                        .flat_map(|(port, bindings)| bindings.iter().filter_map(move |binding| binding.at(port))),
+                ),
+                attachments: attachments(settings.networks),
+            })
+        }
+    }
+
+    impl HostConfig {
+        fn is_host(&self) -> bool {
+            self.network_mode == "host"
         }
     }
 
@@ -157,14 +227,20 @@ mod wire {
         }
     }
 
-    impl From<Listed> for ListedContainer {
+    impl From<Listed> for super::Listed {
         fn from(listed: Listed) -> Self {
             let ports = listed.ports.unwrap_or_default();
-            Self {
+            let names = listed.names.unwrap_or_default().into_iter().map(bare_name);
+            Self(Container {
                 id: listed.id,
-                names: listed.names.unwrap_or_default().into_iter().map(bare_name).collect(),
-                bindings: ports.iter().filter_map(Port::binding).collect(),
-            }
+                // `web/db` is what the container `web` calls it by one of Docker's former links.
+                name: names.into_iter().find(|name| !name.contains('/')).unwrap_or_default(),
+                // One that has no state is there because it runs.
+                running: matches!(listed.state.as_deref(), None | Some("running" | "paused")),
+                host_network: listed.host_config.unwrap_or_default().is_host(),
+                bindings: sorted(ports.iter().filter_map(Port::binding)),
+                attachments: attachments(listed.network_settings.unwrap_or_default().networks),
+            })
         }
     }
 
@@ -177,6 +253,30 @@ mod wire {
                 container_port: number(&self.private_port)?,
                 tcp: self.protocol == "tcp",
             })
+        }
+    }
+
+    fn attachments(networks: Option<Networks>) -> Vec<Attachment> {
+        let networks = networks.unwrap_or_default().into_iter();
+        sorted(networks.filter_map(|(name, network)| network?.attachment(name)))
+    }
+
+    /// The same container should always look the same: maps have no order, and engine 26 sorts bindings while 28 keeps
+    /// the order of the command line.
+    fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+        let mut items: Vec<T> = items.collect();
+        items.sort_unstable();
+        items
+    }
+
+    impl Network {
+        fn attachment(&self, name: String) -> Option<Attachment> {
+            let attachment = Attachment {
+                network: self.id.as_str().filter(|id| !id.is_empty()).map_or(name, str::to_owned),
+                ipv4: self.ipv4.as_str().and_then(|ip| ip.parse().ok()),
+                ipv6: self.ipv6.as_str().and_then(|ip| ip.parse().ok()),
+            };
+            (attachment.ipv4.is_some() || attachment.ipv6.is_some()).then_some(attachment)
         }
     }
 
@@ -207,7 +307,8 @@ mod tests {
     use super::*;
 
     fn inspected(json: &str) -> Container {
-        serde_json::from_str(json).unwrap()
+        let Inspected(container) = serde_json::from_str(json).unwrap();
+        container
     }
 
     fn ports(json: &str) -> Vec<Binding> {
@@ -223,11 +324,22 @@ mod tests {
         }
     }
 
+    fn attachment(network: &str, ipv4: &str, ipv6: Option<&str>) -> Attachment {
+        Attachment {
+            network: network.to_owned(),
+            ipv4: ipv4.parse().ok(),
+            ipv6: ipv6.map(|ip| ip.parse().unwrap()),
+        }
+    }
+
     #[test]
     fn an_inspected_container() {
         let container = inspected(
             r#"{"Id":"0123","Name":"/db","State":{"Running":true,"Restarting":false,"Pid":7},"NetworkSettings":{
-                "Ports":{"12345/tcp":[{"HostIp":"192.0.2.1","HostPort":"49153"}]},"IPAddress":""},"Mounts":[]}"#,
+                "Ports":{"12345/tcp":[{"HostIp":"192.0.2.1","HostPort":"49153"}]},"IPAddress":"","Networks":{
+                "shop":{"NetworkID":"77","IPAddress":"172.18.0.2","GlobalIPv6Address":"fd00::2","Gateway":"172.18.0.1"},
+                "bridge":{"NetworkID":"12","IPAddress":"172.17.0.2","GlobalIPv6Address":""}}},
+                "HostConfig":{"NetworkMode":"default"},"Mounts":[]}"#,
         );
         assert_eq!(
             container,
@@ -235,8 +347,33 @@ mod tests {
                 id: "0123".to_owned(),
                 name: "db".to_owned(),
                 running: true,
+                host_network: false,
                 bindings: vec![binding(Some("192.0.2.1"), 49153, 12345, true)],
+                attachments: vec![
+                    attachment("12", "172.17.0.2", None),
+                    attachment("77", "172.18.0.2", Some("fd00::2"))
+                ],
             }
+        );
+    }
+
+    #[test]
+    fn networks() {
+        let of = |json: &str| {
+            let container = inspected(&format!(
+                r#"{{"Id":"a","HostConfig":{{"NetworkMode":"host"}},"NetworkSettings":{{"Networks":{json}}}}}"#
+            ));
+            assert!(container.host_network);
+            container.attachments
+        };
+        assert_eq!(of("null"), []);
+        // an engine that gives no ID, and what a stopped container, the host's network and no engine at all have
+        assert_eq!(
+            of(
+                r#"{"podman":{"IPAddress":"10.88.0.2"},"none":{"NetworkID":"5","IPAddress":""},"x":null,
+                   "y":{"IPAddress":7,"GlobalIPv6Address":"fd00::/64"}}"#
+            ),
+            [attachment("podman", "10.88.0.2", None)]
         );
     }
 
@@ -266,7 +403,7 @@ mod tests {
             r#"{"Id":"a","NetworkSettings":{"Ports":[1]}}"#,
             r#"{"Id":"a","NetworkSettings":{"Ports":{"1/tcp":"x"}}}"#,
         ] {
-            assert!(serde_json::from_str::<Container>(json).is_err(), "{json}");
+            assert!(serde_json::from_str::<Inspected>(json).is_err(), "{json}");
         }
     }
 
@@ -318,26 +455,35 @@ mod tests {
     fn a_list() {
         let id = "0123456789abcdef".repeat(4);
         let json = format!(
-            r#"[{{"Id":"{id}","Names":["/db","/web/db"],"Ports":[
+            r#"[{{"Id":"{id}","Names":["/web/db","/db"],"State":"running","HostConfig":{{"NetworkMode":"bridge"}},"Ports":[
                    {{"IP":"0.0.0.0","PrivatePort":12345,"PublicPort":49153,"Type":"tcp"}},
                    {{"IP":"","PrivatePort":53,"PublicPort":53,"Type":"udp"}},
                    {{"PrivatePort":80,"Type":"tcp"}},
                    {{"PrivatePort":81,"PublicPort":0,"Type":"tcp"}},
                    {{"PrivatePort":82,"PublicPort":"49154","Type":"tcp"}},
-                   {{"PrivatePort":83,"PublicPort":65536,"Type":"tcp"}}]}},
-                {{"Id":"x","Names":null,"Ports":null}},
+                   {{"PrivatePort":83,"PublicPort":65536,"Type":"tcp"}}],
+                 "NetworkSettings":{{"Networks":{{"bridge":{{"NetworkID":"12","IPAddress":"172.17.0.2"}}}}}}}},
+                {{"Id":"x","Names":null,"Ports":null,"State":"restarting","HostConfig":{{"NetworkMode":"host"}}}},
                 {{"Id":""}}]"#
         );
-        let list: Vec<ListedContainer> = serde_json::from_str(&json).unwrap();
-        assert_eq!(list[0].short_id(), Some("0123456789ab"));
-        assert_eq!(list[0].names, ["db", "web/db"]);
+        let list: Vec<Listed> = serde_json::from_str(&json).unwrap();
+        let list: Vec<Container> = list.into_iter().map(|Listed(container)| container).collect();
         assert_eq!(
-            list[0].bindings,
-            [
-                binding(Some("0.0.0.0"), 49153, 12345, true),
-                binding(None, 53, 53, false)
-            ]
+            list[0],
+            Container {
+                id: id.clone(),
+                name: "db".to_owned(),
+                running: true,
+                host_network: false,
+                bindings: vec![
+                    binding(None, 53, 53, false),
+                    binding(Some("0.0.0.0"), 49153, 12345, true)
+                ],
+                attachments: vec![attachment("12", "172.17.0.2", None)],
+            }
         );
+        assert_eq!(list[0].short_id(), Some("0123456789ab"));
+        assert!(!list[1].running && list[1].host_network && list[1].name.is_empty());
         assert_eq!((list[1].short_id(), list[2].short_id()), (None, None));
     }
 

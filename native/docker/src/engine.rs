@@ -1,4 +1,4 @@
-//! One engine's API: the two questions that are asked of it.
+//! One engine's API: the three questions that are asked of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,9 +6,14 @@ use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 
 use crate::api_version::ApiVersion;
-use crate::http::{Answer, Http};
+use crate::container::{Inspected, Listed};
+use crate::events::{self, Events};
+use crate::http::{Answer, Http, Kept};
 use crate::single_flight::SingleFlight;
-use crate::{Container, ContainerRef, Endpoint, Error, Limits, ListedContainer};
+use crate::{Container, ContainerRef, Endpoint, Error, Limits};
+
+/// A list may have so many times the bytes of other answers: it has 1 to 2 kB for each container.
+const LIST_FACTOR: usize = 16;
 
 /// A Docker Engine, or whatever answers in its place: Podman, a proxy. Cloning is cheap, and clones share everything:
 /// connections, requests under way and the negotiated API version.
@@ -19,6 +24,7 @@ pub struct Engine {
 
 struct Inner {
     http: Http,
+    limits: Limits,
     /// What was negotiated; `None` before the first request and after the engine has changed its mind.
     version: Mutex<Option<ApiVersion>>,
     pings: SingleFlight<(), ApiVersion>,
@@ -27,6 +33,7 @@ struct Inner {
 
 /// What is asked for. Only a [`ContainerRef`] becomes part of a path.
 enum Resource<'a> {
+    Events,
     Containers,
     Container(&'a ContainerRef),
 }
@@ -37,6 +44,7 @@ impl Engine {
         Self {
             inner: Arc::new(Inner {
                 http: Http::new(endpoint, limits),
+                limits,
                 version: Mutex::new(None),
                 pings: SingleFlight::new(),
                 inspects: SingleFlight::new(),
@@ -62,31 +70,56 @@ impl Engine {
         self.inner.inspects.join(container, inspect).await
     }
 
-    /// Later inspects of this container do not share an answer whose request has been sent by now: it may be out of
-    /// date.
-    pub fn forget(&self, container: &ContainerRef) {
-        self.inner.inspects.forget(container);
+    /// Later inspects do not share an answer whose request has been sent by now: it may be out of date.
+    pub fn forget(&self) {
+        self.inner.inspects.forget();
     }
 
-    /// Lists the running containers (`GET /containers/json`).
+    /// Lists the running containers (`GET /containers/json`), with up to 16 times the bytes of other answers.
     ///
     /// # Errors
     ///
     /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
-    pub async fn list(&self) -> Result<Vec<ListedContainer>, Error> {
-        let answer = self.inner.get(&Resource::Containers).await?;
+    pub async fn list(&self) -> Result<Vec<Container>, Error> {
+        let bound = self.inner.limits.body.saturating_mul(LIST_FACTOR);
+        let answer = self.inner.get(&Resource::Containers, bound).await?;
         match answer.status {
-            StatusCode::OK => decode(&answer),
+            StatusCode::OK => decode(&answer).map(|list: Vec<Listed>| list.into_iter().map(|Listed(c)| c).collect()),
             _ => Err(refusal(&answer)),
         }
+    }
+
+    /// Subscribes to the events of containers and networks (`GET /events`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
+    pub(crate) async fn events(&self) -> Result<Events, Error> {
+        let inner = &self.inner;
+        // The last engine to answer here may have been replaced.
+        let version = inner.ping().await?;
+        match inner.http.open(&Resource::Events.path(version)).await? {
+            Kept::Open(body) => Ok(Events::new(body, inner.limits.body)),
+            Kept::Whole(answer) => Err(refusal(&answer)),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.inner.http.endpoint()
+    }
+
+    /// How many requests have been sent to it.
+    pub(crate) fn requests(&self) -> u64 {
+        self.inner.http.requests()
     }
 }
 
 impl Inner {
     async fn inspect(self: &Arc<Self>, asked: &ContainerRef) -> Result<Container, Error> {
-        let answer = self.get(&Resource::Container(asked)).await?;
+        let answer = self.get(&Resource::Container(asked), self.limits.body).await?;
         match answer.status {
-            StatusCode::OK => decode(&answer).and_then(|container: Container| {
+            StatusCode::OK => decode(&answer).and_then(|Inspected(container)| {
                 if container.is_meant_by(asked) {
                     Ok(container)
                 } else {
@@ -99,16 +132,16 @@ impl Inner {
         }
     }
 
-    async fn get(self: &Arc<Self>, resource: &Resource<'_>) -> Result<Answer, Error> {
+    async fn get(self: &Arc<Self>, resource: &Resource<'_>, bound: usize) -> Result<Answer, Error> {
         let version = self.version().await?;
-        let answer = self.http.get(&resource.path(version)).await?;
+        let answer = self.http.get(&resource.path(version), bound).await?;
         if !is_about_the_version(&answer) {
             return Ok(answer);
         }
         // The engine was replaced by an older or a newer one.
         self.forget_version(version);
         let version = self.version().await?;
-        self.http.get(&resource.path(version)).await
+        self.http.get(&resource.path(version), bound).await
     }
 
     /// The version to use, asked for once (`GET /_ping`, whose answer names the newest that the engine knows).
@@ -124,7 +157,7 @@ impl Inner {
     }
 
     async fn ping(&self) -> Result<ApiVersion, Error> {
-        let answer = self.http.get("/_ping").await?;
+        let answer = self.http.get("/_ping", self.limits.body).await?;
         let header = answer
             .headers
             .get("api-version")
@@ -147,6 +180,7 @@ impl Inner {
 impl Resource<'_> {
     fn path(&self, version: ApiVersion) -> String {
         match self {
+            Self::Events => format!("{version}/events?{}", events::QUERY),
             Self::Containers => format!("{version}/containers/json"),
             Self::Container(container) => format!("{version}/containers/{container}/json"),
         }

@@ -2,68 +2,71 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use crate::{Endpoint, Engine, Limits};
+use crate::directory::{Directory, Info};
+use crate::{own_container, Endpoint, Engine, Limits};
 
-/// An engine that nobody has asked for so long is dropped when another one is needed.
-const UNUSED: Duration = Duration::from_secs(60);
-
-/// Node names may name any number of hosts, so there is a bound: the engine that has not been used for longest goes.
+/// Node names may name any number of hosts, so there is a bound: the engine that nobody has asked for longest goes.
 const MAX_ENGINES: usize = 256;
 
-/// One [`Engine`] for each endpoint and its limits, made when it is first asked for.
+/// One [`Directory`] for each engine, made when it is first asked for.
 #[derive(Default)]
 pub struct Engines {
-    engines: Mutex<HashMap<(Endpoint, Limits), Kept>>,
+    kept: Mutex<HashMap<Endpoint, Kept>>,
 }
 
 struct Kept {
-    engine: Engine,
-    last_used: Instant,
+    limits: Limits,
+    directory: Directory,
 }
 
 impl Engines {
-    /// The engine at this endpoint.
-    pub fn get(&self, endpoint: &Endpoint, limits: Limits) -> Engine {
-        let key = (endpoint.clone(), limits);
-        let now = Instant::now();
-        let mut engines = self.lock();
-        if !engines.contains_key(&key) {
-            make_room(&mut engines, now);
+    /// The directory of the engine at this endpoint. Other limits than before make a new one.
+    pub fn get(&self, endpoint: &Endpoint, limits: Limits) -> Directory {
+        let mut kept = self.lock();
+        if let Some(Kept { directory, .. }) = kept.get(endpoint).filter(|kept| kept.limits == limits) {
+            return directory.clone();
         }
-        let kept = engines.entry(key).or_insert_with(|| Kept {
-            engine: Engine::new(endpoint.clone(), limits),
-            last_used: now,
-        });
-        kept.last_used = now;
-        kept.engine.clone()
+        if kept.len() >= MAX_ENGINES && !kept.contains_key(endpoint) {
+            make_room(&mut kept);
+        }
+        let directory = Directory::new(Engine::new(endpoint.clone(), limits), own_container());
+        let new = Kept {
+            limits,
+            directory: directory.clone(),
+        };
+        kept.insert(endpoint.clone(), new);
+        directory
     }
 
-    /// The engine at this endpoint if there is one; none is made.
-    pub fn existing(&self, endpoint: &Endpoint, limits: Limits) -> Option<Engine> {
-        let key = (endpoint.clone(), limits);
-        self.lock().get(&key).map(|kept| kept.engine.clone())
+    /// The directory of the engine at this endpoint if there is one; none is made.
+    pub fn existing(&self, endpoint: &Endpoint) -> Option<Directory> {
+        self.lock().get(endpoint).map(|kept| kept.directory.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Endpoint, Limits), Kept>> {
-        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How each of them is doing.
+    pub fn info(&self) -> Vec<Info> {
+        let directories: Vec<Directory> = self.lock().values().map(|kept| kept.directory.clone()).collect();
+        directories.iter().map(Directory::info).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Endpoint, Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Dropping an engine closes its idle connections; requests under way keep it for as long as they take.
-fn make_room(engines: &mut HashMap<(Endpoint, Limits), Kept>, now: Instant) {
-    engines.retain(|_, kept| now.duration_since(kept.last_used) < UNUSED);
-    if engines.len() >= MAX_ENGINES {
-        let oldest = engines.iter().min_by_key(|(_, kept)| kept.last_used);
-        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-            engines.remove(&key);
-        }
+/// What is dropped here ends by itself: requests under way have their limits, and a directory that nobody asks closes.
+fn make_room(kept: &mut HashMap<Endpoint, Kept>) {
+    let oldest = kept.iter().min_by_key(|(_, kept)| kept.directory.last_asked());
+    if let Some(endpoint) = oldest.map(|(endpoint, _)| endpoint.clone()) {
+        kept.remove(&endpoint);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn endpoint(port: usize) -> Endpoint {
@@ -74,24 +77,26 @@ mod tests {
     fn the_number_of_engines_is_bounded() {
         let engines = Engines::default();
         let limits = Limits::default();
-        for port in 1..=MAX_ENGINES {
+        for port in 1..=MAX_ENGINES + 1 {
             engines.get(&endpoint(port), limits);
         }
-        engines.get(&endpoint(1), limits);
-        engines.get(&endpoint(MAX_ENGINES + 1), limits);
-        assert_eq!(engines.lock().len(), MAX_ENGINES);
-        assert!(engines.existing(&endpoint(1), limits).is_some());
-        assert!(engines.existing(&endpoint(2), limits).is_none());
-        assert!(engines.existing(&endpoint(3), limits).is_some());
+        assert_eq!(engines.info().len(), MAX_ENGINES);
+        assert!(engines.existing(&endpoint(1)).is_none());
+        assert!(engines.existing(&endpoint(2)).is_some());
+        assert!(engines.existing(&endpoint(MAX_ENGINES + 1)).is_some());
     }
 
     #[test]
-    fn unused_engines_go_when_another_is_made() {
+    fn other_limits_make_another_directory() {
         let engines = Engines::default();
         let limits = Limits::default();
-        engines.get(&endpoint(1), limits);
-        engines.get(&endpoint(2), limits);
-        make_room(&mut engines.lock(), Instant::now() + UNUSED);
-        assert!(engines.lock().is_empty());
+        let other = Limits {
+            connect: Duration::from_millis(1),
+            ..limits
+        };
+        let first = engines.get(&endpoint(1), limits);
+        assert!(engines.get(&endpoint(1), limits).is(&first));
+        assert!(!engines.get(&endpoint(1), other).is(&first));
+        assert_eq!(engines.info().len(), 1);
     }
 }

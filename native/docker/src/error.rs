@@ -45,6 +45,22 @@ impl Error {
         Self::Unreachable("the lookup was abandoned".to_owned())
     }
 
+    /// What kind of error this is, as one word for counting.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BadNodeName => "bad_node_name",
+            Self::NoSuchContainer => "no_such_container",
+            Self::NotRunning => "not_running",
+            Self::NotPublished => "not_published",
+            Self::PublishedOnLoopback => "published_on_loopback",
+            Self::PublishedElsewhere => "published_elsewhere",
+            Self::Unreachable(_) => "unreachable",
+            Self::Refused { .. } => "refused",
+            Self::BadResponse(_) => "bad_response",
+            Self::Timeout => "timeout",
+        }
+    }
+
     /// Reads the answer of an engine that did not do what it was asked. Docker explains itself in a JSON object
     /// (`ErrorResponse` in the API's reference: `{"message": "…"}`); a proxy may send anything.
     pub(crate) fn refused(status: StatusCode, body: &[u8]) -> Self {

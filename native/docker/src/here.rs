@@ -2,6 +2,8 @@
 
 use once_cell::sync::Lazy;
 
+use crate::node_name::is_full_id;
+
 /// The full ID of the container that this process runs in, 64 hexadecimal digits, or `None` outside of containers and
 /// where it can't be known. Read once from `/proc/self/mountinfo`; later calls cost nothing.
 pub fn own_container() -> Option<&'static str> {
@@ -79,10 +81,6 @@ fn id_of_cgroup(root: &str) -> Option<&str> {
         }
     }
     None
-}
-
-fn is_full_id(text: &str) -> bool {
-    text.len() == 64 && crate::node_name::is_id(text)
 }
 
 #[cfg(test)]

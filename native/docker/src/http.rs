@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::connect::{capture_connection, HttpConnector};
@@ -64,12 +65,29 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// What to do with the body of an answer.
+#[derive(Clone, Copy)]
+enum Keep {
+    /// Read it up to so many bytes.
+    Whole(usize),
+    /// Leave it open if it is what was asked for.
+    Open,
+}
+
+/// What has been kept of an answer.
+pub(crate) enum Kept {
+    Whole(Answer),
+    /// The body of a `200 OK`, to be read as it comes.
+    Open(Incoming),
+}
+
 /// The client of one engine, with its pool of kept-alive connections.
 pub(crate) struct Http {
     endpoint: Endpoint,
     limits: Limits,
     client: Client<HttpConnector, Empty<Bytes>>,
     turns: Semaphore,
+    requests: AtomicU64,
 }
 
 /// Why there is no answer.
@@ -97,33 +115,61 @@ impl Http {
             limits,
             client,
             turns: Semaphore::new(MAX_REQUESTS),
+            requests: AtomicU64::new(0),
         }
     }
 
-    /// Sends `GET path` and reads the answer. How long this waits for its turn is up to the caller; from then on the
-    /// [`Limits`] hold for each of at most two tries.
+    /// Sends `GET path` and reads the answer, whose body may have `bound` bytes. How long this waits for its turn is up
+    /// to the caller; from then on the [`Limits`] hold for each of at most two tries.
     ///
     /// # Errors
     ///
     /// [`Error::Unreachable`], [`Error::Timeout`]; [`Error::BadResponse`] for what is not HTTP, cut off or too large.
-    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn get(&self, path: &str, bound: usize) -> Result<Answer, Error> {
         let _turn = self.turns.acquire().await.map_err(|_| Error::abandoned())?;
-        let answer = match self.exchange(path).await {
+        match self.twice(path, Keep::Whole(bound)).await? {
+            Kept::Whole(answer) => Ok(answer),
+            Kept::Open(_) => unreachable!("the whole was asked for"),
+        }
+    }
+
+    /// Sends `GET path` and returns the body of a `200 OK` to be read as it comes, for as long as the engine likes; any
+    /// other answer is read as a whole. The [`Limits`] hold for the answer's head. This takes nobody's turn.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Http::get`].
+    pub(crate) async fn open(&self, path: &str) -> Result<Kept, Error> {
+        self.twice(path, Keep::Open).await
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// How many requests have been sent.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    async fn twice(&self, path: &str, keep: Keep) -> Result<Kept, Error> {
+        let answer = match self.exchange(path, keep).await {
             // An engine may close a kept-alive connection at the moment that we use it again (RFC 9112, section 9.3.1).
             // A GET may be sent once more then. Whether the connection was a used one can't be seen; it does not
             // matter.
-            Err(Failure::Closed(_)) => self.exchange(path).await,
+            Err(Failure::Closed(_)) => self.exchange(path, keep).await,
             answer => answer,
         };
         answer.map_err(|(Failure::Closed(error) | Failure::Final(error))| error)
     }
 
-    async fn exchange(&self, path: &str) -> Result<Answer, Failure> {
+    async fn exchange(&self, path: &str, keep: Keep) -> Result<Kept, Failure> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.endpoint.uri(path);
         request.headers_mut().insert(USER_AGENT, AGENT);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let mut connection = capture_connection(&mut request);
-        let mut answer = pin!(self.answer(request));
+        let mut answer = pin!(self.answer(request, keep));
         tokio::select! {
             answer = &mut answer => return answer,
             _ = connection.wait_for_connection_metadata() => {}
@@ -133,26 +179,31 @@ impl Http {
         timely.unwrap_or(Err(Failure::Final(Error::Timeout)))
     }
 
-    async fn answer(&self, request: Request<Empty<Bytes>>) -> Result<Answer, Failure> {
+    async fn answer(&self, request: Request<Empty<Bytes>>, keep: Keep) -> Result<Kept, Failure> {
         let response = self.client.request(request).await.map_err(|error| explain(&error))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, self.limits.body).collect().await;
-        Ok(Answer {
+        let bound = match keep {
+            Keep::Open if head.status == StatusCode::OK => return Ok(Kept::Open(body)),
+            Keep::Open => self.limits.body,
+            Keep::Whole(bound) => bound,
+        };
+        let body = Limited::new(body, bound).collect().await;
+        Ok(Kept::Whole(Answer {
             status: head.status,
             headers: head.headers,
             body: body
-                .map_err(|error| Failure::Final(self.explain_body(&*error)))?
+                .map_err(|error| Failure::Final(explain_body(&*error, bound)))?
                 .to_bytes(),
-        })
+        }))
     }
+}
 
-    fn explain_body(&self, error: &(dyn StdError + 'static)) -> Error {
-        Error::BadResponse(if error.is::<LengthLimitError>() {
-            format!("it has more than {} bytes", self.limits.body)
-        } else {
-            "it was cut off".to_owned()
-        })
-    }
+fn explain_body(error: &(dyn StdError + 'static), bound: usize) -> Error {
+    Error::BadResponse(if error.is::<LengthLimitError>() {
+        format!("it has more than {bound} bytes")
+    } else {
+        "it was cut off".to_owned()
+    })
 }
 
 fn explain(error: &legacy::Error) -> Failure {

@@ -1,17 +1,22 @@
 //! Finds out where a container's port is published, by asking the Docker Engine on the container's host.
 //!
-//! A [`NodeName`] says which container on which host. An [`Engine`] is that host's API, taken from [`Engines`] so that
-//! connections and answers are shared. [`lookup()`] asks it for the container and picks the [`published()`] port:
+//! A [`NodeName`] says which container on which host. An [`Engine`] is that host's API, and a [`Directory`] what is known of
+//! its containers, kept in memory by the engine's events. [`Engines`] has a directory for each engine; [`route()`] decides how
+//! a container is dialled:
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), eid_docker::Error> {
-//! use eid_docker::{lookup, Endpoint, Engines, Limits, NodeName};
+//! use eid_docker::{Bridge, Endpoint, Engines, Limits, NodeName, Wanted};
 //!
 //! let engines = Engines::default();
 //! let name = NodeName::parse("db@192.0.2.1")?;
-//! let engine = engines.get(&Endpoint::parse("tcp://192.0.2.1:4243")?, Limits::default());
-//! let to = lookup(&engine, name.container(), "192.0.2.1".parse().unwrap(), 12345).await?;
-//! # drop(to);
+//! let wanted = Wanted { host: "192.0.2.1".parse().unwrap(), erlang_port: 12345, bridge: Bridge::Preferred };
+//! let directory = engines.get(&Endpoint::parse("tcp://192.0.2.1:4243")?, Limits::default());
+//! let route = match directory.known_route(name.container(), &wanted) {
+//!     Some(route) => route,
+//!     None => directory.route(name.container(), &wanted).await?,
+//! };
+//! # drop(route);
 //! # Ok(())
 //! # }
 //! ```
@@ -19,25 +24,32 @@
 //! Nothing in here knows Erlang terms; everything async runs on a tokio runtime with I/O and time enabled.
 
 mod api_version;
+mod backoff;
 mod container;
+mod directory;
 mod endpoint;
 mod engine;
 mod engines;
 mod error;
+mod events;
 mod here;
 mod http;
-mod lookup;
 mod node_name;
 mod route;
 mod single_flight;
+mod snapshot;
+mod stats;
+mod watcher;
 
-pub use container::{Binding, Container, ListedContainer};
+pub use container::{Attachment, Binding, Container};
+pub use directory::{Directory, Info, State, Wanted};
 pub use endpoint::Endpoint;
 pub use engine::Engine;
 pub use engines::Engines;
 pub use error::Error;
 pub use here::own_container;
 pub use http::Limits;
-pub use lookup::{lookup, names};
 pub use node_name::{ContainerRef, NodeName};
-pub use route::published;
+pub use route::{published, route, Bridge, Route, RouteKind};
+pub use snapshot::{MAX_CONTAINERS, MAX_CONTAINER_SIZE};
+pub use stats::Latency;

@@ -68,6 +68,11 @@ impl NodeName {
 pub struct ContainerRef(String);
 
 impl ContainerRef {
+    /// A full container ID; `None` for any other text.
+    pub(crate) fn from_id(id: &str) -> Option<Self> {
+        is_full_id(id).then(|| Self(id.to_owned()))
+    }
+
     /// The text as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -89,6 +94,11 @@ impl fmt::Display for ContainerRef {
 /// Whether `text` is 12 to 64 lowercase hexadecimal digits.
 pub(crate) fn is_id(text: &str) -> bool {
     (12..=64).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether `text` is a container ID in full.
+pub(crate) fn is_full_id(text: &str) -> bool {
+    text.len() == 64 && is_id(text)
 }
 
 fn is_container(text: &str) -> bool {

@@ -68,8 +68,8 @@ where
 
     /// Later calls of `join` do not wait for work that has begun by now, because its answer may be out of date. Who
     /// waits for it already still gets it.
-    pub(crate) fn forget(&self, key: &K) {
-        lock(&self.flights).remove(key);
+    pub(crate) fn forget(&self) {
+        lock(&self.flights).clear();
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let (old, new, unused) = (Work::default(), Work::default(), Work::default());
         let before = join(&flights, "a", &old);
         settle().await;
-        flights.forget(&"a");
+        flights.forget();
         let after = join(&flights, "a", &new);
         settle().await;
         old.go.notify_waiters();

@@ -1,11 +1,11 @@
-//! Lookups against an engine that does not always behave.
+//! Requests to an engine that does not always behave.
 
 mod engine_double;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use eid_docker::{lookup, names, Engine, Error, Limits, NodeName};
+use eid_docker::{route, Bridge, Directory, Engine, Error, Limits, NodeName};
 use engine_double::{engine_at, response, EngineDouble, Reply};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -26,11 +26,11 @@ fn host() -> IpAddr {
     "192.0.2.1".parse().unwrap()
 }
 
-/// Looks `Container@192.0.2.1` up, parsing it first as all callers must.
+/// Asks for a container, whose name is parsed first as all callers must, and returns its published port.
 async fn ask(engine: &Engine, container: &str) -> Result<u16, Error> {
     let name = NodeName::parse(format!("{container}@192.0.2.1"))?;
-    let asked = lookup(engine, name.container(), host(), ERLANG_PORT);
-    timeout(FAR_TOO_LONG, asked).await.unwrap().map(|to| to.port())
+    let container = timeout(FAR_TOO_LONG, engine.inspect(name.container())).await.unwrap()?;
+    route(&container, None, ERLANG_PORT, host(), Bridge::Preferred).map(|route| route.to.port())
 }
 
 fn full_id() -> String {
@@ -118,14 +118,6 @@ async fn a_container_that_is_not_running() {
 }
 
 #[tokio::test]
-async fn the_address_is_the_hosts() {
-    let double = EngineDouble::start(|_, path| any_container(path)).await;
-    let name = NodeName::parse("db@docker-host").unwrap();
-    let to = lookup(&double.engine(Limits::default()), name.container(), host(), ERLANG_PORT).await;
-    assert_eq!(to, Ok(SocketAddr::new(host(), 4711)));
-}
-
-#[tokio::test]
 async fn the_names_that_an_engine_publishes() {
     let (here, loopback, other) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
     let list = format!(
@@ -134,10 +126,18 @@ async fn the_names_that_an_engine_publishes() {
             {{"Id":"{other}","Ports":[{{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":7,"Type":"tcp"}}]}},
             {{"Id":"no ID","Ports":[{{"IP":"0.0.0.0","PrivatePort":12345,"PublicPort":8,"Type":"tcp"}}]}}]"#
     );
-    let double = EngineDouble::start(move |_, _| Reply::ok(&list)).await;
-    let names = names(&double.engine(Limits::default()), host(), ERLANG_PORT).await;
+    let double = EngineDouble::start(move |_, path| match path.ends_with("/containers/json") {
+        true => Reply::ok(&list),
+        false => Reply::status("403 Forbidden", "no events"),
+    })
+    .await;
+    let directory = Directory::new(double.engine(Limits::default()), None);
+    let names = directory.names(host(), ERLANG_PORT).await;
     assert_eq!(names, Ok(vec![("a".repeat(12), 5)]));
-    assert_eq!(double.paths(), ["/_ping", "/v1.41/containers/json"]);
+    assert_eq!(
+        double.paths().last().map(String::as_str),
+        Some("/v1.41/containers/json")
+    );
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn after_a_forget_the_engine_is_asked_again() {
     while double.paths().len() < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    engine.forget(NodeName::parse("db@h").unwrap().container());
+    engine.forget();
     assert_eq!(ask(&engine, "db").await, Ok(2));
     assert_eq!(before.await.unwrap(), Ok(1));
 }

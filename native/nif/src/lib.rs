@@ -1,4 +1,5 @@
-//! `eid-docker` for the Erlang VM: decodes terms, starts a task, sends its outcome back as a message.
+//! `eid-docker` for the Erlang VM: decodes terms, reads what is in memory, or starts a task and sends its outcome back as
+//! a message.
 //!
 //! No function waits for anything: each takes microseconds, so none needs a dirty scheduler. They are the functions of
 //! `src/eid_nif.erl`. An argument of the wrong type is `badarg`; whatever else is wrong comes back as an error term of
@@ -10,27 +11,40 @@ mod term;
 use std::future::Future;
 use std::time::Duration;
 
-use eid_docker::{Engines, Error, NodeName};
+use eid_docker::{Bridge, Directory, Engines, Error, NodeName, Wanted};
 use once_cell::sync::{Lazy, OnceCell};
 use rustler::{Atom, Binary, Encoder, Env, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::reply::Reply;
-use crate::term::{atoms, Address, ErlangPort, LimitsTerm, Reason};
+use crate::term::{atoms, Address, BridgeTerm, EngineTerm, ErlangPort, InfoTerm, LimitsTerm, Reason, RouteTerm};
 
 rustler::init!("eid_nif");
 
 /// All engines that this VM asks.
 static ENGINES: Lazy<Engines> = Lazy::new(Engines::default);
 
-/// `parse_node_name(Text :: binary()) -> {ok, {Container :: binary(), Host :: binary()}} | {error, bad_node_name}`.
+/// `parse_node_name(Text :: binary()) -> {ok, {Container :: binary(), Host :: binary(), inet:ip_address() | none}} |
+/// {error, bad_node_name}`. The address is there if the host is one.
 #[rustler::nif]
 fn parse_node_name<'a>(env: Env<'a>, text: Binary<'a>) -> Term<'a> {
     match NodeName::parse(text.as_slice()) {
-        Ok(name) => (atoms::ok(), (name.container().as_str(), name.host())).encode(env),
+        Ok(name) => {
+            let ip = match name.host().parse() {
+                Ok(ip) => Address(ip).encode(env),
+                Err(_) => atoms::none().encode(env),
+            };
+            (atoms::ok(), (name.container().as_str(), name.host(), ip)).encode(env)
+        }
         Err(error) => (atoms::error(), Reason(error)).encode(env),
     }
+}
+
+/// `is_engine(Template :: binary()) -> boolean()`.
+#[rustler::nif]
+fn is_engine(template: Binary<'_>) -> bool {
+    term::is_engine(&template)
 }
 
 /// `own_container() -> {ok, Id :: binary()} | none`. The ID has 64 hexadecimal digits.
@@ -42,65 +56,129 @@ fn own_container(env: Env<'_>) -> Term<'_> {
     }
 }
 
-/// `lookup(Ref :: reference(), NodeName :: binary(), Engine :: binary(), Host :: inet:ip_address(), ErlangPort ::
-/// 1..65535, {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
+/// `known_route(NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge) -> {ok,
+/// inet:ip_address(), inet:port_number(), Kind} | unknown`. It reads memory.
+#[rustler::nif]
+fn known_route<'a>(
+    env: Env<'a>,
+    node_name: Binary<'a>,
+    engine: EngineTerm<'a>,
+    host: Address,
+    erlang_port: ErlangPort,
+    bridge: BridgeTerm,
+) -> Term<'a> {
+    let known = || {
+        let name = NodeName::parse(node_name.as_slice()).ok()?;
+        let directory = ENGINES.existing(&engine.endpoint(host.0).ok()?)?;
+        directory.known_route(name.container(), &wanted(&host, &erlang_port, bridge.0))
+    };
+    match known() {
+        Some(route) => RouteTerm(route).encode(env),
+        None => atoms::unknown().encode(env),
+    }
+}
+
+/// `lookup(Ref :: reference(), NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge,
+/// {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
 ///
 /// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, inet:ip_address(), inet:port_number(),
-/// published}}`, or `{Ref, {error, Reason}}` also if `NodeName` or `Engine` does not parse.
+/// Kind}}`, or `{Ref, {error, Reason}}` also if `NodeName` or `Engine` does not parse.
 #[rustler::nif]
+#[allow(clippy::too_many_arguments)]
 fn lookup<'a>(
     reference: Reference<'a>,
     node_name: Binary<'a>,
-    engine: Binary<'a>,
+    engine: EngineTerm<'a>,
     host: Address,
     erlang_port: ErlangPort,
+    bridge: BridgeTerm,
     limits: LimitsTerm,
     within_ms: u64,
 ) -> Atom {
-    let (name, endpoint) = (NodeName::parse(node_name.as_slice()), term::endpoint(&engine));
+    let (name, directory) = (
+        NodeName::parse(node_name.as_slice()),
+        directory(&engine, &host, &limits),
+    );
     answer(reference, within_ms, async move {
-        let (name, endpoint) = (name?, endpoint?);
-        let engine = ENGINES.get(&endpoint, limits.0);
-        let to = eid_docker::lookup(&engine, name.container(), host.0, erlang_port.0).await?;
-        Ok((atoms::ok(), Address(to.ip()), to.port(), atoms::published()))
+        let (name, directory) = (name?, directory?);
+        let wanted = wanted(&host, &erlang_port, bridge.0);
+        directory.route(name.container(), &wanted).await.map(RouteTerm)
     })
 }
 
-/// `names(Ref :: reference(), Engine :: binary(), Host :: inet:ip_address(), ErlangPort :: 1..65535,
-/// {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
+/// `names(Ref :: reference(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, {ConnectMs, ResponseMs,
+/// BodyBytes}, WithinMs) -> pending`.
 ///
 /// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, [{Id :: binary(), inet:port_number()}]}}`,
 /// an ID being the first 12 digits, or `{Ref, {error, Reason}}`.
 #[rustler::nif]
 fn names<'a>(
     reference: Reference<'a>,
-    engine: Binary<'a>,
+    engine: EngineTerm<'a>,
     host: Address,
     erlang_port: ErlangPort,
     limits: LimitsTerm,
     within_ms: u64,
 ) -> Atom {
-    let endpoint = term::endpoint(&engine);
+    let directory = directory(&engine, &host, &limits);
     answer(reference, within_ms, async move {
-        let engine = ENGINES.get(&endpoint?, limits.0);
-        let names = eid_docker::names(&engine, host.0, erlang_port.0).await?;
+        let names = directory?.names(host.0, erlang_port.0).await?;
         Ok((atoms::ok(), names))
     })
 }
 
-/// `forget(NodeName :: binary(), Engine :: binary(), {ConnectMs, ResponseMs, BodyBytes}) -> ok`.
+/// `doubt(NodeName :: binary(), Engine, Host :: inet:ip_address()) -> ok`.
 ///
-/// The next `lookup` of this node does not share a request that is under way now. For texts that do not parse there is
-/// nothing to forget.
+/// What is known of this node is wrong. The next `lookup` of it asks the engine, and does not share a request that is
+/// under way now. For texts that do not parse there is nothing to doubt.
 #[rustler::nif]
-fn forget<'a>(node_name: Binary<'a>, engine: Binary<'a>, limits: LimitsTerm) -> Atom {
-    let parsed = (NodeName::parse(node_name.as_slice()), term::endpoint(&engine));
+fn doubt<'a>(node_name: Binary<'a>, engine: EngineTerm<'a>, host: Address) -> Atom {
+    let parsed = (NodeName::parse(node_name.as_slice()), engine.endpoint(host.0));
     if let (Ok(name), Ok(endpoint)) = parsed {
-        if let Some(engine) = ENGINES.existing(&endpoint, limits.0) {
-            engine.forget(name.container());
+        if let Some(directory) = ENGINES.existing(&endpoint) {
+            directory.doubt(name.container());
         }
     }
     atoms::ok()
+}
+
+/// `take_notice(Engine, Host :: inet:ip_address()) -> {refused, Endpoint :: binary(), Reason} | none`.
+///
+/// Once for each engine that refuses its list or its events, so that each lookup has to ask it.
+#[rustler::nif]
+fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<'a> {
+    let notice = || {
+        let endpoint = engine.endpoint(host.0).ok()?;
+        let error = ENGINES.existing(&endpoint)?.take_notice()?;
+        Some((atoms::refused(), endpoint.to_string(), Reason(error)))
+    };
+    match notice() {
+        Some(notice) => notice.encode(env),
+        None => atoms::none().encode(env),
+    }
+}
+
+/// `info() -> #{Endpoint :: binary() => map()}`: see `eid:info/0`.
+#[rustler::nif]
+fn info(env: Env<'_>) -> Term<'_> {
+    let info = ENGINES.info();
+    let pairs: Vec<_> = info
+        .into_iter()
+        .map(|info| (info.endpoint.clone(), InfoTerm(info)))
+        .collect();
+    term::map(env, pairs)
+}
+
+fn directory(engine: &EngineTerm<'_>, host: &Address, limits: &LimitsTerm) -> Result<Directory, Error> {
+    Ok(ENGINES.get(&engine.endpoint(host.0)?, limits.0))
+}
+
+fn wanted(host: &Address, erlang_port: &ErlangPort, bridge: Bridge) -> Wanted {
+    Wanted {
+        host: host.0,
+        erlang_port: erlang_port.0,
+        bridge,
+    }
 }
 
 /// Has the work done by the runtime and its outcome sent to the calling process as `{Ref, Outcome}`, at the latest when

@@ -1,10 +1,10 @@
 //! How values look in Erlang.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use eid_docker::{Endpoint, Error, Limits};
-use rustler::{Binary, Decoder, Encoder, Env, NifResult, Term};
+use eid_docker::{Bridge, Endpoint, Error, Info, Limits, Route, RouteKind, State};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
 
 pub mod atoms {
     rustler::atoms! {
@@ -12,7 +12,29 @@ pub mod atoms {
         error,
         none,
         pending,
+        unknown,
+        loopback,
+        host,
+        bridge,
         published,
+        preferred,
+        never,
+        last_resort,
+        connecting,
+        live,
+        inspecting,
+        closed,
+        state,
+        containers,
+        events,
+        resyncs,
+        requests,
+        lookups,
+        latency,
+        p50,
+        p90,
+        p99,
+        max,
         bad_node_name,
         no_such_container,
         not_running,
@@ -101,8 +123,110 @@ impl<'a> Decoder<'a> for LimitsTerm {
     }
 }
 
-/// The engine's address in a binary, for example `<<"tcp://192.0.2.1:4243">>`.
-pub fn endpoint(text: &Binary<'_>) -> Result<Endpoint, Error> {
-    // What is not UTF-8 is no address either.
-    Endpoint::parse(std::str::from_utf8(text).unwrap_or_default())
+/// Where the engine is: `{Template :: binary(), Host :: binary(), Certs :: binary()}`, for example
+/// `{<<"https://{host}:2376">>, <<"docker.example">>, <<"/certs">>}`: the host as it stands in the node's name, and the folder
+/// of certificates, which may be empty.
+pub struct EngineTerm<'a> {
+    template: Binary<'a>,
+    host: Binary<'a>,
+    #[allow(dead_code)]
+    certs: Binary<'a>,
+}
+
+impl<'a> Decoder<'a> for EngineTerm<'a> {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        let (template, host, certs) = term.decode()?;
+        Ok(Self { template, host, certs })
+    }
+}
+
+impl EngineTerm<'_> {
+    /// The engine for a host that has this address.
+    pub fn endpoint(&self, ip: IpAddr) -> Result<Endpoint, Error> {
+        // What is not UTF-8 is no address either.
+        let text = |binary| std::str::from_utf8(binary).unwrap_or_default();
+        Endpoint::for_host(text(&self.template), text(&self.host), ip)
+    }
+}
+
+/// Whether this is the template of an engine's address, for whatever host.
+pub fn is_engine(template: &Binary<'_>) -> bool {
+    let template = std::str::from_utf8(template).unwrap_or_default();
+    Endpoint::for_host(template, "192.0.2.1", Ipv4Addr::new(192, 0, 2, 1).into()).is_ok()
+}
+
+/// When to take a bridge: `preferred | never | {last_resort, Failed :: inet:ip_address()}`.
+pub struct BridgeTerm(pub Bridge);
+
+impl<'a> Decoder<'a> for BridgeTerm {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if let Ok((tag, Address(failed))) = term.decode::<(Atom, Address)>() {
+            return match tag == atoms::last_resort() {
+                true => Ok(Self(Bridge::LastResort(failed))),
+                false => Err(rustler::Error::BadArg),
+            };
+        }
+        match term.decode::<Atom>()? {
+            tag if tag == atoms::preferred() => Ok(Self(Bridge::Preferred)),
+            tag if tag == atoms::never() => Ok(Self(Bridge::Never)),
+            _ => Err(rustler::Error::BadArg),
+        }
+    }
+}
+
+/// `{ok, inet:ip_address(), inet:port_number(), loopback | host | bridge | published}`.
+pub struct RouteTerm(pub Route);
+
+impl Encoder for RouteTerm {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self(Route { kind, to }) = self;
+        let kind = match kind {
+            RouteKind::Loopback => atoms::loopback(),
+            RouteKind::Host => atoms::host(),
+            RouteKind::Bridge => atoms::bridge(),
+            RouteKind::Published => atoms::published(),
+        };
+        (atoms::ok(), Address(to.ip()), to.port(), kind).encode(env)
+    }
+}
+
+/// A map with the fields of `Info` except for the endpoint; times are floats, in microseconds.
+pub struct InfoTerm(pub Info);
+
+impl Encoder for InfoTerm {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self(info) = self;
+        let state = match info.state {
+            State::Connecting => atoms::connecting(),
+            State::Live => atoms::live(),
+            State::Inspecting => atoms::inspecting(),
+            State::Closed => atoms::closed(),
+        };
+        let micros = |time: Duration| (time.as_secs_f64() * 1e6).encode(env);
+        let latency = [
+            (atoms::p50(), micros(info.latency.p50)),
+            (atoms::p90(), micros(info.latency.p90)),
+            (atoms::p99(), micros(info.latency.p99)),
+            (atoms::max(), micros(info.latency.max)),
+        ];
+        let name = |name| Atom::from_str(env, name).unwrap_or(atoms::unknown());
+        let lookups: Vec<_> = info.lookups.iter().map(|&(outcome, n)| (name(outcome), n)).collect();
+        let fields = [
+            (atoms::state(), state.encode(env)),
+            (atoms::containers(), info.containers.encode(env)),
+            (atoms::events(), info.events.encode(env)),
+            (atoms::resyncs(), info.resyncs.encode(env)),
+            (atoms::requests(), info.requests.encode(env)),
+            (atoms::lookups(), map(env, lookups)),
+            (atoms::latency(), map(env, latency)),
+        ];
+        map(env, fields)
+    }
+}
+
+/// A map of these keys and values; the keys are all different.
+pub fn map<'a>(env: Env<'a>, pairs: impl IntoIterator<Item = (impl Encoder, impl Encoder)>) -> Term<'a> {
+    let empty = Term::map_new(env);
+    let put = |map: Term<'a>, (key, value)| map.map_put(key, value).unwrap_or(map);
+    pairs.into_iter().fold(empty, put)
 }

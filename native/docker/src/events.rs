@@ -1,0 +1,306 @@
+//! An engine's event stream: which containers may have changed.
+//!
+//! An event is only ever a reason to ask again. What it says about the change itself differs from engine to engine and
+//! is left alone.
+
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::node_name::is_full_id;
+use crate::Error;
+
+/// What the engine is asked to send: `type` is `container` or `network`. Percent-encoded
+/// `{"type":["container","network"]}`.
+pub(crate) const QUERY: &str = "filters=%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
+
+/// The events of an engine, from a response's body that has no end.
+pub(crate) struct Events {
+    body: Incoming,
+    lines: Lines,
+    /// What has been read and not yet been given out, last first.
+    changed: Vec<String>,
+}
+
+impl Events {
+    /// No line may have more than `bound` bytes. A line holds all labels of its container.
+    pub(crate) fn new(body: Incoming, bound: usize) -> Self {
+        Self {
+            body,
+            lines: Lines::new(bound),
+            changed: Vec::new(),
+        }
+    }
+
+    /// Waits for the next container that has changed, and returns its full ID. It waits for ever if need be; cancelling
+    /// loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] at the end of the stream, [`Error::BadResponse`] for what is no event. What comes later on
+    /// this stream can't be relied on then.
+    pub(crate) async fn next(&mut self) -> Result<String, Error> {
+        loop {
+            if let Some(id) = self.changed.pop() {
+                return Ok(id);
+            }
+            let frame = match self.body.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) | None => return Err(Error::Unreachable("the engine ended its events".to_owned())),
+            };
+            if let Ok(data) = frame.into_data() {
+                self.changed = self.lines.push(&data)?;
+                self.changed.reverse();
+            }
+        }
+    }
+}
+
+/// Cuts what arrives into lines. Docker and Podman end each event with a newline; a line with several of them is read
+/// too.
+struct Lines {
+    rest: Vec<u8>,
+    bound: usize,
+}
+
+impl Lines {
+    fn new(bound: usize) -> Self {
+        Self {
+            rest: Vec::new(),
+            bound,
+        }
+    }
+
+    fn push(&mut self, data: &Bytes) -> Result<Vec<String>, Error> {
+        let mut changed = Vec::new();
+        let mut parts = data.split(|&byte| byte == b'\n');
+        let last = parts.next_back().unwrap_or_default();
+        for part in parts {
+            self.extend(part)?;
+            changed_in(&self.rest, &mut changed)?;
+            self.rest.clear();
+        }
+        self.extend(last)?;
+        // A long line was an exception: its memory is not kept.
+        self.rest.shrink_to(self.rest.len().max(4096));
+        Ok(changed)
+    }
+
+    fn extend(&mut self, part: &[u8]) -> Result<(), Error> {
+        if self.rest.len() + part.len() > self.bound {
+            return Err(Error::BadResponse(format!(
+                "an event has more than {} bytes",
+                self.bound
+            )));
+        }
+        self.rest.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+/// Reads the events of one line, and adds the IDs of the containers that they tell of.
+fn changed_in(line: &[u8], changed: &mut Vec<String>) -> Result<(), Error> {
+    for event in serde_json::Deserializer::from_slice(line).into_iter::<Event>() {
+        let event = event.map_err(|_| Error::BadResponse("an event is not what the API describes".to_owned()))?;
+        changed.extend(event.changed()?);
+    }
+    Ok(())
+}
+
+/// `Type`, `Action` and `Actor` are in every version of the API since 1.22; `status`, `id` and `from` left in 1.52.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    r#type: String,
+    action: String,
+    actor: Option<Actor>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actor {
+    #[serde(default, rename = "ID")]
+    id: Value,
+    attributes: Option<Attributes>,
+}
+
+#[derive(Default, Deserialize)]
+struct Attributes {
+    #[serde(default)]
+    container: Value,
+}
+
+impl Event {
+    fn changed(self) -> Result<Option<String>, Error> {
+        let actor = self.actor.unwrap_or_default();
+        match self.r#type.as_str() {
+            "container" if is_noise(&self.action) => Ok(None),
+            "container" => full_id(actor.id).map(Some),
+            "network" if matches!(self.action.as_str(), "connect" | "disconnect") => {
+                // Podman tells of networks without saying whose.
+                match actor.attributes.unwrap_or_default().container {
+                    Value::Null => Ok(None),
+                    container => full_id(container).map(Some),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// An event whose container can't be told is as good as a lost one.
+fn full_id(value: Value) -> Result<String, Error> {
+    match value {
+        Value::String(id) if is_full_id(&id) => Ok(id),
+        _ => Err(Error::BadResponse("an event names no container".to_owned())),
+    }
+}
+
+/// Actions that change nothing of what a lookup needs. A health check alone makes three `exec_…` each time. `kill` is a
+/// signal that was sent; if it ends the container, `die` follows. Unknown actions do count.
+fn is_noise(action: &str) -> bool {
+    ["exec_", "health_status"]
+        .iter()
+        .any(|prefix| action.starts_with(prefix))
+        || matches!(
+            action,
+            "create"
+                | "kill"
+                | "oom"
+                | "top"
+                | "attach"
+                | "detach"
+                | "resize"
+                | "copy"
+                | "archive-path"
+                | "extract-to-dir"
+                | "export"
+                | "commit"
+                | "prune"
+                | "mount"
+                | "unmount"
+                | "sync"
+                | "exec"
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn container(action: &str) -> String {
+        format!(
+            r#"{{"status":"{action}","id":"{A}","from":"i","Type":"container","Action":"{action}","Actor":{{"ID":"{A}","Attributes":{{"name":"db","x":1}}}},"scope":"local","time":1,"timeNano":1}}"#
+        )
+    }
+
+    fn network(action: &str, attributes: &str) -> String {
+        format!(r#"{{"Type":"network","Action":"{action}","Actor":{{"ID":"n","Attributes":{attributes}}}}}"#)
+    }
+
+    fn changed(line: &str) -> Result<Vec<String>, Error> {
+        let mut changed = vec![];
+        changed_in(line.as_bytes(), &mut changed)?;
+        Ok(changed)
+    }
+
+    #[test]
+    fn what_counts() {
+        for action in [
+            "start",
+            "die",
+            "died",
+            "stop",
+            "restart",
+            "rename",
+            "pause",
+            "update",
+            "destroy",
+            "something new",
+        ] {
+            assert_eq!(changed(&container(action)), Ok(vec![A.to_owned()]), "{action}");
+        }
+        for action in [
+            "exec_create: sh -c \\\"x\\\"",
+            "exec_die",
+            "health_status: healthy",
+            "kill",
+            "create",
+            "top",
+        ] {
+            assert_eq!(changed(&container(action)), Ok(vec![]), "{action}");
+        }
+        for action in ["connect", "disconnect"] {
+            let attributes = format!(r#"{{"container":"{B}","name":"bridge","type":"bridge"}}"#);
+            assert_eq!(changed(&network(action, &attributes)), Ok(vec![B.to_owned()]));
+            assert_eq!(changed(&network(action, "{}")), Ok(vec![]));
+            assert_eq!(changed(&network(action, "null")), Ok(vec![]));
+        }
+        for other in [
+            network("create", "{}"),
+            r#"{"Type":"image","Action":"pull"}"#.to_owned(),
+            r#"{"Type":"daemon","Action":"reload","Actor":null}"#.to_owned(),
+        ] {
+            assert_eq!(changed(&other), Ok(vec![]), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event() {
+        for line in [
+            "garbage",
+            "{}",
+            "[]",
+            "null",
+            "7",
+            r#"{"Type":null,"Action":"start"}"#,
+            r#"{"Type":"container"}"#,
+            r#"{"Type":"container","Action":"start"}"#,
+            r#"{"Type":"container","Action":"start","Actor":{"ID":null}}"#,
+            r#"{"Type":"container","Action":"start","Actor":{"ID":"aaaa"}}"#,
+            r#"{"Type":"container","Action":"start","Actor":{"ID":"../../../etc/passwd"}}"#,
+            r#"{"Type":"network","Action":"connect","Actor":{"ID":"n","Attributes":{"container":"x"}}}"#,
+            &container("start")[1..],
+            &(container("start") + "}"),
+            &(container("start") + "x"),
+        ] {
+            assert!(matches!(changed(line), Err(Error::BadResponse(_))), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines() {
+        let (start, stop) = (container("start"), container("stop"));
+        let stream = format!("{start}\n\r\n \n{stop}\r\n{start}{stop} {start}\n{start}");
+        let push = |lines: &mut Lines, part: &str| lines.push(&Bytes::copy_from_slice(part.as_bytes())).unwrap();
+        // at once, and byte by byte
+        let mut lines = Lines::new(1000);
+        assert_eq!(push(&mut lines, &stream).len(), 5);
+        assert_eq!(push(&mut lines, "").len(), 0);
+        assert_eq!(push(&mut lines, "\n").len(), 1);
+        let mut lines = Lines::new(1000);
+        let found: usize = stream.chars().map(|c| push(&mut lines, &c.to_string()).len()).sum();
+        assert_eq!(found, 5);
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut lines = Lines::new(100);
+        assert_eq!(lines.push(&Bytes::from(vec![b' '; 100])), Ok(vec![]));
+        assert!(matches!(
+            lines.push(&Bytes::from_static(b" ")),
+            Err(Error::BadResponse(_))
+        ));
+        let mut lines = Lines::new(100);
+        assert!(matches!(
+            lines.push(&Bytes::from(vec![b' '; 10_000_000])),
+            Err(Error::BadResponse(_))
+        ));
+        let mut lines = Lines::new(100);
+        assert_eq!(lines.push(&Bytes::from(" \n".repeat(1000))), Ok(vec![]));
+    }
+}

@@ -1,0 +1,412 @@
+//! What is known of an engine's running containers at a moment, and what of it may be out of date.
+//!
+//! Answers arrive later than they were true. So each question to the engine is marked with the moment at which it was
+//! asked, and an answer about a container that has changed since is not taken.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use crate::node_name::is_full_id;
+use crate::{Container, ContainerRef};
+
+/// More containers than a host runs; those beyond are not kept, and each lookup of one asks the engine.
+pub const MAX_CONTAINERS: usize = 10_000;
+
+/// The most that is kept of one container, in bytes, beside its places in the indexes (about 400). One that publishes a
+/// hundred ports has more; of it only the ID is kept, and each lookup of it asks the engine.
+pub const MAX_CONTAINER_SIZE: usize = 4096;
+
+/// A moment: how many changes there had been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark(u64);
+
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    containers: BTreeMap<Box<str>, Entry>,
+    names: HashMap<Box<str>, Box<str>>,
+    now: Mark,
+}
+
+struct Entry {
+    state: State,
+    /// The last known name, by which this may be found in the index of names.
+    name: Box<str>,
+    /// When it was last seen to change.
+    changed: Mark,
+}
+
+enum State {
+    Known(Arc<Container>),
+    /// The engine has to be asked.
+    Unknown,
+    /// It does not run. This stays until the next list, so that a list that is under way does not bring it back.
+    Gone,
+}
+
+/// What an answer about one container was good for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refreshed {
+    Taken,
+    /// It has changed while the answer was under way.
+    OutOfDate,
+}
+
+impl Snapshot {
+    /// The container that `asked` means, if that is certain: by full ID, by name, or by the beginning of just one ID, in
+    /// this order, which is the engine's own.
+    pub(crate) fn find(&self, asked: &ContainerRef) -> Option<&Arc<Container>> {
+        let text = asked.as_str();
+        if is_full_id(text) {
+            return self.get(text);
+        }
+        if let Some(id) = self.names.get(text) {
+            return self.get(id);
+        }
+        if !asked.is_id() {
+            return None;
+        }
+        let mut found = self
+            .containers
+            .range::<str, _>((Bound::Included(text), Bound::Unbounded))
+            .take_while(|(id, _)| id.starts_with(text));
+        match (found.next(), found.next()) {
+            (Some((_, entry)), None) => entry.state.known(),
+            _ => None,
+        }
+    }
+
+    /// The container of this ID, if it is known and not out of date.
+    pub(crate) fn get(&self, id: &str) -> Option<&Arc<Container>> {
+        self.containers.get(id)?.state.known()
+    }
+
+    /// How many containers there are, those included that the engine has to be asked about.
+    pub(crate) fn len(&self) -> usize {
+        self.present().count()
+    }
+
+    /// All containers, or `None` if the engine has to be asked about one.
+    pub(crate) fn all(&self) -> Option<Vec<Arc<Container>>> {
+        self.present().map(|entry| entry.state.known().cloned()).collect()
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Entry> {
+        self.containers
+            .values()
+            .filter(|entry| !matches!(entry.state, State::Gone))
+    }
+
+    /// The mark of a question that is asked now.
+    pub(crate) fn mark(&self) -> Mark {
+        self.now
+    }
+
+    /// This container has changed, in a way that only the engine knows.
+    pub(crate) fn invalidate(&mut self, id: &str) {
+        self.now.0 += 1;
+        let changed = self.now;
+        if let Some(entry) = self.containers.get_mut(id) {
+            entry.state = State::Unknown;
+            entry.changed = changed;
+        } else if self.containers.len() < MAX_CONTAINERS {
+            self.containers.insert(id.into(), Entry::new(State::Unknown, changed));
+        }
+    }
+
+    /// Takes what the engine answered, when it was asked at `mark`, about the container of this ID: `None` if it has none.
+    pub(crate) fn refresh(&mut self, id: &str, mark: Mark, container: Option<Container>) -> Refreshed {
+        let changed = match self.containers.get(id) {
+            Some(entry) if entry.changed > mark => return Refreshed::OutOfDate,
+            Some(entry) => entry.changed,
+            // There was no room for it.
+            None => return Refreshed::Taken,
+        };
+        self.forget(id);
+        match container.filter(|container| container.running && container.id == id) {
+            Some(container) => self.keep(container, changed),
+            None => {
+                self.containers.insert(id.into(), Entry::new(State::Gone, changed));
+            }
+        }
+        Refreshed::Taken
+    }
+
+    /// Takes a list of all running containers, asked for at `mark`, and says whether it told anything that no event had
+    /// told: then an event has been lost.
+    pub(crate) fn replace(&mut self, mark: Mark, listed: Vec<Container>) -> bool {
+        let mut surprise = false;
+        let mut old = std::mem::take(&mut self.containers);
+        self.names.clear();
+        for container in listed {
+            // Not running: what is up with it, the engine will say when it is asked.
+            if !container.running || !is_full_id(&container.id) {
+                continue;
+            }
+            match old.remove(container.id.as_str()) {
+                Some(entry) if entry.changed > mark => self.put(container.id.into(), entry),
+                Some(entry) => {
+                    surprise |= entry.state.known().is_some_and(|known| **known != container);
+                    self.keep(container, mark);
+                }
+                None => {
+                    surprise = true;
+                    self.keep(container, mark);
+                }
+            }
+        }
+        for (id, entry) in old {
+            if entry.changed > mark {
+                self.put(id, entry);
+            } else {
+                surprise |= entry.state.known().is_some();
+            }
+        }
+        surprise
+    }
+
+    /// Nothing is known any more.
+    pub(crate) fn clear(&mut self) {
+        self.now.0 += 1;
+        self.containers.clear();
+        self.names.clear();
+    }
+
+    fn keep(&mut self, mut container: Container, changed: Mark) {
+        if !container.running || !is_full_id(&container.id) || self.containers.len() >= MAX_CONTAINERS {
+            return;
+        }
+        let id: Box<str> = container.id.as_str().into();
+        container.shrink_to_fit();
+        if self.containers.contains_key(&id) {
+            // The engine has told of it twice, and who knows which is right.
+            self.forget(&id);
+            self.containers.insert(id, Entry::new(State::Unknown, changed));
+        } else if container.size() > MAX_CONTAINER_SIZE {
+            self.containers.insert(id, Entry::new(State::Unknown, changed));
+        } else {
+            let name = container.name.as_str().into();
+            let state = State::Known(Arc::new(container));
+            self.put(id, Entry { state, name, changed });
+        }
+    }
+
+    fn put(&mut self, id: Box<str>, entry: Entry) {
+        if !entry.name.is_empty() {
+            let owner = self.names.entry(entry.name.clone()).or_insert_with(|| id.clone());
+            // Of two with the same name, which no engine has for long, the engine has to say who is meant.
+            if *owner != id {
+                if let Some(other) = self.containers.get_mut(owner) {
+                    other.state = State::Unknown;
+                }
+            }
+        }
+        self.containers.insert(id, entry);
+    }
+
+    fn forget(&mut self, id: &str) {
+        if let Some(entry) = self.containers.remove(id) {
+            if self.names.get(&entry.name).is_some_and(|owner| **owner == *id) {
+                self.names.remove(&entry.name);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn new(state: State, changed: Mark) -> Self {
+        Self {
+            state,
+            name: Box::default(),
+            changed,
+        }
+    }
+}
+
+impl State {
+    fn known(&self) -> Option<&Arc<Container>> {
+        match self {
+            Self::Known(container) => Some(container),
+            Self::Unknown | Self::Gone => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeName;
+
+    fn id(start: &str) -> String {
+        start.to_owned() + &"0".repeat(64 - start.len())
+    }
+
+    fn container(start: &str, name: &str) -> Container {
+        Container {
+            id: id(start),
+            name: name.to_owned(),
+            running: true,
+            ..Container::default()
+        }
+    }
+
+    fn asked(text: &str) -> ContainerRef {
+        NodeName::parse(format!("{text}@h")).unwrap().container().clone()
+    }
+
+    fn find(snapshot: &Snapshot, text: &str) -> Option<String> {
+        snapshot.find(&asked(text)).map(|container| container.id.clone())
+    }
+
+    fn listed(containers: Vec<Container>) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.replace(Mark::default(), containers);
+        snapshot
+    }
+
+    #[test]
+    fn by_id_by_name_and_by_prefix() {
+        let snapshot = listed(vec![
+            container("aaaaaaaaaaaa1", "db"),
+            container("aaaaaaaaaaaa2", "web"),
+            container("bbbbbbbbbbbb", "aaaaaaaaaaaa1"),
+        ]);
+        let a1 = id("aaaaaaaaaaaa1");
+        assert_eq!(find(&snapshot, &a1), Some(a1.clone()));
+        assert_eq!(find(&snapshot, "db"), Some(a1.clone()));
+        assert_eq!(find(&snapshot, &a1[..20]), Some(a1));
+        // a name comes before a prefix
+        assert_eq!(find(&snapshot, "aaaaaaaaaaaa1"), Some(id("bbbbbbbbbbbb")));
+        assert_eq!(find(&snapshot, "bbbbbbbbbbbb"), Some(id("bbbbbbbbbbbb")));
+        for unclear in ["aaaaaaaaaaaa", "bbbbbbbbbbb", "cccccccccccc", "d", "DB"] {
+            assert_eq!(find(&snapshot, unclear), None, "{unclear}");
+        }
+    }
+
+    #[test]
+    fn an_event_invalidates_until_an_answer_that_was_asked_for_later() {
+        let mut snapshot = listed(vec![container("aaaaaaaaaaaa", "db")]);
+        let a = id("aaaaaaaaaaaa");
+        let before = snapshot.mark();
+        snapshot.invalidate(&a);
+        assert_eq!((find(&snapshot, &a), find(&snapshot, "db")), (None, None));
+        assert_eq!((snapshot.len(), snapshot.all()), (1, None));
+        let answer = || Some(container("aaaaaaaaaaaa", "store"));
+        assert_eq!(snapshot.refresh(&a, before, answer()), Refreshed::OutOfDate);
+        assert!(!snapshot.replace(before, vec![container("aaaaaaaaaaaa", "db")]));
+        assert_eq!(find(&snapshot, "db"), None);
+        assert_eq!(snapshot.refresh(&a, snapshot.mark(), answer()), Refreshed::Taken);
+        assert_eq!((find(&snapshot, "store"), find(&snapshot, "db")), (Some(a), None));
+        assert_eq!(snapshot.names.len(), 1);
+    }
+
+    #[test]
+    fn containers_come_and_go() {
+        let mut snapshot = Snapshot::default();
+        let a = id("aaaaaaaaaaaa");
+        // one that starts
+        snapshot.invalidate(&a);
+        snapshot.refresh(&a, snapshot.mark(), Some(container("aaaaaaaaaaaa", "db")));
+        assert_eq!(find(&snapshot, "db"), Some(a.clone()));
+        // and ends
+        snapshot.invalidate(&a);
+        let ended = Container {
+            running: false,
+            ..container("aaaaaaaaaaaa", "db")
+        };
+        snapshot.refresh(&a, snapshot.mark(), Some(ended));
+        assert_eq!((snapshot.len(), snapshot.names.len()), (0, 0));
+        // is gone when it is asked about
+        snapshot.invalidate(&a);
+        snapshot.refresh(&a, snapshot.mark(), None);
+        assert_eq!(snapshot.len(), 0);
+        // another one answers
+        snapshot.invalidate(&a);
+        snapshot.refresh(&a, snapshot.mark(), Some(container("bbbbbbbbbbbb", &a)));
+        assert_eq!((snapshot.len(), snapshot.all()), (0, Some(vec![])));
+        // what is gone leaves nothing, once there is a list
+        assert!(!snapshot.replace(snapshot.mark(), vec![]));
+        assert!(snapshot.containers.is_empty() && snapshot.names.is_empty());
+    }
+
+    #[test]
+    fn a_list_does_not_overrule_what_came_after_it_was_asked_for() {
+        let a = container("aaaaaaaaaaaa", "db");
+        let mut snapshot = listed(vec![a.clone()]);
+        let mark = snapshot.mark();
+        snapshot.invalidate(&id("cccccccccccc"));
+        snapshot.invalidate(&a.id);
+        snapshot.refresh(&a.id, snapshot.mark(), None);
+        assert!(!snapshot.replace(mark, vec![a.clone()]));
+        assert_eq!((snapshot.len(), find(&snapshot, "db")), (1, None));
+    }
+
+    #[test]
+    fn a_list_that_surprises() {
+        let (a, b) = (container("aaaaaaaaaaaa", "db"), container("bbbbbbbbbbbb", "web"));
+        let mut snapshot = listed(vec![a.clone(), b.clone()]);
+        let replace = |snapshot: &mut Snapshot, list| snapshot.replace(snapshot.mark(), list);
+        assert!(!replace(&mut snapshot, vec![b.clone(), a.clone()]));
+        // missing, new, changed
+        assert!(replace(&mut snapshot, vec![a.clone()]));
+        assert_eq!((find(&snapshot, "web"), snapshot.len()), (None, 1));
+        assert!(replace(&mut snapshot, vec![a.clone(), b]));
+        assert!(replace(
+            &mut snapshot,
+            vec![a.clone(), container("bbbbbbbbbbbb", "shop")]
+        ));
+        // what an event has told is none
+        snapshot.invalidate(&id("bbbbbbbbbbbb"));
+        assert!(!replace(&mut snapshot, vec![a.clone()]));
+    }
+
+    #[test]
+    fn what_an_engine_should_not_say() {
+        let other_port = Container {
+            host_network: true,
+            ..container("aaaaaaaaaaaa", "db")
+        };
+        let mut snapshot = listed(vec![
+            container("aaaaaaaaaaaa", "db"),
+            other_port,
+            container("bbbbbbbbbbbb", "web"),
+            container("cccccccccccc", "web"),
+            container("dddddddddddd", "web"),
+            container("eeeeeeeeeeee", ""),
+            Container {
+                id: "../x".to_owned(),
+                ..container("f", "odd")
+            },
+            Container {
+                running: false,
+                ..container("aabbaabbaabb", "still")
+            },
+        ]);
+        for unclear in [&id("aaaaaaaaaaaa"), "db", "web", "odd", "still"] {
+            assert_eq!(find(&snapshot, unclear), None, "{unclear}");
+        }
+        assert_eq!(find(&snapshot, "cccccccccccc"), Some(id("cccccccccccc")));
+        assert_eq!(snapshot.len(), 5);
+        snapshot.replace(snapshot.mark(), vec![]);
+        assert!(snapshot.containers.is_empty() && snapshot.names.is_empty());
+    }
+
+    #[test]
+    fn the_bounds() {
+        let many = |n: usize| {
+            (0..n)
+                .map(|i| container(&format!("{i:012x}"), &format!("c{i}")))
+                .collect()
+        };
+        let mut snapshot = listed(many(MAX_CONTAINERS + 10));
+        assert_eq!(snapshot.len(), MAX_CONTAINERS);
+        snapshot.invalidate(&id("ffffffffffff"));
+        assert_eq!(snapshot.len(), MAX_CONTAINERS);
+        let large = Container {
+            name: "x".repeat(MAX_CONTAINER_SIZE),
+            ..container("aaaaaaaaaaaa", "")
+        };
+        let snapshot = listed(vec![large]);
+        assert_eq!((snapshot.len(), find(&snapshot, "aaaaaaaaaaaa")), (1, None));
+    }
+}

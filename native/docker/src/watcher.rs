@@ -1,0 +1,206 @@
+//! The task that keeps a directory up to date: subscribe to the engine's events, then list, then follow.
+//!
+//! In the other order a container that starts in between would be missed. An event only says that a container has
+//! changed; what it is now, the engine is asked. After any gap in the events everything starts over.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, Instant};
+
+use crate::backoff::Backoff;
+use crate::directory::{Phase, Shared};
+use crate::events::Events;
+use crate::snapshot::Mark;
+use crate::{Container, ContainerRef, Error};
+
+/// Everything is listed so often even if nothing seems wrong: a stream may have died without a word.
+const LIST_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The second list comes soon after the first. Docker sends the head of its answer just before it subscribes
+/// (`getEvents` in moby's `api/server/router/system`), so an event at that moment is lost.
+const SECOND_LIST: Duration = Duration::from_secs(1);
+
+/// A list that is needed comes at least so long after the one before.
+const LIST_PAUSE: Duration = Duration::from_millis(200);
+
+/// So many containers are asked about at a time.
+const INSPECTS: usize = 8;
+
+/// When more than so many wait to be asked about, a list is cheaper, and the engine may have skipped us.
+const LAG: usize = 256;
+
+/// How long after a refusal the engine is asked again for its events.
+const REFUSED: Duration = Duration::from_secs(60);
+
+pub(crate) struct Watcher {
+    shared: Arc<Shared>,
+    doubted: mpsc::UnboundedReceiver<String>,
+}
+
+/// Why the events are not followed any more.
+enum End {
+    /// Nobody may be asking any more.
+    Idle,
+    Failed(Error),
+}
+
+impl Watcher {
+    /// `doubted` are the IDs of containers that somebody wants to be asked about.
+    pub(crate) fn new(shared: Arc<Shared>, doubted: mpsc::UnboundedReceiver<String>) -> Self {
+        Self { shared, doubted }
+    }
+
+    /// Runs until nobody has asked for a minute.
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut sessions = 0;
+        while !self.shared.close_if_unused() {
+            sessions += 1;
+            if sessions > 1 {
+                self.shared.resyncs.fetch_add(1, Ordering::Relaxed);
+            }
+            let began = Instant::now();
+            let End::Failed(error) = self.session().await else {
+                continue;
+            };
+            if is_refusal(&error) {
+                self.shared.enter(Phase::Inspecting);
+                self.shared.give_notice(error);
+                sleep(REFUSED).await;
+            } else {
+                self.shared.enter(Phase::Connecting);
+                sleep(backoff.after(began.elapsed())).await;
+            }
+        }
+    }
+
+    /// Gets the list and follows the events until something is wrong.
+    async fn session(&mut self) -> End {
+        let events = match self.shared.engine.events().await {
+            Ok(events) => events,
+            Err(error) => return End::Failed(error),
+        };
+        let mark = self.shared.view().snapshot.mark();
+        match self.shared.engine.list().await {
+            Ok(list) => self.shared.write().snapshot.replace(mark, list),
+            Err(error) => return End::Failed(error),
+        };
+        self.shared.go_live();
+        self.follow(events).await
+    }
+
+    async fn follow(&mut self, mut events: Events) -> End {
+        let shared = &self.shared;
+        let mut queue = Queue::default();
+        let mut inspects = JoinSet::new();
+        let mut lists = JoinSet::new();
+        let mut listed = Instant::now();
+        let mut next_list = listed + SECOND_LIST;
+        loop {
+            while inspects.len() < INSPECTS {
+                let Some(id) = queue.pop() else { break };
+                inspects.spawn(inspect(Arc::clone(shared), id));
+            }
+            tokio::select! {
+                event = events.next() => match event {
+                    Ok(id) => {
+                        shared.events.fetch_add(1, Ordering::Relaxed);
+                        shared.write().snapshot.invalidate(&id);
+                        // Answers that are on their way may be from before the change.
+                        shared.engine.forget();
+                        queue.push(id);
+                    }
+                    Err(error) => return End::Failed(error),
+                },
+                Some(id) = self.doubted.recv() => queue.push(id),
+                Some(answered) = inspects.join_next() => match answered {
+                    Ok((id, mark, Ok(container))) => {
+                        shared.write().snapshot.refresh(&id, mark, container);
+                    }
+                    // It stays unknown; a list may still tell.
+                    Ok((_, _, Err(_))) | Err(_) => next_list = next_list.min(Instant::now() + SECOND_LIST),
+                },
+                () = sleep_until(next_list), if lists.is_empty() => {
+                    lists.spawn(list(Arc::clone(shared)));
+                    listed = Instant::now();
+                    next_list = listed + LIST_INTERVAL;
+                }
+                Some(answered) = lists.join_next() => match answered {
+                    Ok((mark, Ok(containers))) => {
+                        let surprise = shared.write().snapshot.replace(mark, containers);
+                        if surprise {
+                            return End::Failed(Error::Unreachable("an event was lost".to_owned()));
+                        }
+                    }
+                    Ok((_, Err(error))) => return End::Failed(error),
+                    Err(_) => return End::Failed(Error::abandoned()),
+                },
+                () = sleep_until(shared.unused_at().into()) => {
+                    // Somebody may have asked since the sleep began.
+                    if shared.unused_at() <= Instant::now().into_std() {
+                        return End::Idle;
+                    }
+                }
+            }
+            if queue.len() > LAG {
+                queue = Queue::default();
+                shared.resyncs.fetch_add(1, Ordering::Relaxed);
+                next_list = next_list.min(listed + LIST_PAUSE);
+            }
+        }
+    }
+}
+
+/// An answer that will not be another one soon, whether it comes from the engine or from a proxy before it.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Refused { status: 300..=499, .. })
+        && !matches!(error, Error::Refused { status: 408 | 429, .. })
+}
+
+async fn inspect(shared: Arc<Shared>, id: String) -> (String, Mark, Result<Option<Container>, Error>) {
+    let mark = shared.view().snapshot.mark();
+    let answer = match ContainerRef::from_id(&id) {
+        Some(asked) => match shared.engine.inspect(&asked).await {
+            Ok(container) => Ok(Some(container)),
+            Err(Error::NoSuchContainer) => Ok(None),
+            Err(error) => Err(error),
+        },
+        None => Ok(None),
+    };
+    (id, mark, answer)
+}
+
+async fn list(shared: Arc<Shared>) -> (Mark, Result<Vec<Container>, Error>) {
+    let mark = shared.view().snapshot.mark();
+    (mark, shared.engine.list().await)
+}
+
+/// Containers to ask about, each once, in the order in which they have changed.
+#[derive(Default)]
+struct Queue {
+    order: VecDeque<String>,
+    waiting: HashSet<String>,
+}
+
+impl Queue {
+    fn push(&mut self, id: String) {
+        if self.waiting.insert(id.clone()) {
+            self.order.push_back(id);
+        }
+    }
+
+    fn pop(&mut self) -> Option<String> {
+        let id = self.order.pop_front()?;
+        self.waiting.remove(&id);
+        Some(id)
+    }
+
+    fn len(&self) -> usize {
+        self.order.len()
+    }
+}

@@ -1,0 +1,54 @@
+%% @doc Where the Docker Engines are: `{engines, #{Host => Endpoint, default => Endpoint}}'.
+%%
+%% An endpoint is `"tcp://192.0.2.1:4243"', `"https://192.0.2.1:2376"' or
+%% `"unix:///var/run/docker.sock"'; `{host}' in it stands for the host of the node that is looked up. A
+%% host is a DNS name, an address or a network, as in {@link eid_host_table}. Where nothing fits it is
+%% `tcp://{host}' with the port of `docker_daemon_port'.
+-module(eid_engines).
+
+-export([compile/2, for_host/3]).
+
+-export_type([table/0]).
+
+-opaque table() :: {eid_host_table:table(endpoint()), Default :: endpoint()}.
+-type endpoint() :: {Template :: binary(), NeedsCerts :: boolean()}.
+
+%% @doc Checks the `engines' setting and makes a table of it. Raises {@link eid_config:bad_setting()}.
+-spec compile(term(), DaemonPort :: inet:port_number()) -> table().
+compile(Engines, DaemonPort) when is_map(Engines) ->
+    Default = maps:get(default, Engines, "tcp://{host}:" ++ integer_to_list(DaemonPort)),
+    Entries = [{host(Host), endpoint(Endpoint)}
+               || {Host, Endpoint} <- maps:to_list(maps:remove(default, Engines))],
+    {eid_host_table:new(Entries), endpoint(Default)};
+compile(Other, _DaemonPort) ->
+    eid_config:bad_setting("{eid, [{engines, Map}]} must be a map of hosts and endpoints; it is ~tp",
+                           [Other]).
+
+host(Key) ->
+    Host = eid_host_table:parse_key(engines, Key),
+    eid_host_table:is_node(Host)
+        andalso eid_config:bad_setting("{eid, [{engines, …}]} has hosts for keys, and not nodes: ~tp", [Key]),
+    Host.
+
+endpoint(Text) ->
+    Template = try unicode:characters_to_binary(Text) catch error:_ -> error end,
+    case is_binary(Template) andalso eid_nif:call(fun() -> eid_nif:is_engine(Template) end) of
+        true -> {Template, string:prefix(Template, "https://") =/= nomatch};
+        %% The library is not there: each lookup will say so.
+        {error, {unreachable, _}} -> {Template, false};
+        false -> eid_config:bad_setting("an engine must be \"tcp://HOST:PORT\", \"https://HOST:PORT\" or "
+                                    "\"unix:///PATH\", where HOST may be {host}; it is ~tp", [Text])
+    end.
+
+%% @doc The engine of the host that has this name, or text, in node names, and this address.
+-spec for_host(Host :: binary(), inet:ip_address(), table()) -> eid_nif:engine().
+for_host(Host, Ip, {Table, Default}) ->
+    {Template, NeedsCerts} =
+        case eid_host_table:for_name(<<>>, Host, Table) of
+            none -> eid_host_table:for_address(Ip, Table, Default);
+            Endpoint -> Endpoint
+        end,
+    case NeedsCerts of
+        true -> {Template, Host, eid_config:engine_certs()};
+        false -> {Template, Host, <<>>}
+    end.
