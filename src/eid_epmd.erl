@@ -100,7 +100,7 @@ port_please(Name, Host) -> port_please(Name, Host, infinity).
 port_please(Name, Host, Timeout) ->
     HostText = host_text(Host),
     Node = [name_text(Name), $@, HostText],
-    case eid_resolver:resolve(Node, any, milliseconds(Timeout), never) of
+    case eid_resolver:resolve(Node, any, patience(Timeout), never) of
         {ok, #{route := Kind, ip := Ip, port := Port}} ->
             case Kind =/= loopback andalso (Kind =/= fixed orelse inet:parse_address(HostText) =:= {ok, Ip}) of
                 true -> {port, Port, ?DIST_VERSION};
@@ -125,10 +125,10 @@ names() ->
 %% with the published ports. `net_adm:names/1' and `net_adm:world/0' get their lists here.
 -spec names(host()) -> {ok, [{Name :: string(), inet:port_number()}]} | {error, term()}.
 names(Host) ->
-    eid_resolver:names(host_text(Host), any, eid_config:lookup_time()).
+    eid_resolver:names(host_text(Host), any, configured).
 
-milliseconds(infinity) -> eid_config:lookup_time();
-milliseconds(Timeout) -> Timeout.
+patience(infinity) -> configured;
+patience(Timeout) -> Timeout.
 
 name_text(Name) when is_atom(Name) -> atom_to_list(Name);
 name_text(Name) -> Name.

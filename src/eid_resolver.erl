@@ -13,23 +13,26 @@
 
 -type family() :: inet | inet6.
 -type timeout_ms() :: non_neg_integer().
+-type patience() :: timeout_ms() | configured.
+%% `configured': the time of {@link eid_config:lookup_time()}.
 
 -record(query, {node :: binary(),
                 container :: binary(),
                 host :: binary(),
                 ip :: inet:ip_address() | none,    % of a host that is an address
                 family :: family(),
-                deadline :: integer(),    % monotonic milliseconds
+                began :: integer(),    % monotonic, native units
+                patience :: patience(),
                 bridge :: eid_nif:bridge(),
                 again :: boolean()}).    % what is known of the node is wrong
 
 %% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
 %% family `any' is that of the host's address; for a DNS name, that of the carrier on the command
 %% line.
--spec resolve(Node :: iodata(), family() | any, timeout_ms(), preferred | never) ->
+-spec resolve(Node :: iodata(), family() | any, patience(), preferred | never) ->
           {ok, eid:route()} | {error, eid:reason()}.
-resolve(Node, Family, Timeout, Bridge) ->
-    case query(Node, Family, Timeout) of
+resolve(Node, Family, Patience, Bridge) ->
+    case query(Node, Family, Patience) of
         {ok, Query} -> find(Query#query{bridge = Bridge});
         {error, _} = Error -> Error
     end.
@@ -49,14 +52,14 @@ resolve_again(Node, Family, Timeout, Failed) ->
         {error, _} = Error -> Error
     end.
 
-query(NodeText, Family, Timeout) ->
+query(NodeText, Family, Patience) ->
     %% `parse_node_name' looks at every byte, so it gets whatever the caller has.
     try iolist_to_binary(NodeText) of
         Node ->
             case eid_nif:call(fun() -> eid_nif:parse_node_name(Node) end) of
                 {ok, {Container, Host, Ip}} ->
                     {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
-                                family = family(Family, Ip), deadline = now_ms() + Timeout,
+                                family = family(Family, Ip), began = erlang:monotonic_time(), patience = Patience,
                                 bridge = preferred, again = false}};
                 {error, _} = Error -> Error
             end
@@ -145,11 +148,11 @@ tell_once(Engine, HostIp) ->
 
 %% @doc The nodes on a host: for each running container that publishes its erlang port, the short
 %% ID (12 digits), which is how containers call themselves, and the published port.
--spec names(Host :: iodata(), family() | any, timeout_ms()) ->
+-spec names(Host :: iodata(), family() | any, patience()) ->
           {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
-names(Host, Family, Timeout) ->
+names(Host, Family, Patience) ->
     %% The name stands for any on that host.
-    case query(["x@", Host], Family, Timeout) of
+    case query(["x@", Host], Family, Patience) of
         {ok, Query} ->
             Table = table(),
             with_address(Query,
@@ -259,9 +262,12 @@ is_of_family(Host, Family) ->
         _ -> true
     end.
 
-now_ms() -> erlang:monotonic_time(millisecond).
+time_left(#query{began = Began, patience = Patience}) ->
+    Spent = erlang:convert_time_unit(erlang:monotonic_time() - Began, native, millisecond),
+    max(0, milliseconds(Patience) - Spent).
 
-time_left(#query{deadline = Deadline}) -> max(0, Deadline - now_ms()).
+milliseconds(configured) -> eid_config:lookup_time();
+milliseconds(Timeout) -> Timeout.
 
 %% The compiled settings are kept in persistent terms, beside the text that they were made from:
 %% reading them copies nothing, and a setting that changes is seen at once.

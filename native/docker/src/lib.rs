@@ -6,12 +6,14 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), eid_docker::Error> {
-//! use eid_docker::{Bridge, Endpoint, Engines, Limits, NodeName, Wanted};
+//! use eid_docker::{Bridge, Engines, Limits, Location, NodeName, Wanted};
 //!
 //! let engines = Engines::default();
 //! let name = NodeName::parse("db@192.0.2.1")?;
-//! let wanted = Wanted { host: "192.0.2.1".parse().unwrap(), erlang_port: 12345, bridge: Bridge::Preferred };
-//! let directory = engines.get(&Endpoint::parse("tcp://192.0.2.1:4243")?, Limits::default());
+//! let ip = "192.0.2.1".parse().unwrap();
+//! let location = Location { template: "tcp://{host}:4243", host: name.host(), ip, certificates: "" };
+//! let directory = engines.get(&location, Limits::default())?;
+//! let wanted = Wanted { host: ip, erlang_port: 12345, bridge: Bridge::Preferred };
 //! let route = match directory.known_route(name.container(), &wanted) {
 //!     Some(route) => route,
 //!     None => directory.route(name.container(), &wanted).await?,
@@ -45,7 +47,7 @@ pub use container::{Attachment, Binding, Container};
 pub use directory::{Directory, Info, State, Wanted};
 pub use endpoint::Endpoint;
 pub use engine::Engine;
-pub use engines::Engines;
+pub use engines::{Engines, Location};
 pub use error::Error;
 pub use here::own_container;
 pub use http::Limits;

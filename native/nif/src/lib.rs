@@ -69,7 +69,7 @@ fn known_route<'a>(
 ) -> Term<'a> {
     let known = || {
         let name = NodeName::parse(node_name.as_slice()).ok()?;
-        let directory = ENGINES.existing(&engine.endpoint(host.0).ok()?)?;
+        let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
         directory.known_route(name.container(), &wanted(&host, &erlang_port, bridge.0))
     };
     match known() {
@@ -133,9 +133,9 @@ fn names<'a>(
 /// under way now. For texts that do not parse there is nothing to doubt.
 #[rustler::nif]
 fn doubt<'a>(node_name: Binary<'a>, engine: EngineTerm<'a>, host: Address) -> Atom {
-    let parsed = (NodeName::parse(node_name.as_slice()), engine.endpoint(host.0));
-    if let (Ok(name), Ok(endpoint)) = parsed {
-        if let Some(directory) = ENGINES.existing(&endpoint) {
+    let parsed = (NodeName::parse(node_name.as_slice()), engine.location(host.0));
+    if let (Ok(name), Ok(location)) = parsed {
+        if let Some(directory) = ENGINES.existing(&location) {
             directory.doubt(name.container());
         }
     }
@@ -148,9 +148,9 @@ fn doubt<'a>(node_name: Binary<'a>, engine: EngineTerm<'a>, host: Address) -> At
 #[rustler::nif]
 fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<'a> {
     let notice = || {
-        let endpoint = engine.endpoint(host.0).ok()?;
-        let error = ENGINES.existing(&endpoint)?.take_notice()?;
-        Some((atoms::refused(), endpoint.to_string(), Reason(error)))
+        let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
+        let error = directory.take_notice()?;
+        Some((atoms::refused(), directory.info().endpoint, Reason(error)))
     };
     match notice() {
         Some(notice) => notice.encode(env),
@@ -170,7 +170,7 @@ fn info(env: Env<'_>) -> Term<'_> {
 }
 
 fn directory(engine: &EngineTerm<'_>, host: &Address, limits: &LimitsTerm) -> Result<Directory, Error> {
-    Ok(ENGINES.get(&engine.endpoint(host.0)?, limits.0))
+    ENGINES.get(&engine.location(host.0)?, limits.0)
 }
 
 fn wanted(host: &Address, erlang_port: &ErlangPort, bridge: Bridge) -> Wanted {

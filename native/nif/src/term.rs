@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use eid_docker::{Bridge, Endpoint, Error, Info, Limits, Route, RouteKind, State};
+use eid_docker::{Bridge, Endpoint, Error, Info, Limits, Location, Route, RouteKind, State};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
 
 pub mod atoms {
@@ -82,9 +82,13 @@ impl<'a> Decoder<'a> for Address {
     }
 }
 
-fn numbers<'a, T: Decoder<'a>, const N: usize>(parts: &[Term<'a>]) -> NifResult<[T; N]> {
-    let numbers: Vec<T> = parts.iter().map(|part| part.decode()).collect::<NifResult<_>>()?;
-    numbers.try_into().map_err(|_| rustler::Error::BadArg)
+fn numbers<'a, T: Decoder<'a> + Copy + Default, const N: usize>(parts: &[Term<'a>]) -> NifResult<[T; N]> {
+    let parts: &[Term<'a>; N] = parts.try_into().map_err(|_| rustler::Error::BadArg)?;
+    let mut numbers = [T::default(); N];
+    for (number, part) in numbers.iter_mut().zip(parts) {
+        *number = part.decode()?;
+    }
+    Ok(numbers)
 }
 
 impl Encoder for Address {
@@ -129,7 +133,6 @@ impl<'a> Decoder<'a> for LimitsTerm {
 pub struct EngineTerm<'a> {
     template: Binary<'a>,
     host: Binary<'a>,
-    #[allow(dead_code)]
     certs: Binary<'a>,
 }
 
@@ -141,11 +144,15 @@ impl<'a> Decoder<'a> for EngineTerm<'a> {
 }
 
 impl EngineTerm<'_> {
-    /// The engine for a host that has this address.
-    pub fn endpoint(&self, ip: IpAddr) -> Result<Endpoint, Error> {
-        // What is not UTF-8 is no address either.
-        let text = |binary| std::str::from_utf8(binary).unwrap_or_default();
-        Endpoint::for_host(text(&self.template), text(&self.host), ip)
+    /// Where the engine is for a host that has this address.
+    pub fn location(&self, ip: IpAddr) -> Result<Location<'_>, Error> {
+        let no_text = |_| Error::Unreachable("the engine's address is not in UTF-8".to_owned());
+        Ok(Location {
+            template: str::from_utf8(&self.template).map_err(no_text)?,
+            host: str::from_utf8(&self.host).map_err(no_text)?,
+            ip,
+            certificates: str::from_utf8(&self.certs).map_err(no_text)?,
+        })
     }
 }
 
