@@ -67,6 +67,12 @@ impl Container {
         is_id(&self.id).then(|| &self.id[..12])
     }
 
+    /// Whether there is anything that could be dialled. A list that shows nothing need not be right: Podman's has no
+    /// network mode.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.host_network || !self.bindings.is_empty() || !self.attachments.is_empty()
+    }
+
     /// Gives back the memory that reading it took and that it does not need.
     pub(crate) fn shrink_to_fit(&mut self) {
         self.bindings.shrink_to_fit();

@@ -138,9 +138,9 @@ impl Event {
             "container" if is_noise(&self.action) => Ok(None),
             "container" => full_id(actor.id).map(Some),
             "network" if matches!(self.action.as_str(), "connect" | "disconnect") => {
-                // Podman tells of networks without saying whose.
+                // Docker's actor is the network, and the container an attribute. Podman's actor is the container.
                 match actor.attributes.unwrap_or_default().container {
-                    Value::Null => Ok(None),
+                    Value::Null => full_id(actor.id).map(Some),
                     container => full_id(container).map(Some),
                 }
             }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn network(action: &str, attributes: &str) -> String {
-        format!(r#"{{"Type":"network","Action":"{action}","Actor":{{"ID":"n","Attributes":{attributes}}}}}"#)
+        format!(r#"{{"Type":"network","Action":"{action}","Actor":{{"ID":"{A}","Attributes":{attributes}}}}}"#)
     }
 
     fn changed(line: &str) -> Result<Vec<String>, Error> {
@@ -237,8 +237,8 @@ mod tests {
         for action in ["connect", "disconnect"] {
             let attributes = format!(r#"{{"container":"{B}","name":"bridge","type":"bridge"}}"#);
             assert_eq!(changed(&network(action, &attributes)), Ok(vec![B.to_owned()]));
-            assert_eq!(changed(&network(action, "{}")), Ok(vec![]));
-            assert_eq!(changed(&network(action, "null")), Ok(vec![]));
+            assert_eq!(changed(&network(action, "{}")), Ok(vec![A.to_owned()]));
+            assert_eq!(changed(&network(action, "null")), Ok(vec![A.to_owned()]));
         }
         for other in [
             network("create", "{}"),

@@ -17,6 +17,9 @@ pub const MAX_CONTAINERS: usize = 10_000;
 /// hundred ports has more; of it only the ID is kept, and each lookup of it asks the engine.
 pub const MAX_CONTAINER_SIZE: usize = 4096;
 
+/// After a list, so many containers are asked about one by one at most.
+const MAX_UNCLEAR: usize = 64;
+
 /// A moment: how many changes there had been.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark(u64);
@@ -50,6 +53,15 @@ pub(crate) enum Refreshed {
     Taken,
     /// It has changed while the answer was under way.
     OutOfDate,
+}
+
+/// What a list has brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replaced {
+    /// It told something that no event had told: one has been lost.
+    pub(crate) surprise: bool,
+    /// The IDs of containers that it does not tell enough about.
+    pub(crate) unclear: Vec<String>,
 }
 
 impl Snapshot {
@@ -132,10 +144,10 @@ impl Snapshot {
         Refreshed::Taken
     }
 
-    /// Takes a list of all running containers, asked for at `mark`, and says whether it told anything that no event had
-    /// told: then an event has been lost.
-    pub(crate) fn replace(&mut self, mark: Mark, listed: Vec<Container>) -> bool {
+    /// Takes a list of all running containers, asked for at `mark`.
+    pub(crate) fn replace(&mut self, mark: Mark, listed: Vec<Container>) -> Replaced {
         let mut surprise = false;
+        let mut unclear = Vec::new();
         let mut old = std::mem::take(&mut self.containers);
         self.names.clear();
         for container in listed {
@@ -145,12 +157,14 @@ impl Snapshot {
             }
             match old.remove(container.id.as_str()) {
                 Some(entry) if entry.changed > mark => self.put(container.id.into(), entry),
-                Some(entry) => {
-                    surprise |= entry.state.known().is_some_and(|known| **known != container);
-                    self.keep(container, mark);
+                Some(entry) if entry.state.known().is_some_and(|known| says_as_much(&container, known)) => {
+                    self.put(container.id.into(), entry);
                 }
-                None => {
-                    surprise = true;
+                old => {
+                    surprise |= old.is_none_or(|entry| entry.state.known().is_some());
+                    if !container.is_reachable() && unclear.len() < MAX_UNCLEAR {
+                        unclear.push(container.id.clone());
+                    }
                     self.keep(container, mark);
                 }
             }
@@ -162,7 +176,7 @@ impl Snapshot {
                 surprise |= entry.state.known().is_some();
             }
         }
-        surprise
+        Replaced { surprise, unclear }
     }
 
     /// Nothing is known any more.
@@ -213,6 +227,13 @@ impl Snapshot {
     }
 }
 
+/// Whether the list tells nothing else than is known. It may show nothing to dial and still be right, because Podman's
+/// has no network mode.
+fn says_as_much(listed: &Container, known: &Container) -> bool {
+    let nothing = !listed.is_reachable() && (known.host_network || !known.is_reachable());
+    listed == known || (nothing && listed.name == known.name)
+}
+
 impl Entry {
     fn new(state: State, changed: Mark) -> Self {
         Self {
@@ -235,7 +256,16 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NodeName;
+    use crate::{Binding, NodeName};
+
+    fn binding(host_port: u16) -> Binding {
+        Binding {
+            host_ip: None,
+            host_port,
+            container_port: 12345,
+            tcp: true,
+        }
+    }
 
     fn id(start: &str) -> String {
         start.to_owned() + &"0".repeat(64 - start.len())
@@ -246,6 +276,7 @@ mod tests {
             id: id(start),
             name: name.to_owned(),
             running: true,
+            bindings: vec![binding(1)],
             ..Container::default()
         }
     }
@@ -293,7 +324,7 @@ mod tests {
         assert_eq!((snapshot.len(), snapshot.all()), (1, None));
         let answer = || Some(container("aaaaaaaaaaaa", "store"));
         assert_eq!(snapshot.refresh(&a, before, answer()), Refreshed::OutOfDate);
-        assert!(!snapshot.replace(before, vec![container("aaaaaaaaaaaa", "db")]));
+        assert!(!snapshot.replace(before, vec![container("aaaaaaaaaaaa", "db")]).surprise);
         assert_eq!(find(&snapshot, "db"), None);
         assert_eq!(snapshot.refresh(&a, snapshot.mark(), answer()), Refreshed::Taken);
         assert_eq!((find(&snapshot, "store"), find(&snapshot, "db")), (Some(a), None));
@@ -325,7 +356,7 @@ mod tests {
         snapshot.refresh(&a, snapshot.mark(), Some(container("bbbbbbbbbbbb", &a)));
         assert_eq!((snapshot.len(), snapshot.all()), (0, Some(vec![])));
         // what is gone leaves nothing, once there is a list
-        assert!(!snapshot.replace(snapshot.mark(), vec![]));
+        assert!(!snapshot.replace(snapshot.mark(), vec![]).surprise);
         assert!(snapshot.containers.is_empty() && snapshot.names.is_empty());
     }
 
@@ -337,7 +368,7 @@ mod tests {
         snapshot.invalidate(&id("cccccccccccc"));
         snapshot.invalidate(&a.id);
         snapshot.refresh(&a.id, snapshot.mark(), None);
-        assert!(!snapshot.replace(mark, vec![a.clone()]));
+        assert!(!snapshot.replace(mark, vec![a.clone()]).surprise);
         assert_eq!((snapshot.len(), find(&snapshot, "db")), (1, None));
     }
 
@@ -345,7 +376,7 @@ mod tests {
     fn a_list_that_surprises() {
         let (a, b) = (container("aaaaaaaaaaaa", "db"), container("bbbbbbbbbbbb", "web"));
         let mut snapshot = listed(vec![a.clone(), b.clone()]);
-        let replace = |snapshot: &mut Snapshot, list| snapshot.replace(snapshot.mark(), list);
+        let replace = |snapshot: &mut Snapshot, list| snapshot.replace(snapshot.mark(), list).surprise;
         assert!(!replace(&mut snapshot, vec![b.clone(), a.clone()]));
         // missing, new, changed
         assert!(replace(&mut snapshot, vec![a.clone()]));
@@ -361,9 +392,39 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_does_not_tell_the_network_mode() {
+        let a = Container {
+            bindings: vec![],
+            ..container("aaaaaaaaaaaa", "db")
+        };
+        let on_host = Container {
+            host_network: true,
+            ..a.clone()
+        };
+        let unclear = |surprise, unclear| Replaced { surprise, unclear };
+        let mut snapshot = Snapshot::default();
+        let replace = |snapshot: &mut Snapshot, list| snapshot.replace(snapshot.mark(), list);
+        assert_eq!(
+            replace(&mut snapshot, vec![a.clone()]),
+            unclear(true, vec![a.id.clone()])
+        );
+        snapshot.invalidate(&a.id);
+        snapshot.refresh(&a.id, snapshot.mark(), Some(on_host));
+        assert_eq!(replace(&mut snapshot, vec![a.clone()]), unclear(false, vec![]));
+        assert!(snapshot.get(&a.id).unwrap().host_network);
+        // but one that has lost what it had
+        snapshot.invalidate(&a.id);
+        snapshot.refresh(&a.id, snapshot.mark(), Some(container("aaaaaaaaaaaa", "db")));
+        assert_eq!(
+            replace(&mut snapshot, vec![a.clone()]),
+            unclear(true, vec![a.id.clone()])
+        );
+    }
+
+    #[test]
     fn what_an_engine_should_not_say() {
         let other_port = Container {
-            host_network: true,
+            bindings: vec![binding(2)],
             ..container("aaaaaaaaaaaa", "db")
         };
         let mut snapshot = listed(vec![

@@ -15,7 +15,7 @@ use tokio::time::{sleep, sleep_until, Instant};
 use crate::backoff::Backoff;
 use crate::directory::{Phase, Shared};
 use crate::events::Events;
-use crate::snapshot::Mark;
+use crate::snapshot::{Mark, Replaced};
 use crate::{Container, ContainerRef, Error};
 
 /// Everything is listed so often even if nothing seems wrong: a stream may have died without a word.
@@ -86,17 +86,19 @@ impl Watcher {
             Err(error) => return End::Failed(error),
         };
         let mark = self.shared.view().snapshot.mark();
-        match self.shared.engine.list().await {
-            Ok(list) => self.shared.write().snapshot.replace(mark, list),
+        let list = match self.shared.engine.list().await {
+            Ok(list) => list,
             Err(error) => return End::Failed(error),
         };
+        let Replaced { unclear, .. } = self.shared.write().snapshot.replace(mark, list);
         self.shared.go_live();
-        self.follow(events).await
+        self.follow(events, unclear).await
     }
 
-    async fn follow(&mut self, mut events: Events) -> End {
+    async fn follow(&mut self, mut events: Events, unclear: Vec<String>) -> End {
         let shared = &self.shared;
         let mut queue = Queue::default();
+        unclear.into_iter().for_each(|id| queue.push(id));
         let mut inspects = JoinSet::new();
         let mut lists = JoinSet::new();
         let mut listed = Instant::now();
@@ -132,10 +134,11 @@ impl Watcher {
                 }
                 Some(answered) = lists.join_next() => match answered {
                     Ok((mark, Ok(containers))) => {
-                        let surprise = shared.write().snapshot.replace(mark, containers);
+                        let Replaced { surprise, unclear } = shared.write().snapshot.replace(mark, containers);
                         if surprise {
                             return End::Failed(Error::Unreachable("an event was lost".to_owned()));
                         }
+                        unclear.into_iter().for_each(|id| queue.push(id));
                     }
                     Ok((_, Err(error))) => return End::Failed(error),
                     Err(_) => return End::Failed(Error::abandoned()),
