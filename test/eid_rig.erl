@@ -3,7 +3,7 @@
 %% distribution that is under test.
 -module(eid_rig).
 
--export([available/0, up/0, down/0, releases/0, host_ip/1, host_ip6/1, command/1, command/2]).
+-export([available/0, up/0, down/0, releases/0, host_ip/1, host_ip6/1, socket/1, command/1, command/2]).
 -export([start_node/3, start_detached/3, stop_all/0, docker/2, port/1, restart/1, load/2, script/0]).
 
 -export_type([container/0]).
@@ -35,6 +35,14 @@ releases() ->
 host_ip(Host) -> "192.0.2." ++ integer_to_list(Host).
 
 host_ip6(Host) -> "2001:db8::" ++ integer_to_list(Host).
+
+%% The engine's unix socket, which is there for this VM too.
+socket(Host) ->
+    {0, Info} = command("info"),
+    Key = lists:flatten(io_lib:format("host~b.engine.socket=", [Host])),
+    [Socket] = [string:prefix(Line, Key) || Line <- string:lexemes(Info, "\n"),
+                                            string:prefix(Line, Key) =/= nomatch],
+    Socket.
 
 %% Runs a command of the rig: its exit status and what it printed.
 command(Arguments) -> command(Arguments, 120_000).
@@ -123,5 +131,6 @@ load(#{peer := Peer}, Module) ->
 %% Removes all containers that tests have left on the hosts.
 stop_all() ->
     [command(["exec ", H, " sh -c '", script(), " docker ", H, " ps -aq --filter label=eid.test | xargs -r ",
-              script(), " docker ", H, " rm -f'"]) || H <- ["1", "2"]],
+              script(), " docker ", H, " rm -f; ", script(), " docker ", H, " network prune -f'"])
+     || H <- ["1", "2"]],
     ok.

@@ -1,0 +1,288 @@
+%% What eid keeps of real engines: that it is right, soon, and takes the shortest way.
+-module(eid_directory_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([warm_lookups_ask_nobody/1, by_id_prefix_and_name/1, new_port_after_a_start/1, restarted_engine/1,
+         changes_are_followed/1, bridge/1, bridge_that_drops/1, bridge_that_refuses/1, bridge_is_not_wanted/1,
+         bridge_under_tls/1, host_network/1, info_of_connections/1]).
+
+suite() -> [{timetrap, {minutes, 10}}].
+
+all() ->
+    [warm_lookups_ask_nobody, by_id_prefix_and_name, new_port_after_a_start, changes_are_followed,
+     restarted_engine, bridge, bridge_that_drops, bridge_that_refuses, bridge_is_not_wanted,
+     bridge_under_tls, host_network, info_of_connections].
+
+%% This VM is outside of the hosts' networks. It asks their engines at their unix sockets.
+init_per_suite(Config) ->
+    case eid_rig:available() of
+        true ->
+            ok = eid_rig:up(),
+            Engines = maps:from_list([{eid_rig:host_ip(Host), "unix://" ++ eid_rig:socket(Host)}
+                                      || Host <- [1, 2]]),
+            application:set_env(eid, engines, Engines),
+            Config;
+        {skip, _} = Skip -> Skip
+    end.
+
+end_per_suite(_Config) ->
+    application:unset_env(eid, engines),
+    eid_rig:down().
+
+init_per_testcase(_, Config) -> Config.
+
+end_per_testcase(_, _Config) -> eid_rig:stop_all().
+
+warm_lookups_ask_nobody(_) ->
+    Container = sleeper(1, "a"),
+    Node = node_name(Container),
+    live(Container),
+    #{requests := Requests, lookups := #{ok := Lookups}} = engine(1),
+    Port = eid_rig:port(Container),
+    [{ok, #{route := published, port := Port, ip := {192,0,2,1}}} = eid:lookup(Node)
+     || _ <- lists:seq(1, 1000)],
+    #{requests := Requests, lookups := #{ok := Later}, containers := 1} = engine(1),
+    ?assertEqual(Lookups + 1000, Later).
+
+by_id_prefix_and_name(_) ->
+    #{id := Id} = Container = sleeper(1, "shop-1"),
+    live(Container),
+    Full = eid_rig:docker(1, ["inspect -f '{{.Id}}' ", Id]),
+    Known = [Full, Id, lists:sublist(Full, 33), "shop-1"],
+    #{requests := Requests} = engine(1),
+    [{ok, #{route := published}} = eid:lookup(at(1, Text)) || Text <- Known],
+    ?assertMatch(#{requests := Requests}, engine(1)),
+    %% What it does not know, the engine is asked once each.
+    Unknown = ["shop", "shop-12", "SHOP-1", lists:duplicate(12, $0), lists:sublist(Full, 11)],
+    [?assertEqual({Text, {error, no_such_container}}, {Text, eid:lookup(at(1, Text))}) || Text <- Unknown],
+    ?assertEqual(Requests + length(Unknown), maps:get(requests, engine(1))),
+    eid_rig:docker(1, ["rename shop-1 shop-2"]),
+    eid_ct:eventually(fun() -> eid:lookup(at(1, "shop-1")) =:= {error, no_such_container} end),
+    {ok, _} = eid:lookup(at(1, "shop-2")).
+
+%% From the engine's own time of its `start' event until a lookup answers with the new port: the
+%% bound is 50 ms for each of 100 restarts.
+new_port_after_a_start(_) ->
+    Container = sleeper(1, "restarted"),
+    live(Container),
+    Starts = watch_starts(1),
+    Delays = [new_port_after_restart(Container, Starts) || _ <- lists:seq(1, 100)],
+    ct:log("milliseconds from start to new port: ~p", [lists:sort(Delays)]),
+    ?assert(lists:max(Delays) < 50),
+    #{resyncs := 0} = engine(1).
+
+new_port_after_restart(Container, Starts) ->
+    Node = node_name(Container),
+    {ok, #{port := Old}} = eid:lookup(Node),
+    Self = self(),
+    Poller = spawn_link(fun() -> poll(Node, Old, Self) end),
+    eid_rig:restart(Container),
+    Started = receive {Starts, Nanoseconds} -> Nanoseconds after 10_000 -> error(no_start) end,
+    {New, Known} = receive {Poller, Port, Time} -> {Port, Time} after 10_000 -> error(not_known) end,
+    ?assertEqual(eid_rig:port(Container), New),
+    (Known - Started) / 1.0e6.
+
+%% Asks at every millisecond until the port is another one.
+poll(Node, Old, Parent) ->
+    case eid:lookup(Node) of
+        {ok, #{port := New}} when New =/= Old -> Parent ! {self(), New, erlang:system_time(nanosecond)};
+        _ -> timer:sleep(1), poll(Node, Old, Parent)
+    end.
+
+%% Sends the time of each `start' event, read from the engine by a client of its own.
+watch_starts(Host) ->
+    Self = self(),
+    Watcher = spawn_link(
+                fun() ->
+                        {ok, Socket} = gen_tcp:connect({local, eid_rig:socket(Host)}, 0,
+                                                       [binary, {packet, line}, {buffer, 65536}, {active, false}]),
+                        ok = gen_tcp:send(Socket, "GET /events HTTP/1.1\r\nHost: docker\r\n\r\n"),
+                        {ok, <<"HTTP/1.1 200", _/binary>>} = gen_tcp:recv(Socket, 0),
+                        Self ! {self(), watching},
+                        watch_starts(Socket, Self)
+                end),
+    receive {Watcher, watching} -> Watcher end.
+
+watch_starts(Socket, Parent) ->
+    {ok, Line} = gen_tcp:recv(Socket, 0),
+    case re:run(Line, <<"\"Action\":\"start\".*\"timeNano\":([0-9]+)">>, [{capture, [1], binary}]) of
+        {match, [Time]} -> Parent ! {self(), binary_to_integer(Time)};
+        nomatch -> ok
+    end,
+    watch_starts(Socket, Parent).
+
+%% Starts, stops, kills, pauses and removes; after each, memory says what the engine says.
+changes_are_followed(_) ->
+    Containers = [sleeper(1, "c" ++ integer_to_list(N)) || N <- lists:seq(1, 3)],
+    live(hd(Containers)),
+    _ = rand:seed(exsss, {1, 2, 3}),
+    [begin
+         #{id := Id} = lists:nth(rand:uniform(3), Containers),
+         Change = lists:nth(rand:uniform(6), ["stop -t 0", "start", "restart -t 0", "kill", "pause", "unpause"]),
+         _ = eid_rig:command(["docker 1 ", Change, " ", Id]),    % which it may refuse
+         is_as_the_engine_says(1)
+     end || _ <- lists:seq(1, 60)],
+    #{resyncs := 0} = engine(1).
+
+%% Twenty times, in peace and by force. Meanwhile containers end and others are made.
+restarted_engine(_) ->
+    live(sleeper(1, "first")),
+    [begin
+         {0, _} = eid_rig:command("dockerd 1 " ++ How),
+         %% Nobody answers, and the answer says so.
+         {error, {unreachable, _}} = eid:lookup(at(1, "first")),
+         {0, _} = eid_rig:command("dockerd 1 start"),
+         Name = "n" ++ integer_to_list(N),
+         sleeper(1, Name),
+         N > 3 andalso eid_rig:docker(1, ["rm -f n", integer_to_list(N - 3)]),
+         is_as_the_engine_says(1),
+         {ok, _} = eid:lookup(at(1, "first")),
+         {ok, _} = eid:lookup(at(1, Name))
+     end || {N, How} <- lists:zip(lists:seq(1, 20), lists:append(lists:duplicate(10, ["stop", "kill"])))],
+    ?assert(maps:get(resyncs, engine(1)) >= 20).
+
+%% Memory, asked for all containers, says the same as `docker ps'.
+is_as_the_engine_says(Host) ->
+    Listed = lists:sort(string:lexemes(eid_rig:docker(Host, ["ps -q"]), "\n")),
+    eid_ct:eventually(
+      fun() ->
+              #{state := State, requests := Requests} = engine(Host),
+              {ok, Names} = eid_epmd:names(eid_rig:host_ip(Host)),
+              lists:sort([Id || {Id, _Port} <- Names]) =:= Listed
+                  andalso State =:= live andalso maps:get(requests, engine(Host)) =:= Requests
+                  andalso length(Listed) =:= maps:get(containers, engine(Host))
+                  andalso lists:all(fun({Id, Port}) -> eid_rig:port(#{host => Host, id => Id}) =:= Port end,
+                                    Names)
+      end).
+
+%% Two containers on one host and in one network.
+bridge(_) ->
+    {A, B} = {start(1, #{}), start(1, #{})},
+    {ok, #{route := bridge, ip := {172,17,0,_}, port := 12345}} = lookup(A, B),
+    connect(A, B),
+    ?assertMatch(#{route := bridge, ip := {172,17,0,_}, port := 12345}, connection(A, B)),
+    ?assertMatch(#{route := accepted}, connection(B, A)),
+    %% A host's port is all that a port mapper may give.
+    Port = eid_rig:port(B),
+    #{node := NodeB} = B,
+    [Name, Host] = string:lexemes(atom_to_list(NodeB), "@"),
+    ?assertEqual({port, Port, 6}, call(A, eid_epmd, port_please, [Name, Host])),
+    %% Another network, and another host.
+    eid_rig:docker(1, ["network create --label eid.test=1 shop"]),
+    C = start(1, #{docker => ["-p", "192.0.2.1::12345", "--network", "shop"]}),
+    D = start(2, #{}),
+    [{ok, #{route := published}} = lookup(A, Other) || Other <- [C, D]],
+    %% From the moment on that they share one.
+    eid_rig:docker(1, ["network connect shop ", maps:get(id, A)]),
+    eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, C), Route =:= bridge end),
+    connect(A, C),
+    eid_rig:docker(1, ["network disconnect shop ", maps:get(id, A)]),
+    eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, C), Route =:= published end).
+
+%% In this network the host drops what goes from container to container.
+bridge_that_drops(_) ->
+    eid_rig:docker(1, ["network create --label eid.test=1 -o com.docker.network.bridge.enable_icc=false noicc"]),
+    On = #{docker => ["-p", "192.0.2.1::12345", "--network", "noicc"]},
+    {A, B} = {start(1, On), start(1, On)},
+    {ok, #{route := bridge}} = lookup(A, B),
+    connect(A, B),
+    ?assertMatch(#{route := published, ip := {192,0,2,1}}, connection(A, B)).
+
+%% The node listens where its published port leads to, and nowhere else.
+bridge_that_refuses(_) ->
+    eid_rig:docker(1, ["network create --label eid.test=1 --subnet 172.30.0.0/16 shop"]),
+    A = start(1, #{}),
+    B = start(1, #{docker => ["-p", "192.0.2.1::12345", "--network", "shop", "--ip", "172.30.0.9"],
+                   erl => carrier() ++ ["-kernel", "inet_dist_use_interface", "{172,30,0,9}"]}),
+    eid_rig:docker(1, ["network connect bridge ", maps:get(id, B)]),
+    eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, B), Route =:= bridge end),
+    connect(A, B),
+    ?assertMatch(#{route := published, ip := {192,0,2,1}}, connection(A, B)).
+
+bridge_is_not_wanted(_) ->
+    A = start(1, #{erl => carrier() ++ ["-eid", "routes", "#{\"192.0.2.0/24\" => published}"]}),
+    B = start(1, #{}),
+    {ok, #{route := published}} = lookup(A, B),
+    connect(A, B),
+    ?assertMatch(#{route := published}, connection(A, B)).
+
+bridge_under_tls(Config) ->
+    Dir = proplists:get_value(priv_dir, Config),
+    OptFile = eid_tls:options(Dir, ["192.0.2.1"]),
+    Tls = #{mount => [Dir],
+            erl => ["-proto_dist", "inet_tls", "-epmd_module", "eid_epmd", "-start_epmd", "false",
+                    "-ssl_dist_optfile", OptFile]},
+    {A, B} = {start(1, Tls), start(1, Tls)},
+    {ok, #{route := bridge}} = lookup(A, B),
+    connect(A, B),
+    ?assertMatch(#{route := bridge, port := 12345}, connection(A, B)).
+
+host_network(_) ->
+    A = start(1, #{}),
+    B = start(2, #{docker => ["--network", "host"], name => "on-the-host"}),
+    {ok, #{route := host, ip := {192,0,2,2}, port := 12345}} = lookup(A, B),
+    connect(A, B),
+    ?assertMatch(#{route := host, ip := {192,0,2,2}, port := 12345}, connection(A, B)),
+    connect(B, A),
+    ?assertMatch(#{route := published}, connection(B, A)).
+
+%% A node that dialled, one that was dialled, and what leaves with a connection.
+info_of_connections(_) ->
+    {#{node := NodeA} = A, #{node := NodeB} = B} = {start(1, #{}), start(2, #{})},
+    connect(A, B),
+    Port = eid_rig:port(B),
+    ?assertEqual(#{route => published, ip => {192,0,2,2}, port => Port}, connection(A, B)),
+    ?assertMatch(#{route := accepted, ip := {_, _, _, _}, port := _}, connection(B, A)),
+    #{engines := Engines} = call(A, eid, info, []),
+    #{<<"tcp://192.0.2.2:4243">> := #{state := live, containers := 1, lookups := #{ok := _}, requests := _,
+                                      events := _, resyncs := 0,
+                                      latency := #{p50 := P50, p90 := P90, p99 := P99, max := Max}}} = Engines,
+    ?assert(P50 =< P90 andalso P90 =< P99 andalso P99 =< Max andalso is_float(P50)),
+    true = call(A, erlang, disconnect_node, [NodeB]),
+    ?assertEqual(#{}, maps:get(nodes, call(A, eid, info, []))),
+    eid_ct:eventually(fun() -> not is_map_key(NodeA, maps:get(nodes, call(B, eid, info, []))) end).
+
+carrier() -> ["-proto_dist", "eid_tcp", "-start_epmd", "false"].
+
+start(Host, Options) -> eid_rig:start_node(Host, hd(eid_rig:releases()), Options).
+
+%% A container that publishes an erlang port, without any Erlang in it.
+sleeper(Host, Name) ->
+    Id = eid_rig:docker(Host, ["run -d --label eid.test=1 --stop-timeout 1 --name ", Name, " -p ",
+                               eid_rig:host_ip(Host), "::12345 eid-otp:", hd(eid_rig:releases()), " sleep 3600"]),
+    #{host => Host, id => lists:sublist(Id, 12), node => list_to_atom(Name ++ "@" ++ eid_rig:host_ip(Host))}.
+
+node_name(#{host := Host, id := Id}) -> at(Host, Id).
+
+at(Host, Text) -> iolist_to_binary([Text, $@, eid_rig:host_ip(Host)]).
+
+engine(Host) ->
+    {ok, Sockets} = application:get_env(eid, engines),
+    #{engines := Engines} = eid:info(),
+    maps:get(list_to_binary(maps:get(eid_rig:host_ip(Host), Sockets)), Engines).
+
+%% Until memory has this container, and the second list has been taken.
+live(#{host := Host} = Container) ->
+    {ok, _} = eid:lookup(node_name(Container)),
+    timer:sleep(1500),
+    #{state := live} = engine(Host),
+    eid_ct:eventually(fun() ->
+                              Requests = maps:get(requests, engine(Host)),
+                              {ok, _} = eid:lookup(node_name(Container)),
+                              maps:get(requests, engine(Host)) =:= Requests
+                      end).
+
+call(#{peer := Peer}, Module, Function, Arguments) ->
+    peer:call(Peer, Module, Function, Arguments, 60_000).
+
+lookup(From, #{node := Node}) -> call(From, eid, lookup, [Node]).
+
+connect(From, #{node := Node}) ->
+    call(From, erlang, disconnect_node, [Node]),
+    ?assertEqual(pong, call(From, net_adm, ping, [Node])).
+
+connection(From, #{node := Node}) ->
+    #{nodes := #{Node := Connection}} = call(From, eid, info, []),
+    Connection.
