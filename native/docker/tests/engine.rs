@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use eid_docker::{route, Bridge, Directory, Engine, Error, Limits, NodeName};
-use engine_double::{engine_at, response, EngineDouble, Reply};
+use engine_double::{engine_at, response, Reply, ScriptedEngine};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -58,7 +58,7 @@ fn any_container(path: &str) -> Reply {
 
 /// The outcome of one lookup of `db` where every inspect is answered with this.
 async fn outcome_of(limits: Limits, reply: fn() -> Reply) -> Result<u16, Error> {
-    let double = EngineDouble::start(move |_, _| reply()).await;
+    let double = ScriptedEngine::start(move |_, _| reply()).await;
     ask(&double.engine(limits), "db").await
 }
 
@@ -79,7 +79,7 @@ fn refused(status: u16, message: &str) -> Result<u16, Error> {
 
 #[tokio::test]
 async fn lookups_one_after_the_other_use_one_connection() {
-    let double = EngineDouble::start(|_, path| any_container(path)).await;
+    let double = ScriptedEngine::start(|_, path| any_container(path)).await;
     let engine = double.engine(Limits::default());
     for name in ["a", "b", "c", "d", "e"] {
         assert_eq!(ask(&engine, name).await, Ok(4711));
@@ -91,7 +91,7 @@ async fn lookups_one_after_the_other_use_one_connection() {
 
 #[tokio::test]
 async fn a_name_and_an_id_mean_the_same_container() {
-    let double = EngineDouble::start(|_, _| Reply::ok(inspected("db", 4711))).await;
+    let double = ScriptedEngine::start(|_, _| Reply::ok(inspected("db", 4711))).await;
     let engine = double.engine(Limits::default());
     for text in ["db", &full_id(), &full_id()[..12], &full_id()[..13]] {
         assert_eq!(ask(&engine, text).await, Ok(4711), "{text}");
@@ -100,7 +100,7 @@ async fn a_name_and_an_id_mean_the_same_container() {
 
 #[tokio::test]
 async fn another_container_whose_id_begins_so_is_not_meant() {
-    let double = EngineDouble::start(|_, _| Reply::ok(inspected("db", 4711))).await;
+    let double = ScriptedEngine::start(|_, _| Reply::ok(inspected("db", 4711))).await;
     let engine = double.engine(Limits::default());
     for text in ["0", "01", "0123456789a", "d", "dbx"] {
         assert_eq!(ask(&engine, text).await, Err(Error::NoSuchContainer), "{text}");
@@ -110,7 +110,7 @@ async fn another_container_whose_id_begins_so_is_not_meant() {
 #[tokio::test]
 async fn a_container_that_is_not_running() {
     let stopped = |_: usize, _: &str| Reply::ok(inspected("db", 4711).replace("true", "false"));
-    let double = EngineDouble::start(stopped).await;
+    let double = ScriptedEngine::start(stopped).await;
     assert_eq!(
         ask(&double.engine(Limits::default()), "db").await,
         Err(Error::NotRunning)
@@ -126,7 +126,7 @@ async fn the_names_that_an_engine_publishes() {
             {{"Id":"{other}","Ports":[{{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":7,"Type":"tcp"}}]}},
             {{"Id":"no ID","Ports":[{{"IP":"0.0.0.0","PrivatePort":12345,"PublicPort":8,"Type":"tcp"}}]}}]"#
     );
-    let double = EngineDouble::start(move |_, path| match path.ends_with("/containers/json") {
+    let double = ScriptedEngine::start(move |_, path| match path.ends_with("/containers/json") {
         true => Reply::ok(&list),
         false => Reply::status("403 Forbidden", "no events"),
     })
@@ -142,7 +142,7 @@ async fn the_names_that_an_engine_publishes() {
 
 #[tokio::test]
 async fn a_list_that_is_refused_or_garbage() {
-    let double = EngineDouble::start(|number, _| match number {
+    let double = ScriptedEngine::start(|number, _| match number {
         0 => Reply::status("404 Not Found", r#"{"message":"page not found"}"#),
         _ => Reply::ok("{}"),
     })
@@ -164,7 +164,7 @@ async fn equal_lookups_share_one_request() {
         let body = inspected(name_in(path), 4711);
         Reply::Late(Duration::from_millis(100), response("200 OK", "", body))
     };
-    let double = EngineDouble::start(late).await;
+    let double = ScriptedEngine::start(late).await;
     let engine = double.engine(Limits::default());
     let ask_too = |name| {
         let engine = engine.clone();
@@ -188,7 +188,7 @@ async fn who_has_a_deadline_keeps_it_and_the_others_get_the_answer() {
         let body = inspected(name_in(path), 4711);
         Reply::Late(Duration::from_millis(300), response("200 OK", "", body))
     };
-    let double = EngineDouble::start(late).await;
+    let double = ScriptedEngine::start(late).await;
     let engine = double.engine(Limits::default());
     let patient = {
         let engine = engine.clone();
@@ -202,7 +202,7 @@ async fn who_has_a_deadline_keeps_it_and_the_others_get_the_answer() {
 
 #[tokio::test]
 async fn after_a_forget_the_engine_is_asked_again() {
-    let double = EngineDouble::start(|number, path| match number {
+    let double = ScriptedEngine::start(|number, path| match number {
         0 => Reply::Late(
             Duration::from_millis(300),
             response("200 OK", "", inspected(name_in(path), 1)),
@@ -229,7 +229,7 @@ async fn at_most_32_requests_are_in_flight() {
         let body = inspected(name_in(path), 4711);
         Reply::Late(Duration::from_millis(30), response("200 OK", "", body))
     };
-    let double = EngineDouble::start(late).await;
+    let double = ScriptedEngine::start(late).await;
     let engine = double.engine(Limits::default());
     let asked: Vec<_> = (0..150)
         .map(|i| {
@@ -245,7 +245,7 @@ async fn at_most_32_requests_are_in_flight() {
 
 #[tokio::test]
 async fn hostile_node_names_send_no_request() {
-    let double = EngineDouble::start(|_, path| any_container(path)).await;
+    let double = ScriptedEngine::start(|_, path| any_container(path)).await;
     let engine = double.engine(Limits::default());
     let long = "a".repeat(10_240);
     for text in [
@@ -260,7 +260,7 @@ async fn hostile_node_names_send_no_request() {
 
 /// The paths of two lookups after each other with an engine that answers `/_ping` with this.
 async fn paths_after_ping(ping: Vec<u8>) -> Vec<String> {
-    let double = EngineDouble::start_with_pings(move |_, path| match path {
+    let double = ScriptedEngine::start_with_pings(move |_, path| match path {
         "/_ping" => Reply::Answer(ping.clone()),
         _ => any_container(path),
     })
@@ -312,7 +312,7 @@ fn replaced(number: usize, path: &str) -> Reply {
 
 #[tokio::test]
 async fn a_refused_version_is_negotiated_again() {
-    let double = EngineDouble::start_with_pings(replaced).await;
+    let double = ScriptedEngine::start_with_pings(replaced).await;
     let engine = double.engine(Limits::default());
     for name in ["a", "b", "c"] {
         assert_eq!(ask(&engine, name).await, Ok(4711));
@@ -330,7 +330,7 @@ async fn a_refused_version_is_negotiated_again() {
 
 #[tokio::test]
 async fn a_version_that_is_refused_for_ever_is_an_error() {
-    let double = EngineDouble::start(|_, _| Reply::status("400 Bad Request", "client version 1.41 is too new")).await;
+    let double = ScriptedEngine::start(|_, _| Reply::status("400 Bad Request", "client version 1.41 is too new")).await;
     let outcome = ask(&double.engine(Limits::default()), "db").await;
     assert_eq!(outcome, refused(400, "client version 1.41 is too new"));
     assert_eq!(double.paths().len(), 4);
@@ -340,7 +340,7 @@ async fn a_version_that_is_refused_for_ever_is_an_error() {
 
 #[tokio::test]
 async fn a_kept_alive_connection_that_the_engine_closes_is_replaced() {
-    let double = EngineDouble::start(|number, path| match number {
+    let double = ScriptedEngine::start(|number, path| match number {
         1 => Reply::Close(vec![]),
         _ => any_container(path),
     })
@@ -353,7 +353,7 @@ async fn a_kept_alive_connection_that_the_engine_closes_is_replaced() {
 
 #[tokio::test]
 async fn an_engine_that_always_closes_is_asked_twice() {
-    let double = EngineDouble::start(|_, _| Reply::Close(vec![])).await;
+    let double = ScriptedEngine::start(|_, _| Reply::Close(vec![])).await;
     let outcome = ask(&double.engine(Limits::default()), "db").await;
     assert!(is_unreachable(&outcome), "{outcome:?}");
     assert_eq!(double.paths().len(), 3);
@@ -370,7 +370,7 @@ async fn an_engine_that_is_not_there() {
 
 #[tokio::test]
 async fn an_engine_that_closes_after_each_answer_without_saying_so() {
-    let double = EngineDouble::start(|_, path| {
+    let double = ScriptedEngine::start(|_, path| {
         let body = inspected(name_in(path), 4711);
         Reply::Close(response("200 OK", "", body))
     })
@@ -386,7 +386,7 @@ async fn an_engine_that_closes_after_each_answer_without_saying_so() {
 #[tokio::test]
 async fn an_engine_that_never_answers() {
     for hangs_at_once in [true, false] {
-        let double = EngineDouble::start_with_pings(move |number, _| match number {
+        let double = ScriptedEngine::start_with_pings(move |number, _| match number {
             0 if !hangs_at_once => Reply::ok("OK"),
             _ => Reply::Hang,
         })
@@ -422,7 +422,7 @@ async fn an_engine_that_does_not_accept() {
 
 #[tokio::test]
 async fn lookups_that_nobody_waits_for_leave_the_queue() {
-    let double = EngineDouble::start(|_, path| match name_in(path) {
+    let double = ScriptedEngine::start(|_, path| match name_in(path) {
         "answers" => any_container(path),
         _ => Reply::Hang,
     })
