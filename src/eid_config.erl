@@ -105,9 +105,11 @@ get(Key, Default) ->
     case application:get_env(eid, Key) of
         {ok, Value} -> Value;
         undefined ->
-            _ = case application:get_key(eid, vsn) of
-                    {ok, _} -> ok;
-                    undefined -> application:load(eid)
-                end,
-            application:get_env(eid, Key, Default)
+            case persistent_term:get(?MODULE, not_loaded) of
+                loaded -> Default;
+                not_loaded ->
+                    _ = application:load(eid),
+                    persistent_term:put(?MODULE, loaded),
+                    application:get_env(eid, Key, Default)
+            end
     end.

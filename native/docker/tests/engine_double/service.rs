@@ -60,6 +60,7 @@ impl Service for EngineService {
             (Right::Events(filters, since), misbehaviour) if misbehaviour.is_none_or(Misbehaviour::is_of_streams) => {
                 self.stream(filters, since, misbehaviour)
             }
+            (Right::Error(Reply::Answer(error)), Some(Misbehaviour::Late)) => Reply::Late(LATE, error),
             // What misbehaves before an answer can be told from a right one needs no right one.
             (Right::Error(_) | Right::Events(..), Some(misbehaviour)) => {
                 let history = self.ok(Body::Text(self.model().history()));

@@ -1,0 +1,208 @@
+%% eid:lookup/1 and eid:info/0 on engines that misbehave on cue.
+-module(eid_engine_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([distinct_cold_lookups/1, equal_cold_lookups/1, refused_events_are_told_once/1, states/1,
+         restarts_and_cuts/1, misbehaviours/1, bad_engines/1, engines_of_hosts/1]).
+
+suite() -> [{timetrap, {minutes, 5}}].
+
+all() ->
+    [distinct_cold_lookups, equal_cold_lookups, refused_events_are_told_once, states, restarts_and_cuts,
+     misbehaviours, bad_engines, engines_of_hosts].
+
+init_per_testcase(_, Config) ->
+    Double = eid_engine_double:start(),
+    application:set_env(eid, engines, #{default => "tcp://" ++ eid_engine_double:address(Double)}),
+    application:set_env(eid, connect_timeout, 400),
+    application:set_env(eid, response_timeout, 600),
+    [{double, Double} | Config].
+
+end_per_testcase(_, Config) ->
+    [application:unset_env(eid, Key) || Key <- [connect_timeout, response_timeout]],
+    application:unset_env(eid, engines),
+    eid_engine_double:stop(double(Config)).
+
+double(Config) -> proplists:get_value(double, Config).
+
+node_name(Text) -> <<Text/binary, "@127.0.0.9">>.
+
+engine(Config) ->
+    #{engines := Engines} = eid:info(),
+    maps:get(list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), Engines).
+
+add(Config, Name, HostPort) ->
+    [Id] = eid_engine_double:ids(double(Config),
+                                 io_lib:format("{\"do\":\"add\",\"name\":\"~s\",\"host_port\":~b}", [Name, HostPort])),
+    Id.
+
+add_many(Config, Count) ->
+    eid_engine_double:ids(double(Config),
+                          io_lib:format("{\"do\":\"add_many\",\"name\":\"c\",\"count\":~b}", [Count])).
+
+misbehave(Config, How, Where) ->
+    eid_engine_double:tell(double(Config), ["{\"do\":\"misbehave\",\"how\":\"", How, "\",\"where\":\"", Where, "\"}"]).
+
+tell(Config, Do) -> eid_engine_double:tell(double(Config), ["{\"do\":\"", Do, "\"}"]).
+
+%% All at the same time, each in a process of its own.
+at_once(Names) ->
+    Self = self(),
+    Pids = [spawn_link(fun() -> Self ! {self(), eid:lookup(Name)} end) || Name <- Names],
+    [receive {Pid, Answer} -> Answer end || Pid <- Pids].
+
+distinct_cold_lookups(Config) ->
+    Ids = add_many(Config, 1000),
+    1000 = length(Ids),
+    Answers = at_once([node_name(Id) || Id <- Ids]),
+    ?assertEqual([], [Answer || Answer <- Answers, element(1, Answer) =/= ok]),
+    1000 = length(lists:usort(Answers)),
+    ?assert(eid_engine_double:note(double(Config), requests) =< 10).
+
+equal_cold_lookups(Config) ->
+    Id = add(Config, "db", 4711),
+    [{ok, #{port := 4711}}] = lists:usort(at_once(lists:duplicate(1000, node_name(Id)))),
+    %% The version, the events, and the list.
+    ?assertEqual(3, eid_engine_double:note(double(Config), requests)),
+    %% One that does not exist is asked for once by all who ask at the same time.
+    misbehave(Config, "late", "inspect"),
+    [{error, no_such_container}] = lists:usort(at_once(lists:duplicate(1000, <<"nobody@127.0.0.9">>))),
+    ?assertEqual(1, eid_engine_double:note(double(Config), inspects)).
+
+refused_events_are_told_once(Config) ->
+    add(Config, "db", 4711),
+    misbehave(Config, "forbidden", "events"),
+    {ok, Peer, _} = peer:start_link(#{connection => standard_io,
+                                      args => ["-pa", eid_ct:ebin(), "-eid", "engines",
+                                               "#{default => \"tcp://" ++ eid_engine_double:address(double(Config)) ++ "\"}"]}),
+    ok = eid_ct:start_log(Peer),
+    [{ok, #{port := 4711}} = peer:call(Peer, eid, lookup, [<<"db@127.0.0.9">>]) || _ <- lists:seq(1, 5)],
+    [Line] = eid_ct:log_lines(Peer),
+    [?assertMatch({match, _}, re:run(Line, Word)) || Word <- ["403", "/events", eid_engine_double:address(double(Config))]],
+    #{engines := Engines} = peer:call(Peer, eid, info, []),
+    [#{state := inspecting, containers := 0, lookups := #{ok := 5}}] = maps:values(Engines),
+    ?assertEqual({1, 5}, {eid_engine_double:note(double(Config), events),
+                          eid_engine_double:note(double(Config), inspects)}).
+
+states(Config) ->
+    add(Config, "db", 4711),
+    {ok, _} = eid:lookup(<<"db@127.0.0.9">>),
+    #{state := live, containers := 1, lookups := #{ok := 1}, resyncs := 0} = engine(Config),
+    eid_engine_double:tell(double(Config), "{\"do\":\"restart\",\"container\":\"db\",\"host_port\":4712}"),
+    eid_ct:eventually(fun() -> {ok, #{port := Port}} = eid:lookup(<<"db@127.0.0.9">>), Port =:= 4712 end),
+    ?assert(maps:get(events, engine(Config)) > 0),
+    tell(Config, "stop_engine"),
+    eid_ct:eventually(fun() -> maps:get(state, engine(Config)) =:= connecting end),
+    {error, {unreachable, _}} = eid:lookup(<<"db@127.0.0.9">>),
+    tell(Config, "start_engine"),
+    eid_ct:eventually(fun() -> maps:get(state, engine(Config)) =:= live end),
+    {ok, _} = eid:lookup(<<"db@127.0.0.9">>),
+    #{resyncs := Resyncs, lookups := #{unreachable := 1}} = engine(Config),
+    ?assert(Resyncs > 0).
+
+%% Whatever has become of the stream, lookups are right, also in between.
+restarts_and_cuts(Config) ->
+    Ids = add_many(Config, 20),
+    [begin
+         {ok, _} = eid:lookup(node_name(hd(Ids))),
+         tell(Config, lists:nth(rand:uniform(2), ["restart_engine\",\"ports\":\"new", "cut_streams"])),
+         Ports = listed_ports(double(Config)),
+         [?assertMatch({ok, #{port := Port}}, lookup_when_it_answers(Id)) || {Id, Port} <- Ports]
+     end || _ <- lists:seq(1, 30)].
+
+%% For a moment the engine that restarts is not there.
+lookup_when_it_answers(Id) ->
+    case eid:lookup(node_name(Id)) of
+        {error, {unreachable, _}} -> timer:sleep(10), lookup_when_it_answers(Id);
+        Answer -> Answer
+    end.
+
+listed_ports(Double) ->
+    {match, Found} = re:run(eid_engine_double:tell(Double, "{\"do\":\"list\"}"), "\"host_port\":([0-9]+),\"id\":\"([0-9a-f]+)\"",
+                            [global, {capture, [1, 2], binary}]),
+    [{Id, binary_to_integer(Port)} || [Port, Id] <- Found].
+
+%% Each way to misbehave at each place: a lookup gives the right port or a reason that has a sentence,
+%% in time, and is right once the engine behaves again.
+misbehaviours(Config) ->
+    Ways = [{How, Where} || {How, Places} <- eid_engine_double:misbehaviours(double(Config)),
+                            Where <- Places, Where =/= <<"open-streams">>],
+    ?assert(length(lists:usort([How || {How, _} <- Ways])) >= 30),
+    Self = self(),
+    %% Most of them take as long as the time limits; each has an engine and a host of its own.
+    Workers = [spawn_link(fun() -> [misbehaviour(How, Where) || {How, Where} <- Part], Self ! {self(), done} end)
+               || Part <- deal(Ways, 8)],
+    [receive {Worker, done} -> ok end || Worker <- Workers].
+
+deal(Items, N) -> [[Item || {I, Item} <- lists:enumerate(Items), I rem N =:= Part] || Part <- lists:seq(0, N - 1)].
+
+misbehaviour(How, Where) ->
+    Double = eid_engine_double:start(),
+    [Ip, _] = string:split(eid_engine_double:address(Double), ":"),
+    %% The default setting is another engine's; this host's own comes before it.
+    ok = global:trans({?MODULE, self()}, fun() ->
+                                                 {ok, Engines} = application:get_env(eid, engines),
+                                                 application:set_env(eid, engines, Engines#{Ip => "tcp://" ++ eid_engine_double:address(Double)})
+                                         end, [node()]),
+    Name = list_to_binary("db@" ++ Ip),
+    _ = eid_engine_double:tell(Double, "{\"do\":\"add\",\"name\":\"db\",\"host_port\":4711}"),
+    _ = eid_engine_double:tell(Double, ["{\"do\":\"misbehave\",\"how\":\"", How, "\",\"where\":\"", Where, "\"}"]),
+    {Time, Answer} = timer:tc(fun() -> eid:lookup(Name) end),
+    ?assert(Time < 5_000_000),
+    case Answer of
+        {ok, #{ip := _, port := Found}} when Found > 0 -> ok;
+        {error, Reason} ->
+            ?assert(eid_error:is_reason(Reason)),
+            ?assert(length(eid:format_error(Reason)) > 60)
+    end,
+    _ = eid_engine_double:tell(Double, "{\"do\":\"behave\"}"),
+    %% One of the ways is to come back with other ports.
+    [{_, Port}] = listed_ports(Double),
+    ?assertMatch({How, Where, {ok, #{port := Port}}}, {How, Where, right_at_last(Name, Port, 50)}),
+    eid_engine_double:stop(Double).
+
+%% A connection that still hangs may take one time limit more.
+right_at_last(Name, Port, Tries) ->
+    case eid:lookup(Name) of
+        {ok, #{port := Port}} = Right -> Right;
+        Wrong when Tries =:= 0 -> Wrong;
+        _ -> timer:sleep(100), right_at_last(Name, Port, Tries - 1)
+    end.
+
+bad_engines(_Config) ->
+    [?assertMatch({Setting, {bad_setting, "" ++ _}}, {Setting, refusal(Setting)})
+     || Setting <- [nonsense, #{default => "192.0.2.1"}, #{default => "http://192.0.2.1:80"}, #{default => 7},
+                    #{default => "tcp://{host}"}, #{default => "tcp://{host}:0"}, #{default => "tcp://u@{host}:4243"},
+                    #{default => "unix://docker.sock"}, #{"a b" => "tcp://{host}:4243"},
+                    #{'db@192.0.2.1' => "tcp://{host}:4243"}, #{"192.0.2.1" => "https://{host}:2376/v1.41"}]],
+    ok = application:set_env(eid, engines, #{default => <<"tcp://{host}:4243">>, "192.0.2.0/24" => "https://{host}:2376",
+                                             'db.example.org' => "unix:///var/run/docker.sock"}),
+    ok = eid_config:check().
+
+refusal(Engines) ->
+    application:set_env(eid, engines, Engines),
+    try eid_config:check() catch error:Reason -> Reason end.
+
+%% A host's own entry comes before the default, and the default before the port.
+engines_of_hosts(Config) ->
+    Address = eid_engine_double:address(double(Config)),
+    [_, Port] = string:split(Address, ":"),
+    [Ip, _] = string:split(Address, ":"),
+    add(Config, "db", 4711),
+    Lookup = fun(Engines, Host) ->
+                     application:set_env(eid, engines, Engines),
+                     element(1, eid:lookup(<<"db@", Host/binary>>))
+             end,
+    Nobody = "tcp://127.0.0.1:1",
+    ok = Lookup(#{default => "tcp://{host}:" ++ Port}, list_to_binary(Ip)),
+    error = Lookup(#{default => Nobody}, list_to_binary(Ip)),
+    ok = Lookup(#{default => Nobody, Ip => "tcp://" ++ Address}, list_to_binary(Ip)),
+    ok = Lookup(#{default => Nobody, "127.77.0.0/16" => "tcp://{host}:" ++ Port}, list_to_binary(Ip)),
+    error = Lookup(#{default => "tcp://{host}:" ++ Port, Ip => Nobody}, list_to_binary(Ip)),
+    ok = Lookup(#{default => Nobody, "localhost" => "tcp://" ++ Address}, <<"localhost">>),
+    application:set_env(kernel, docker_daemon_port, list_to_integer(Port)),
+    ok = Lookup(#{}, list_to_binary(Ip)),
+    error = Lookup(#{default => Nobody}, list_to_binary(Ip)),
+    application:unset_env(kernel, docker_daemon_port).

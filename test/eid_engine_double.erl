@@ -1,0 +1,78 @@
+%% An engine that can be made to misbehave: the program of `native/docker/tests/engine_double', where
+%% `program.rs' says what it understands.
+-module(eid_engine_double).
+
+-export([start/0, stop/1, address/1, tell/2, ids/2, note/2, misbehaviours/1]).
+
+-export_type([double/0]).
+
+-opaque double() :: {port(), Address :: string()}.
+
+%% A new one, without containers, at a loopback address of its own.
+-spec start() -> double().
+start() ->
+    Program = program(),
+    Ip = lists:flatten(io_lib:format("127.77.~b.~b", [rand:uniform(250), rand:uniform(250)])),
+    Port = open_port({spawn_executable, Program},
+                     [{args, ["--listen", Ip ++ ":0"]}, {line, 1_000_000}, binary]),
+    receive {Port, {data, {eol, Line}}} -> {Port, binary_to_list(string:prefix(Line, "listening on "))}
+    after 10_000 -> error({no_double, Program})
+    end.
+
+%% Cargo knows whether there is anything to build.
+program() ->
+    Root = eid_ct:root(),
+    Target = os:getenv("CARGO_TARGET_DIR", filename:join(Root, "target")),
+    Built = os:cmd("cd '" ++ Root ++ "' && cargo build --locked --quiet -p eid-docker --example engine-double "
+                   "--target-dir '" ++ Target ++ "' 2>&1 && echo built"),
+    "built" = string:trim(Built),
+    filename:join([Target, "debug", "examples", "engine-double"]).
+
+-spec stop(double()) -> ok.
+stop({Port, _Address}) ->
+    port_close(Port),
+    ok.
+
+%% `Host:Port', for an endpoint.
+-spec address(double()) -> string().
+address({_Port, Address}) -> Address.
+
+%% Obeys a command and gives back what it answers, as JSON.
+-spec tell(double(), iodata()) -> binary().
+tell({Port, _Address}, Command) ->
+    true = port_command(Port, [Command, $\n]),
+    Answer = line(Port, <<>>),
+    case re:run(Answer, "^{\"ok\":(.*)}$", [{capture, [1], binary}]) of
+        {match, [Ok]} -> Ok;
+        nomatch -> error({double, iolist_to_binary(Command), Answer})
+    end.
+
+line(Port, Line) ->
+    receive
+        {Port, {data, {noeol, Part}}} -> line(Port, <<Line/binary, Part/binary>>);
+        {Port, {data, {eol, Part}}} -> <<Line/binary, Part/binary>>
+    after 30_000 -> error(double_is_silent)
+    end.
+
+%% The IDs in the answer to a command.
+-spec ids(double(), iodata()) -> [binary()].
+ids(Double, Command) ->
+    case re:run(tell(Double, Command), "[0-9a-f]{64}", [global, {capture, first, binary}]) of
+        {match, Matches} -> lists:append(Matches);
+        nomatch -> []
+    end.
+
+%% One of its notes: `requests', `inspects', …
+-spec note(double(), atom()) -> non_neg_integer().
+note(Double, Name) ->
+    {match, [Number]} = re:run(tell(Double, "{\"do\":\"notes\"}"), ["\"", atom_to_list(Name), "\":([0-9]+)"],
+                               [{capture, [1], binary}]),
+    binary_to_integer(Number).
+
+%% The ways to misbehave, with the places at which they can.
+-spec misbehaviours(double()) -> [{How :: binary(), [Where :: binary()]}].
+misbehaviours(Double) ->
+    {match, Found} = re:run(tell(Double, "{\"do\":\"misbehaviours\"}"),
+                            "{\"how\":\"([^\"]+)\",\"where\":\\[([^]]*)\\]}", [global, {capture, [1, 2], binary}]),
+    [{How, [binary:replace(Where, <<"\"">>, <<>>, [global]) || Where <- binary:split(Places, <<",">>, [global])]}
+     || [How, Places] <- Found].
