@@ -41,7 +41,8 @@ text({refused, Status, Message}) ->
                   [Status, Message]);
 text(bad_response) ->
     "what answers at the Docker API's address did not answer as a Docker Engine does, or with more than "
-    "{eid, [{max_response_size, ...}]} bytes. Check what listens on -kernel docker_daemon_port.";
+    "{eid, [{max_response_size, ...}]} bytes. Check what listens at the address of {eid, [{engines, ...}]} or on "
+    "-kernel docker_daemon_port.";
 text(timeout) ->
     "there was no answer in time. Check that the host is up, that a firewall does not drop the packets "
     "to its Docker API, and that docker ps answers there.";
@@ -66,19 +67,21 @@ text({handshake, Why}) ->
 text(Other) ->
     io_lib:format("~0tp", [Other]).
 
-%% With `string:prefix/2', because OTP 29 does not load what OTP 25 makes of matching a binary's
-%% beginning.
 whom_to_ask(Detail) ->
-    case {string:prefix(Detail, "epmd "), string:prefix(Detail, "eid_nif ")} of
-        {nomatch, nomatch} ->
-            "Check that its Docker API listens on the port of -kernel docker_daemon_port (4243 by "
-            "default), and that no firewall is between.";
-        {_Rest, nomatch} ->
-            "Check that the node runs, with epmd, and that no firewall is between.";
-        {nomatch, _Rest} ->
-            "Copy eid's priv folder with the library itself, not a link to it, built for this system's "
-            "C library."
-    end.
+    Topics = [{"^epmd ",
+               "Check that the node runs, with epmd, and that no firewall is between."},
+              {"^eid_nif ",
+               "Copy eid's priv folder with the library itself, not a link to it, built for this system's "
+               "C library."},
+              {"certificate|TLS|\\.pem|engine_certs|private key|^there is no folder",
+               "Check ca.pem, cert.pem and key.pem in the folder of {eid, [{engine_certs, Folder}]} or "
+               "DOCKER_CERT_PATH, and the certificate of the engine itself."},
+              {"^(there is no|nobody listens on|no permission for) /",
+               "Check that the engine's socket is mounted into this container (docker run -v "
+               "/var/run/docker.sock:/var/run/docker.sock) and may be opened by this user."}],
+    Advice = [Text || {Pattern, Text} <- Topics, re:run(Detail, Pattern, [{capture, none}]) =:= match],
+    hd(Advice ++ ["Check that its Docker API listens at the address that {eid, [{engines, ...}]} or -kernel "
+                  "docker_daemon_port says (port 4243 by default), and that no firewall is between."]).
 
 posix(timeout) -> "no answer in time";
 posix(Posix) -> inet:format_error(Posix).
