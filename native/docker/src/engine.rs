@@ -1,5 +1,6 @@
 //! One engine's API: the three questions that are asked of it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
@@ -41,9 +42,19 @@ enum Resource<'a> {
 impl Engine {
     /// An engine that nothing has been asked of yet; no connection is made. [`Engines`](crate::Engines) shares them.
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
+        Self::with_certificates(endpoint, limits, None)
+    }
+
+    /// The same with the folder of `ca.pem`, `cert.pem` and `key.pem` that an `https` endpoint needs, as in the
+    /// environment variable `DOCKER_CERT_PATH`: the server's certificate has to be from an authority in `ca.pem`, and
+    /// `cert.pem` and `key.pem`, which may both be missing, say who asks.
+    ///
+    /// The folder is read once, for the first connection. If that fails, each request ends with the same
+    /// [`Error::Unreachable`].
+    pub fn with_certificates(endpoint: Endpoint, limits: Limits, certificates: Option<PathBuf>) -> Self {
         Self {
             inner: Arc::new(Inner {
-                http: Http::new(endpoint, limits),
+                http: Http::new(endpoint, limits, certificates),
                 limits,
                 version: Mutex::new(None),
                 pings: SingleFlight::new(),

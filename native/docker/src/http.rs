@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,12 +11,13 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode};
-use hyper_util::client::legacy::connect::{capture_connection, HttpConnector};
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
+use crate::connector::{self, Connector};
 use crate::{Endpoint, Error};
 
 /// At most so many requests to one engine are under way; the others wait for their turn.
@@ -26,9 +28,6 @@ const MAX_IDLE_CONNECTIONS: usize = 4;
 
 /// Long enough for the lookups of a starting cluster to follow each other on one connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// TCP keepalive finds out about an idle connection whose other end is gone without a word.
-const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// For the head of an answer: Docker's has under 1 KiB. hyper may read up to about twice as much before it refuses.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -85,7 +84,7 @@ pub(crate) enum Kept {
 pub(crate) struct Http {
     endpoint: Endpoint,
     limits: Limits,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<Connector, Empty<Bytes>>,
     turns: Semaphore,
     requests: AtomicU64,
 }
@@ -99,11 +98,9 @@ enum Failure {
 }
 
 impl Http {
-    pub(crate) fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(limits.connect));
-        connector.set_keepalive(Some(KEEPALIVE));
-        connector.set_nodelay(true);
+    /// A folder of certificates that can't be used is an error of each request.
+    pub(crate) fn new(endpoint: Endpoint, limits: Limits, certificates: Option<PathBuf>) -> Self {
+        let connector = Connector::new(&endpoint, limits.connect, certificates);
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -207,6 +204,9 @@ fn explain_body(error: &(dyn StdError + 'static), bound: usize) -> Error {
 }
 
 fn explain(error: &legacy::Error) -> Failure {
+    if let Some(reason) = connector::reason(error) {
+        return Failure::Final(reason);
+    }
     let hyper = cause::<hyper::Error>(error);
     if hyper.is_some_and(hyper::Error::is_parse) {
         return Failure::Final(Error::BadResponse("it is not HTTP".to_owned()));
@@ -220,14 +220,14 @@ fn explain(error: &legacy::Error) -> Failure {
 }
 
 /// The innermost error of this type.
-fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+pub(crate) fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     std::iter::successors(Some(error), |&error| error.source())
         .filter_map(|error| error.downcast_ref())
         .last()
 }
 
 /// `connection refused` for what the standard library shows as `Connection refused (os error 111)`.
-fn io_text(error: &io::Error) -> String {
+pub(crate) fn io_text(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));

@@ -27,6 +27,9 @@
 
 mod api_version;
 mod backoff;
+mod certificates;
+mod client_first;
+mod connector;
 mod container;
 mod directory;
 mod endpoint;
@@ -41,6 +44,7 @@ mod route;
 mod single_flight;
 mod snapshot;
 mod stats;
+mod tls;
 mod watcher;
 
 pub use container::{Attachment, Binding, Container};
