@@ -100,15 +100,6 @@ impl Endpoint {
         &self.0
     }
 
-    /// The endpoint of a host.
-    pub fn for_host(template: &str, _host: &str, ip: std::net::IpAddr) -> Result<Self, Error> {
-        let ip = match ip {
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        };
-        Self::parse(&template.replace("{host}", &ip))
-    }
-
     /// The URI of `path_and_query` on this engine. Both parts are made of characters that a URI may hold.
     pub(crate) fn uri(&self, path_and_query: &str) -> Uri {
         let (scheme, authority) = match &self.0 {
