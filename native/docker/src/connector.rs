@@ -15,7 +15,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConfig;
@@ -54,7 +53,6 @@ struct Inner {
     limit: Duration,
     tcp: HttpConnector,
     certificates: Option<PathBuf>,
-    config: OnceCell<Result<Arc<ClientConfig>, Error>>,
 }
 
 /// Why there is no connection: an [`Error`], or one of [`HttpConnector`]'s.
@@ -82,7 +80,6 @@ impl Connector {
                 limit,
                 tcp,
                 certificates,
-                config: OnceCell::new(),
             }),
         }
     }
@@ -132,14 +129,11 @@ impl Inner {
         Ok(tcp.call(uri).await?.into_inner())
     }
 
-    /// Read when it is first needed, so that nothing blocks where an engine is made, and then kept.
+    /// Read for each connection: they are few, and certificates are renewed under a running node.
     async fn config(&self) -> Result<Arc<ClientConfig>, Error> {
-        let read = || async {
-            let folder = self.certificates.clone();
-            let config = spawn_blocking(move || client_config(folder.as_deref()).map(Arc::new));
-            config.await.unwrap_or_else(|_| Err(Error::abandoned()))
-        };
-        self.config.get_or_init(read).await.clone()
+        let folder = self.certificates.clone();
+        let config = spawn_blocking(move || client_config(folder.as_deref()).map(Arc::new));
+        config.await.unwrap_or_else(|_| Err(Error::abandoned()))
     }
 }
 

@@ -49,8 +49,7 @@ impl Engine {
     /// environment variable `DOCKER_CERT_PATH`: the server's certificate has to be from an authority in `ca.pem`, and
     /// `cert.pem` and `key.pem`, which may both be missing, say who asks.
     ///
-    /// The folder is read once, for the first connection. If that fails, each request ends with the same
-    /// [`Error::Unreachable`].
+    /// The folder is read for each new connection, and what is wrong with it is an [`Error::Unreachable`] of the request.
     pub fn with_certificates(endpoint: Endpoint, limits: Limits, certificates: Option<PathBuf>) -> Self {
         Self {
             inner: Arc::new(Inner {

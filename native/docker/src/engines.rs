@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::{Equivalent, HashMap};
@@ -33,7 +34,7 @@ pub struct Engines {
 
 #[derive(Default)]
 struct Kept {
-    directories: HashMap<Endpoint, (Limits, Directory)>,
+    directories: HashMap<(Endpoint, Option<PathBuf>), (Limits, Directory)>,
     /// The same by location, which spares making an endpoint for each lookup.
     located: HashMap<OwnedLocation, Directory>,
 }
@@ -46,11 +47,13 @@ impl Engines {
     /// Those of [`Endpoint::for_host`].
     pub fn get(&self, location: &Location<'_>, limits: Limits) -> Result<Directory, Error> {
         let endpoint = Endpoint::for_host(location.template, location.host, location.ip)?;
+        let folder = Some(location.certificates).filter(|folder| !folder.is_empty());
+        let key = (endpoint, folder.map(PathBuf::from));
         let mut kept = self.lock();
-        let known = kept.directories.get(&endpoint).filter(|(known, _)| *known == limits);
+        let known = kept.directories.get(&key).filter(|(known, _)| *known == limits);
         let directory = match known {
             Some((_, directory)) => directory.clone(),
-            None => kept.make(endpoint, limits),
+            None => kept.make(key, limits),
         };
         if !kept.located.contains_key(location) {
             if kept.located.len() >= MAX_ENGINES {
@@ -78,12 +81,14 @@ impl Engines {
 }
 
 impl Kept {
-    fn make(&mut self, endpoint: Endpoint, limits: Limits) -> Directory {
-        if self.directories.len() >= MAX_ENGINES && !self.directories.contains_key(&endpoint) {
+    fn make(&mut self, key: (Endpoint, Option<PathBuf>), limits: Limits) -> Directory {
+        if self.directories.len() >= MAX_ENGINES && !self.directories.contains_key(&key) {
             self.drop_oldest();
         }
-        let directory = Directory::new(Engine::new(endpoint.clone(), limits), own_container());
-        self.directories.insert(endpoint, (limits, directory.clone()));
+        let (endpoint, certificates) = key.clone();
+        let engine = Engine::with_certificates(endpoint, limits, certificates);
+        let directory = Directory::new(engine, own_container());
+        self.directories.insert(key, (limits, directory.clone()));
         self.located.clear();
         directory
     }
@@ -95,8 +100,8 @@ impl Kept {
             .directories
             .iter()
             .min_by_key(|(_, (_, directory))| directory.last_asked());
-        if let Some(endpoint) = oldest.map(|(endpoint, _)| endpoint.clone()) {
-            self.directories.remove(&endpoint);
+        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+            self.directories.remove(&key);
         }
     }
 }
