@@ -84,10 +84,10 @@ own_container() -> erlang:nif_error(not_loaded).
 
 %% @doc Reads from memory how to dial a container. `HostIp' is the host's address, which chooses
 %% among several bindings.
--spec known_route(Node :: binary(), engine(), HostIp :: inet:ip_address(),
+-spec known_route(Container :: binary(), engine(), HostIp :: inet:ip_address(),
                   ErlangPort :: inet:port_number(), bridge()) ->
           {ok, inet:ip_address(), inet:port_number(), kind()} | unknown.
-known_route(_Node, _Engine, _HostIp, _ErlangPort, _Bridge) -> erlang:nif_error(not_loaded).
+known_route(_Container, _Engine, _HostIp, _ErlangPort, _Bridge) -> erlang:nif_error(not_loaded).
 
 %% @doc Finds out how to dial a container, by asking its engine if need be. The message is
 %% `{Ref, {ok, Ip, Port, Kind}}' or `{Ref, {error, eid:reason()}}'.

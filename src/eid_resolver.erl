@@ -119,10 +119,10 @@ known(HostIp, #query{again = true} = Query) ->
     Engine = engine(HostIp, Query),
     _ = eid_nif:call(fun() -> eid_nif:doubt(Query#query.node, Engine, HostIp) end),
     ask(Engine, HostIp, eid_config:erlang_port(), Query);
-known(HostIp, #query{node = Node, bridge = Bridge} = Query) ->
+known(HostIp, #query{container = Container, bridge = Bridge} = Query) ->
     Engine = engine(HostIp, Query),
     ErlangPort = eid_config:erlang_port(),
-    case eid_nif:call(fun() -> eid_nif:known_route(Node, Engine, HostIp, ErlangPort, Bridge) end) of
+    case eid_nif:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort, Bridge) end) of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
         unknown -> ask(Engine, HostIp, ErlangPort, Query);
         {error, _} = Error -> Error

@@ -14,7 +14,7 @@
 //! let location = Location { template: "tcp://{host}:4243", host: name.host(), ip, certificates: "" };
 //! let directory = engines.get(&location, Limits::default())?;
 //! let wanted = Wanted { host: ip, erlang_port: 12345, bridge: Bridge::Preferred };
-//! let route = match directory.known_route(name.container(), &wanted) {
+//! let route = match directory.known_route(name.container().as_str(), &wanted) {
 //!     Some(route) => route,
 //!     None => directory.route(name.container(), &wanted).await?,
 //! };

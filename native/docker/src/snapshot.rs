@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::node_name::is_full_id;
-use crate::{Container, ContainerRef};
+use crate::node_name::{is_full_id, is_id};
+use crate::Container;
 
 /// More containers than a host runs; those beyond are not kept, and each lookup of one asks the engine.
 pub const MAX_CONTAINERS: usize = 10_000;
@@ -65,17 +65,16 @@ pub(crate) struct Replaced {
 }
 
 impl Snapshot {
-    /// The container that `asked` means, if that is certain: by full ID, by name, or by the beginning of just one ID, in
+    /// The container that `text` means, if that is certain: by full ID, by name, or by the beginning of just one ID, in
     /// this order, which is the engine's own.
-    pub(crate) fn find(&self, asked: &ContainerRef) -> Option<&Arc<Container>> {
-        let text = asked.as_str();
+    pub(crate) fn find(&self, text: &str) -> Option<&Arc<Container>> {
         if is_full_id(text) {
             return self.get(text);
         }
         if let Some(id) = self.names.get(text) {
             return self.get(id);
         }
-        if !asked.is_id() {
+        if !is_id(text) {
             return None;
         }
         let mut found = self
@@ -256,7 +255,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Binding, NodeName};
+    use crate::Binding;
 
     fn binding(host_port: u16) -> Binding {
         Binding {
@@ -281,12 +280,8 @@ mod tests {
         }
     }
 
-    fn asked(text: &str) -> ContainerRef {
-        NodeName::parse(format!("{text}@h")).unwrap().container().clone()
-    }
-
     fn find(snapshot: &Snapshot, text: &str) -> Option<String> {
-        snapshot.find(&asked(text)).map(|container| container.id.clone())
+        snapshot.find(text).map(|container| container.id.clone())
     }
 
     fn listed(containers: Vec<Container>) -> Snapshot {

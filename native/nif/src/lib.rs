@@ -56,21 +56,21 @@ fn own_container(env: Env<'_>) -> Term<'_> {
     }
 }
 
-/// `known_route(NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge) -> {ok,
+/// `known_route(Container :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge) -> {ok,
 /// inet:ip_address(), inet:port_number(), Kind} | unknown`. It reads memory.
 #[rustler::nif]
 fn known_route<'a>(
     env: Env<'a>,
-    node_name: Binary<'a>,
+    container: Binary<'a>,
     engine: EngineTerm<'a>,
     host: Address,
     erlang_port: ErlangPort,
     bridge: BridgeTerm,
 ) -> Term<'a> {
     let known = || {
-        let name = NodeName::parse(node_name.as_slice()).ok()?;
+        let container = str::from_utf8(&container).ok()?;
         let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
-        directory.known_route(name.container(), &wanted(&host, &erlang_port, bridge.0))
+        directory.known_route(container, &wanted(&host, &erlang_port, bridge.0))
     };
     match known() {
         Some(route) => RouteTerm(route).encode(env),

@@ -167,15 +167,15 @@ pub struct BridgeTerm(pub Bridge);
 
 impl<'a> Decoder<'a> for BridgeTerm {
     fn decode(term: Term<'a>) -> NifResult<Self> {
-        if let Ok((tag, Address(failed))) = term.decode::<(Atom, Address)>() {
-            return match tag == atoms::last_resort() {
-                true => Ok(Self(Bridge::LastResort(failed))),
-                false => Err(rustler::Error::BadArg),
+        if term.is_atom() {
+            return match term.decode::<Atom>()? {
+                tag if tag == atoms::preferred() => Ok(Self(Bridge::Preferred)),
+                tag if tag == atoms::never() => Ok(Self(Bridge::Never)),
+                _ => Err(rustler::Error::BadArg),
             };
         }
-        match term.decode::<Atom>()? {
-            tag if tag == atoms::preferred() => Ok(Self(Bridge::Preferred)),
-            tag if tag == atoms::never() => Ok(Self(Bridge::Never)),
+        match term.decode::<(Atom, Address)>()? {
+            (tag, Address(failed)) if tag == atoms::last_resort() => Ok(Self(Bridge::LastResort(failed))),
             _ => Err(rustler::Error::BadArg),
         }
     }
