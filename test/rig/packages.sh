@@ -10,7 +10,7 @@ WANTED=(
   rebar3=rebar3 erlang-base erlang-dev erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-tools
   erlang-common-test erlang-dialyzer erlang-edoc erlang-eunit erlang-syntax-tools erlang-parsetools erlang-runtime-tools
   erlang-xmerl
-  docker.io=dockerd debootstrap=debootstrap iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep
+  docker.io=dockerd podman=podman netavark debootstrap=debootstrap iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep
 )
 
 fail() { echo "packages: $*" >&2; exit 1; }
@@ -27,14 +27,15 @@ missing() {
 
 # The rig runs daemons of its own. A runtime mask keeps systemd from starting Debian's while they are being installed,
 # and is gone after a reboot even if this script did not come to lift it; RUNLEVEL does as much for machines without it.
-UNITS=(docker.service docker.socket containerd.service)
+UNITS=(docker.service docker.socket containerd.service
+       podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer)
 has_systemd()   { [ -d /run/systemd/system ]; }
 mask_daemons()  { ! has_systemd || systemctl mask --runtime --quiet "${UNITS[@]}" 2> /dev/null; }
 unmask_daemons() { ! has_systemd || systemctl unmask --runtime --quiet "${UNITS[@]}"; }
 
 install() {
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
-  if [[ " $* " == *" docker.io "* ]]; then
+  if [[ " $* " == *" docker.io "* || " $* " == *" podman "* ]]; then
     trap unmask_daemons EXIT
     mask_daemons
   fi

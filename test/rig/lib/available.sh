@@ -1,11 +1,18 @@
 # shellcheck shell=bash
 # Can two hosts be run here?
 
-TOOLS=(dockerd containerd runc docker iptables ip6tables ip sysctl nsenter unshare setsid flock pgrep)
+TOOLS=(dockerd containerd runc docker iptables ip6tables ip sysctl nsenter unshare setsid flock pgrep openssl)
 
 missing_tools() {
   local tool
   for tool in "${TOOLS[@]}"; do command -v "$tool" > /dev/null || echo "$tool"; done
+}
+
+# Debian's netavark is not on the PATH.
+why_not_podman() {
+  command -v podman > /dev/null || { say "Podman cannot be run here: it is not installed"; return; }
+  [ -e /usr/lib/podman/netavark ] || [ -e /usr/libexec/podman/netavark ] || { say "Podman cannot be run here: no netavark"; return; }
+  return 1
 }
 
 images_can_be_had() { command -v debootstrap > /dev/null || [ -n "$(releases)" ]; }

@@ -10,10 +10,22 @@ engine() { docker --host "unix://$(engine_socket "$1")" "${@:2}"; }
 
 engine_runs()    { pid_in_host "$1" dockerd > /dev/null; }
 engine_answers() { timeout 5 docker --host "unix://$(engine_socket "$1")" version > /dev/null 2>&1; }
-answers_on()     { in_network "$1" timeout 5 docker --host "tcp://$2:$ENGINE_PORT" version > /dev/null 2>&1; }
+answers_on()     { in_network "$1" timeout 5 docker --host "tcp://$2:$ENGINE_PORT" "${@:3}" version > /dev/null 2>&1; }
+
+# Whether it demands certificates stays as it is over a kill and a start.
+engine_has_tls() { [ -e "$(host_state "$1")/tls" ]; }
+
+# The same options for the daemon and for its client, each with certificates of its own.
+tls_options() {
+  local folder
+  folder=$(certificates "$1")
+  echo --tlsverify --tlscacert "$folder/ca.pem" --tlscert "$folder/cert.pem" --tlskey "$folder/key.pem"
+}
 
 engine_is_up() {
-  engine_answers "$1" && answers_on "$1" "$(host_ipv4 "$1")" && answers_on "$1" "[$(host_ipv6 "$1")]"
+  local tls=()
+  ! engine_has_tls "$1" || read -ra tls < <(tls_options client)
+  engine_answers "$1" && answers_on "$1" "$(host_ipv4 "$1")" "${tls[@]}" && answers_on "$1" "[$(host_ipv6 "$1")]" "${tls[@]}"
 }
 
 start_containerd() {
@@ -31,15 +43,16 @@ start_containerd() {
 # --live-restore: containers outlive their engine. The cgroup parent tells ours from everybody else's.
 # IPv6 needs the experimental ip6tables here, or a container could not reach the other host over it.
 start_dockerd() {
-  local state
+  local state tls=(--tls=false)
   state=$(host_state "$1")
   engine_runs "$1" && return
+  ! engine_has_tls "$1" || read -ra tls < <(tls_options "host$1")
   echo '{}' > "$state/docker.json"
   # Its number may have passed to another process of the host, and then it would not start.
   rm -f "$state/docker.pid"
   start_in_host "$1" "$(engine_log "$1")" \
     dockerd --config-file "$state/docker.json" --data-root "$(host_cache "$1")/docker" --exec-root "$state/docker" \
-    --pidfile "$state/docker.pid" --containerd "$state/containerd.sock" --live-restore --tls=false \
+    --pidfile "$state/docker.pid" --containerd "$state/containerd.sock" --live-restore "${tls[@]}" \
     --host "unix://$(engine_socket "$1")" \
     --host "tcp://$(host_ipv4 "$1"):$ENGINE_PORT" --host "tcp://[$(host_ipv6 "$1")]:$ENGINE_PORT" \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/eid-rig/host$1" \
@@ -70,6 +83,17 @@ engine_ended() { ! engine_runs "$1"; }
 end_engine() {
   signal_engine "$1" "$2"
   wait_until 20 engine_ended "$1" || fail "the engine of $(host_name "$1") does not end"
+}
+
+# With `tls` or `plain` TCP addresses: an engine that runs the other way is started anew.
+serve_engine() {
+  local now=plain
+  ! engine_has_tls "$1" || now=tls
+  if [ "$now" != "$2" ]; then
+    ! engine_runs "$1" || end_engine "$1" TERM
+    if [ "$2" = tls ]; then touch "$(host_state "$1")/tls"; else rm "$(host_state "$1")/tls"; fi
+  fi
+  start_engine "$1"
 }
 
 # Containers, networks and volumes; the images stay.

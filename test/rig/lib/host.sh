@@ -3,7 +3,9 @@
 # an init process. Whatever runs on the host ends, and whatever it mounted goes, when that init process ends.
 
 # Directories that a daemon writes to whatever its options say; each host gets its own, empty and in memory.
-PRIVATE_FOLDERS=(/run/containerd /run/docker /etc/docker)
+# The last of them tells that all are there.
+PRIVATE_FOLDERS=(/run/containers /run/libpod /run/runc /run/netns /dev/shm /var/lib/containers /var/cache/containers
+                 /run/containerd /run/docker /etc/docker)
 
 # Process 1 of a host only has to be there, and to reap what is left to it.
 # shellcheck disable=SC2016  # that shell expands it
@@ -96,6 +98,9 @@ raise_link() {
     in_network "$host" ip address replace "$(host_ipv4 "$host")/24" dev "$NETWORK_INTERFACE"
     in_network "$host" ip link set "$NETWORK_INTERFACE" up
     in_network "$host" ip -6 address replace "$(host_ipv6 "$host")/64" dev "$NETWORK_INTERFACE" nodad
+    # Podman's: to be reached at, never to speak from.
+    in_network "$host" ip address replace "$(podman_ipv4 "$host")/32" dev "$NETWORK_INTERFACE"
+    in_network "$host" ip -6 address replace "$(podman_ipv6 "$host")/128" dev "$NETWORK_INTERFACE" nodad preferred_lft 0
   done
 }
 

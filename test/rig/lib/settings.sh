@@ -5,8 +5,8 @@
 # dockerd, ip and iptables live in sbin, which a plain user's PATH leaves out.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
-# A caller's own Docker settings must not lead the client to another daemon.
-unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+# A caller's own settings must not lead a client to another daemon.
+unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH CONTAINER_HOST CONTAINER_CONNECTION
 
 CACHE=${EID_RIG_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/eid-rig}
 STATE=${EID_RIG_STATE:-/run/eid-rig}
@@ -21,8 +21,14 @@ host_state()      { echo "$STATE/host$1"; }
 host_cache()      { echo "$CACHE/host$1"; }
 host_ipv4()       { echo "192.0.2.$1"; }
 host_ipv6()       { echo "2001:db8::$1"; }
+# Podman serves the same port as dockerd, so it has addresses of its own.
+podman_ipv4()     { echo "192.0.2.1$1"; }
+podman_ipv6()     { echo "2001:db8::1$1"; }
 engine_socket()   { echo "$STATE/host$1/docker.sock"; }
 engine_log()      { echo "$STATE/host$1/dockerd.log"; }
+podman_socket()   { echo "$STATE/host$1/podman.sock"; }
+podman_log()      { echo "$STATE/host$1/podman.log"; }
+certificates()    { echo "$STATE/tls/$1"; }
 
 say()  { echo "rig: $*" >&2; }
 fail() { say "$*"; exit 1; }
