@@ -1,18 +1,26 @@
-%% The rig (test/rig) for common_test: two real Docker hosts, and Erlang nodes in containers on them.
+%% The rig (test/rig) for common_test: two real Docker hosts, and Erlang nodes in containers on them,
+%% of Docker or of Podman.
 %% A node is driven through the standard input and output of its container, not through the
 %% distribution that is under test.
 -module(eid_rig).
 
--export([available/0, up/0, down/0, releases/0, host_ip/1, host_ip6/1, socket/1, command/1, command/2]).
--export([start_node/3, start_detached/3, stop_all/0, docker/2, port/1, restart/1, load/2, script/0]).
+-export([available/0, available/1, up/0, down/0, releases/0, info/1, command/1, command/2]).
+-export([host_ip/1, host_ip6/1, socket/1, podman_ip/1, podman/1]).
+-export([start_node/3, start_detached/3, stop_all/0, stop_all/1, docker/2, client/2, port/1, restart/1,
+         load/2, script/0]).
 
 -export_type([container/0]).
 
--type container() :: #{host := 1 | 2, id := string(), node := node(), peer => pid()}.
+-type engine() :: docker | podman.
+-type container() :: #{host := 1 | 2, engine := engine(), id := string(), node := node(), peer => pid()}.
 
 %% Why the rig can't run here, for a test that is skipped then.
-available() ->
-    case command("available") of
+available() -> is_available("available").
+
+available(podman) -> is_available("available podman").
+
+is_available(Command) ->
+    case command(Command) of
         {0, _} -> true;
         {_, Why} -> {skip, string:trim(Why)}
     end.
@@ -32,17 +40,25 @@ releases() ->
     {0, Output} = command("releases"),
     string:lexemes(Output, "\n").
 
+%% What `rig info' says under a key.
+info(Key) ->
+    {0, Output} = command("info"),
+    [Value] = [Value || Line <- string:lexemes(Output, "\n"), [K, Value] <- [string:split(Line, "=")],
+                        K =:= Key],
+    Value.
+
 host_ip(Host) -> "192.0.2." ++ integer_to_list(Host).
 
 host_ip6(Host) -> "2001:db8::" ++ integer_to_list(Host).
 
 %% The engine's unix socket, which is there for this VM too.
-socket(Host) ->
-    {0, Info} = command("info"),
-    Key = lists:flatten(io_lib:format("host~b.engine.socket=", [Host])),
-    [Socket] = [string:prefix(Line, Key) || Line <- string:lexemes(Info, "\n"),
-                                            string:prefix(Line, Key) =/= nomatch],
-    Socket.
+socket(Host) -> info("host" ++ integer_to_list(Host) ++ ".engine.socket").
+
+%% The address at which Podman serves, and its containers publish.
+podman_ip(Host) -> "192.0.2.1" ++ integer_to_list(Host).
+
+%% The options of a node in Podman.
+podman(Host) -> #{engine => podman, host => podman_ip(Host), docker => ["-p", podman_ip(Host) ++ "::12345"]}.
 
 %% Runs a command of the rig: its exit status and what it printed.
 command(Arguments) -> command(Arguments, 120_000).
@@ -66,13 +82,15 @@ script() -> filename:join([eid_ct:root(), "test", "rig", "rig"]).
 
 %% Starts a node in a container and waits until it runs. Options: `erl' (arguments in the place of
 %% the usual carrier), `docker' (in the place of the published port), `name' (of the container, and
-%% then of the node), `host' (the host part of the node's name).
+%% then of the node), `host' (the host part of the node's name), `mount' (folders, each to be found
+%% in the container under the same name, or {Path, PathInContainer}; a path may be a socket's),
+%% `engine' (podman).
 -spec start_node(1 | 2, Release :: string(), map()) -> container().
 start_node(Host, Release, Options) ->
     {ok, Peer, Node} = peer:start_link(#{connection => standard_io, wait_boot => 60_000,
                                          exec => {script(), run(Host, Release, Options, ["-i", "--rm"])}}),
     Id = peer:call(Peer, os, getenv, ["CONTAINER"]),
-    #{host => Host, id => Id, node => Node, peer => Peer}.
+    #{host => Host, engine => engine(Options), id => Id, node => Node, peer => Peer}.
 
 %% The same in the background, so that the container can be killed and started again.
 -spec start_detached(1 | 2, Release :: string(), map()) -> container().
@@ -81,7 +99,8 @@ start_detached(Host, Release, Options) ->
     {0, Output} = exec(Run ++ ["-noinput"]),
     Id = lists:sublist(string:trim(Output), 12),
     Name = maps:get(name, Options, Id),
-    #{host => Host, id => Id, node => list_to_atom(Name ++ "@" ++ name_host(Host, Options))}.
+    #{host => Host, engine => engine(Options), id => Id,
+      node => list_to_atom(Name ++ "@" ++ name_host(Host, Options))}.
 
 run(Host, Release, Options, How) ->
     Ip = name_host(Host, Options),
@@ -91,14 +110,19 @@ run(Host, Release, Options, How) ->
                         _ -> {[], "$HOSTNAME"}
                     end,
     Carrier = maps:get(erl, Options, ["-proto_dist", "eid_tcp", "-start_epmd", "false"]),
-    ["docker", integer_to_list(Host), "run"] ++ How ++ Named ++ Publish
+    [atom_to_list(engine(Options)), integer_to_list(Host), "run"] ++ How ++ Named ++ Publish
         ++ ["--label", "eid.test=1", "--stop-timeout", "1",
             "-v", eid_ct:ebin() ++ ":/opt/eid/ebin:ro",
             "-v", real(code:priv_dir(eid)) ++ ":/opt/eid/priv:ro"]
-        ++ lists:append([["-v", Dir ++ ":" ++ Dir ++ ":ro"] || Dir <- maps:get(mount, Options, [])])
+        ++ lists:append([["-v", volume(Mount)] || Mount <- maps:get(mount, Options, [])])
         ++ ["eid-otp:" ++ Release, "sh", "-c",
             "export CONTAINER=$HOSTNAME; exec erl -name " ++ Name ++ "@" ++ Ip ++ " \"$@\"", "erl",
             "-pa", "/opt/eid/ebin", "-setcookie", "eid_rig" | Carrier].
+
+volume({Path, Inside}) -> Path ++ ":" ++ Inside ++ ":ro";
+volume(Path) -> volume({Path, Path}).
+
+engine(Options) -> maps:get(engine, Options, docker).
 
 real(Path) ->
     string:trim(os:cmd("readlink -f '" ++ Path ++ "'")).
@@ -111,16 +135,19 @@ exec(Arguments) ->
     collect(Port, [], 120_000).
 
 %% The docker client on a host; what it printed.
-docker(Host, Arguments) ->
-    {0, Output} = command(["docker ", integer_to_list(Host), " ", Arguments]),
+docker(Host, Arguments) -> client(#{host => Host, engine => docker}, Arguments).
+
+%% The client of a container's engine.
+client(#{host := Host, engine := Engine}, Arguments) ->
+    {0, Output} = command([atom_to_list(Engine), " ", integer_to_list(Host), " ", Arguments]),
     string:trim(Output).
 
 %% The host port on which a container's erlang port is published.
-port(#{host := Host, id := Id}) ->
-    list_to_integer(docker(Host, ["inspect -f '{{(index (index .NetworkSettings.Ports \"12345/tcp\") 0)"
-                                  ".HostPort}}' ", Id])).
+port(#{id := Id} = Container) ->
+    list_to_integer(client(Container, ["inspect -f '{{(index (index .NetworkSettings.Ports \"12345/tcp\") 0)"
+                                       ".HostPort}}' ", Id])).
 
-restart(#{host := Host, id := Id}) -> docker(Host, ["restart -t 0 ", Id]).
+restart(#{id := Id} = Container) -> client(Container, ["restart -t 0 ", Id]).
 
 %% Gives a node a module of the tests.
 load(#{peer := Peer}, Module) ->
@@ -129,8 +156,19 @@ load(#{peer := Peer}, Module) ->
     ok.
 
 %% Removes all containers that tests have left on the hosts.
-stop_all() ->
-    [command(["exec ", H, " sh -c '", script(), " docker ", H, " ps -aq --filter label=eid.test | xargs -r ",
-              script(), " docker ", H, " rm -f; ", script(), " docker ", H, " network prune -f'"])
-     || H <- ["1", "2"]],
+stop_all() -> [stop_all(#{host => Host, engine => docker}) || Host <- [1, 2]], ok.
+
+%% The same in one engine. Those that are going by themselves, or whose engine is down, are left.
+stop_all(#{host := Host, engine := Engine}) ->
+    Client = [atom_to_list(Engine), " ", integer_to_list(Host), " "],
+    case command([Client, "ps -aq --filter label=eid.test"]) of
+        {0, [_ | _] = Ids} ->
+            command([Client, "rm -f ", at_once(Engine), lists:join(" ", string:lexemes(Ids, "\r\n"))]);
+        _ -> none
+    end,
+    command([Client, "network prune -f"]),
     ok.
+
+%% Podman stops before it removes, for as long as the container takes.
+at_once(podman) -> "-t 0 ";
+at_once(docker) -> "".

@@ -1,0 +1,159 @@
+%% The ways to an engine: a TCP port, TLS with certificates on both sides, a unix socket; and Podman's
+%% API in the place of Docker's. On host 2 Docker demands certificates, and Podman serves without.
+-module(eid_transport_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([one_node_and_every_transport/1, stranger_is_refused/1, no_certificate_is_refused/1,
+         tcp_to_an_engine_with_tls/1, https_to_an_engine_without/1,
+         podman_restarts_a_container/1, podman_stops_a_container/1, from_podman/1]).
+
+suite() -> [{timetrap, {minutes, 3}}].
+
+all() ->
+    [one_node_and_every_transport, stranger_is_refused, no_certificate_is_refused, tcp_to_an_engine_with_tls,
+     https_to_an_engine_without, podman_restarts_a_container, podman_stops_a_container, from_podman].
+
+init_per_suite(Config) ->
+    case eid_rig:available(podman) of
+        true ->
+            ok = eid_rig:up(),
+            rig("dockerd 2 tls"),
+            rig("podman-service 2 start"),
+            Config;
+        {skip, _} = Skip -> Skip
+    end.
+
+end_per_suite(_Config) -> eid_rig:down().
+
+%% Where host 1's port has TLS too, and nobody is told so, its unix socket is the only way in.
+init_per_testcase(one_node_and_every_transport, Config) -> rig("dockerd 1 tls"), Config;
+init_per_testcase(_, Config) -> Config.
+
+end_per_testcase(Case, _Config) ->
+    eid_rig:stop_all(),
+    eid_rig:stop_all(#{host => 2, engine => podman}),
+    [rig("dockerd 1 plain") || Case =:= one_node_and_every_transport],
+    ok.
+
+rig(Command) -> {0, _} = eid_rig:command(Command), ok.
+
+oldest() -> hd(eid_rig:releases()).
+newest() -> lists:last(eid_rig:releases()).
+
+%% One release after the other at the end that connects, since it alone looks anything up.
+one_node_and_every_transport(_) ->
+    Peers = [eid_rig:start_node(1, newest(), no_mesh(#{})),
+             eid_rig:start_node(2, oldest(), no_mesh(#{})),
+             eid_rig:start_node(2, newest(), no_mesh(eid_rig:podman(2)))],
+    [begin
+         A = eid_rig:start_node(1, Release, every_transport()),
+         [connect(A, B) || B <- Peers],
+         %% The port that the engine told, unless there is a shorter way than a port.
+         [?assertMatch({ok, #{route := published, port := Port}}, {ok, _} = lookup(A, B))
+          || B <- tl(Peers), Port <- [eid_rig:port(B)]]
+     end || Release <- eid_rig:releases()].
+
+every_transport() ->
+    with_engines(#{default => "tcp://{host}:4243",
+                   eid_rig:host_ip(1) => "unix:///var/run/docker.sock",
+                   eid_rig:host_ip(2) => "https://{host}:4243"},
+                 [certificates("client"), {eid_rig:socket(1), "/var/run/docker.sock"}]).
+
+stranger_is_refused(_) ->
+    is_refused_for_its_certificate(with_engines(https(), [certificates("stranger")])).
+
+%% The client's folder, without what says who it is.
+no_certificate_is_refused(_) ->
+    {Folder, _} = certificates("client"),
+    Authority = {filename:join(Folder, "ca.pem"), "/certs/ca.pem"},
+    is_refused_for_its_certificate(with_engines(https(), [Authority])).
+
+is_refused_for_its_certificate(Options) ->
+    A = eid_rig:start_node(1, newest(), Options),
+    B = eid_rig:start_node(2, oldest(), no_mesh(#{})),
+    {error, {unreachable, _} = Reason} = lookup(A, B),
+    Sentence = string:lowercase(lists:flatten(eid:format_error(Reason))),
+    ct:log("~ts", [Sentence]),
+    ?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, "certificate"), Sentence}),
+    pang = ping(A, B).
+
+%% Docker says 400 to that, in HTTP/1.0.
+tcp_to_an_engine_with_tls(_) ->
+    A = eid_rig:start_node(1, newest(), no_mesh(#{})),
+    B = eid_rig:start_node(2, oldest(), no_mesh(#{})),
+    case lookup(A, B) of
+        {error, {refused, 400, Message}} ->
+            ?assertNotEqual({nomatch, Message}, {string:find(Message, "HTTPS"), Message});
+        {error, Reason} -> ?assertEqual(bad_response, Reason)
+    end,
+    pang = ping(A, B).
+
+https_to_an_engine_without(_) ->
+    A = eid_rig:start_node(1, newest(), with_engines(https(), [certificates("client")])),
+    B = eid_rig:start_node(2, oldest(), no_mesh(eid_rig:podman(2))),
+    {error, Reason} = lookup(A, B),
+    ?assert(is_tuple(Reason) andalso element(1, Reason) =:= unreachable orelse Reason =:= bad_response, Reason),
+    pang = ping(A, B).
+
+%% Podman gives it the same port again.
+podman_restarts_a_container(_) ->
+    A = eid_rig:start_node(1, oldest(), no_mesh(#{})),
+    B = eid_rig:start_detached(2, newest(), no_mesh(eid_rig:podman(2))),
+    [begin
+         eid_ct:eventually(fun() -> ping(A, B) =:= pong end, 20_000),
+         Port = eid_rig:port(B),
+         {ok, #{route := published, port := Port}} = lookup(A, B),
+         eid_rig:restart(B),
+         ?assertEqual(Port, eid_rig:port(B))
+     end || _ <- lists:seq(1, 3)],
+    eid_ct:eventually(fun() -> ping(A, B) =:= pong end, 20_000).
+
+%% Podman goes on to tell its port.
+podman_stops_a_container(_) ->
+    A = eid_rig:start_node(1, newest(), no_mesh(#{})),
+    #{id := Id} = B = eid_rig:start_detached(2, oldest(), no_mesh(eid_rig:podman(2))),
+    eid_ct:eventually(fun() -> ping(A, B) =:= pong end, 20_000),
+    eid_rig:client(B, ["stop -t 0 ", Id]),
+    %% It may take Podman a moment to tell.
+    eid_ct:eventually(fun() -> lookup(A, B) =:= {error, not_running} end),
+    pang = ping(A, B),
+    eid_rig:client(B, ["rm ", Id]),
+    eid_ct:eventually(fun() -> lookup(A, B) =:= {error, no_such_container} end).
+
+%% A node in Podman finds itself, its neighbour in Podman, and one in Docker.
+from_podman(_) ->
+    [begin
+         A = eid_rig:start_node(2, Release, no_mesh(eid_rig:podman(2))),
+         {ok, #{route := loopback}} = lookup(A, A),
+         connect(A, eid_rig:start_node(2, newest(), no_mesh(eid_rig:podman(2)))),
+         connect(A, eid_rig:start_node(1, oldest(), no_mesh(#{})))
+     end || Release <- eid_rig:releases()].
+
+https() -> #{default => "https://{host}:4243"}.
+
+%% What `rig info' tells of, as a folder of the container.
+certificates(Whose) -> {eid_rig:info("tls." ++ Whose), "/certs"}.
+
+with_engines(Engines, Mounts) ->
+    Certificates = ["engine_certs", "\"/certs\""],
+    no_mesh(#{mount => Mounts}, ["-eid", "engines", lists:flatten(io_lib:format("~0p", [Engines])) | Certificates]).
+
+%% Only what a test asks for is looked up.
+no_mesh(Options) -> no_mesh(Options, []).
+
+no_mesh(Options, More) ->
+    Options#{erl => ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-connect_all", "false",
+                     "-kernel", "prevent_overlapping_partitions", "false" | More]}.
+
+call(#{peer := Peer}, Module, Function, Arguments) -> peer:call(Peer, Module, Function, Arguments, 30_000).
+
+ping(A, #{node := NodeB}) -> call(A, net_adm, ping, [NodeB]).
+
+lookup(A, #{node := NodeB}) -> call(A, eid, lookup, [NodeB]).
+
+connect(A, #{node := NodeB} = B) ->
+    ?assertEqual({NodeB, pong}, {NodeB, ping(A, B)}),
+    NodeB = call(A, erpc, call, [NodeB, erlang, node, []]),
+    true = call(A, erlang, disconnect_node, [NodeB]).
