@@ -80,7 +80,7 @@ impl Answer {
             .or_else(|| Some(Reply::Answer(self.with_body(&self.spoilt_body(misbehaviour)?))))
             .unwrap_or_else(|| match (misbehaviour, &self.body) {
                 (Misbehaviour::AmbiguousPrefix, Body::Container(container)) if is_a_prefix(asked, container) => {
-                    ambiguous(asked)
+                    ambiguous(asked).reply()
                 }
                 _ => self.reply(),
             })
@@ -106,20 +106,20 @@ impl Answer {
                 let location = format!("Location: http://{elsewhere}/\r\n");
                 Reply::Answer(response("301 Moved Permanently", &location, ""))
             }
-            M::Unauthorized => message("401 Unauthorized", "authorization denied by plugin"),
+            M::Unauthorized => message("401 Unauthorized", "authorization denied by plugin").reply(),
             M::Forbidden => page("403 Forbidden", "Request forbidden by administrative rules.", ""),
-            M::NotFound => message("404 Not Found", "No such container: it is the double that says so"),
-            M::PageNotFound => message("404 Not Found", "page not found"),
+            M::NotFound => message("404 Not Found", "No such container: it is the double that says so").reply(),
+            M::PageNotFound => message("404 Not Found", "page not found").reply(),
             M::WebServer => page("404 Not Found", "The requested URL was not found on this server.", ""),
-            M::Conflict => message("409 Conflict", "the container is being removed"),
+            M::Conflict => message("409 Conflict", "the container is being removed").reply(),
             M::TooManyRequests => page("429 Too Many Requests", "Slow down.", "Retry-After: 1\r\n"),
-            M::InternalError => message("500 Internal Server Error", "no space left on device"),
+            M::InternalError => message("500 Internal Server Error", "no space left on device").reply(),
             M::Unavailable => Reply::status("503 Service Unavailable", ""),
             M::VersionTooOld => {
                 let text =
                     "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade your \
                             client to a newer version";
-                message("400 Bad Request", text)
+                message("400 Bad Request", text).reply()
             }
             M::NoContent => Reply::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
             M::EmptyBody => Reply::Answer(self.with_body(b"")),
@@ -268,9 +268,12 @@ impl Answer {
 }
 
 /// `{"message":…}` with this status.
-pub fn message(status: &str, text: &str) -> Reply {
-    let headers = "Content-Type: application/json\r\n";
-    Reply::Answer(response(status, headers, format!("{}\n", json!({"message": text}))))
+pub fn message(status: &'static str, text: &str) -> Answer {
+    Answer {
+        status,
+        headers: "Content-Type: application/json\r\n".to_owned(),
+        body: Body::Text(format!("{}\n", json!({"message": text}))),
+    }
 }
 
 /// What a proxy or a web server says.
@@ -280,7 +283,7 @@ fn page(status: &str, text: &str, headers: &str) -> Reply {
     Reply::Answer(response(status, &headers, body))
 }
 
-pub fn ambiguous(prefix: &str) -> Reply {
+pub fn ambiguous(prefix: &str) -> Answer {
     message(
         "400 Bad Request",
         &format!("multiple IDs found with provided prefix: {prefix}"),

@@ -31,8 +31,6 @@ pub type ApiVersion = (u16, u16);
 /// What a request is for.
 enum Right {
     Answer(Answer),
-    /// An error of the engine's own, which stays as it is.
-    Error(Reply),
     Events(Filters, Option<u64>),
 }
 
@@ -56,13 +54,11 @@ impl Service for EngineService {
                 answer.spoilt(misbehaviour, asked, self.elsewhere)
             }
             (Right::Answer(answer), None) => answer.reply(),
-            (Right::Error(error), None) => error,
             (Right::Events(filters, since), misbehaviour) if misbehaviour.is_none_or(Misbehaviour::is_of_streams) => {
                 self.stream(filters, since, misbehaviour)
             }
-            (Right::Error(Reply::Answer(error)), Some(Misbehaviour::Late)) => Reply::Late(LATE, error),
-            // What misbehaves before an answer can be told from a right one needs no right one.
-            (Right::Error(_) | Right::Events(..), Some(misbehaviour)) => {
+            // An answer, where a stream should be.
+            (Right::Events(..), Some(misbehaviour)) => {
                 let history = self.ok(Body::Text(self.model().history()));
                 history.spoilt(misbehaviour, "", self.elsewhere)
             }
@@ -99,7 +95,7 @@ impl EngineService {
         let mut segments: Vec<_> = path.split('/').skip(1).collect();
         if let Some(version) = segments.first().copied().filter(|segment| is_version(segment)) {
             if let Err(refusal) = self.check_version(&version[1..]) {
-                return Right::Error(refusal);
+                return Right::Answer(refusal);
             }
             segments.remove(0);
         }
@@ -126,13 +122,13 @@ impl EngineService {
                 ))))
             }
             // Better no answer than one that is wrong.
-            ["containers", "json"] if is_get && query.contains_key("filters") => Right::Error(message(
+            ["containers", "json"] if is_get && query.contains_key("filters") => Right::Answer(message(
                 "501 Not Implemented",
                 "the double of an engine does not filter lists",
             )),
             ["containers", "json"] if is_get => Right::Answer(self.ok(Body::List(self.model().list(is_set("all"))))),
             ["containers", text, "json"] if is_get => self.inspect(&decoded(text)),
-            ["events"] if is_get && query.contains_key("until") => Right::Error(message(
+            ["events"] if is_get && query.contains_key("until") => Right::Answer(message(
                 "501 Not Implemented",
                 "the double of an engine does not know when to end",
             )),
@@ -143,9 +139,9 @@ impl EngineService {
                         .and_then(|since| since.split('.').next()?.parse().ok());
                     Right::Events(filters, since)
                 }
-                Err(text) => Right::Error(message("400 Bad Request", &text)),
+                Err(text) => Right::Answer(message("400 Bad Request", &text)),
             },
-            _ => Right::Error(message("404 Not Found", "page not found")),
+            _ => Right::Answer(message("404 Not Found", "page not found")),
         }
     }
 
@@ -153,8 +149,8 @@ impl EngineService {
         let model = self.model();
         match model.find(text) {
             Ok(id) => Right::Answer(self.ok(Body::Container(model.inspect(id)))),
-            Err(NotFound::None) => Right::Error(message("404 Not Found", &format!("No such container: {text}"))),
-            Err(NotFound::Several) => Right::Error(ambiguous(text)),
+            Err(NotFound::None) => Right::Answer(message("404 Not Found", &format!("No such container: {text}"))),
+            Err(NotFound::Several) => Right::Answer(ambiguous(text)),
         }
     }
 
@@ -172,7 +168,7 @@ impl EngineService {
         })
     }
 
-    fn check_version(&self, text: &str) -> Result<(), Reply> {
+    fn check_version(&self, text: &str) -> Result<(), Answer> {
         let (oldest, newest) = *lock(&self.versions);
         let said = |what: &str| Err(message("400 Bad Request", what));
         match version(text) {
