@@ -27,7 +27,9 @@ pub(crate) struct Mark(u64);
 #[derive(Default)]
 pub(crate) struct Snapshot {
     containers: BTreeMap<Box<str>, Entry>,
-    names: HashMap<Box<str>, Box<str>>,
+    /// The IDs of the containers that were last seen with a name: one, or more while a name goes from one to another and
+    /// the engine has not been asked about both yet.
+    names: HashMap<Box<str>, Vec<Box<str>>>,
     now: Mark,
 }
 
@@ -71,8 +73,9 @@ impl Snapshot {
         if is_full_id(text) {
             return self.get(text);
         }
-        if let Some(id) = self.names.get(text) {
-            return self.get(id);
+        if let Some(ids) = self.names.get(text) {
+            // Whose it is now, the engine has to say.
+            return if let [id] = &ids[..] { self.get(id) } else { None };
         }
         if !is_id(text) {
             return None;
@@ -206,20 +209,22 @@ impl Snapshot {
 
     fn put(&mut self, id: Box<str>, entry: Entry) {
         if !entry.name.is_empty() {
-            let owner = self.names.entry(entry.name.clone()).or_insert_with(|| id.clone());
-            // Of two with the same name, which no engine has for long, the engine has to say who is meant.
-            if *owner != id {
-                if let Some(other) = self.containers.get_mut(owner) {
-                    other.state = State::Unknown;
-                }
+            let ids = self.names.entry(entry.name.clone()).or_default();
+            if ids.is_empty() {
+                ids.reserve_exact(1);
             }
+            ids.push(id.clone());
         }
         self.containers.insert(id, entry);
     }
 
     fn forget(&mut self, id: &str) {
-        if let Some(entry) = self.containers.remove(id) {
-            if self.names.get(&entry.name).is_some_and(|owner| **owner == *id) {
+        let Some(entry) = self.containers.remove(id) else {
+            return;
+        };
+        if let Some(ids) = self.names.get_mut(&entry.name) {
+            ids.retain(|known| **known != *id);
+            if ids.is_empty() {
                 self.names.remove(&entry.name);
             }
         }
@@ -353,6 +358,49 @@ mod tests {
         // what is gone leaves nothing, once there is a list
         assert!(!snapshot.replace(snapshot.mark(), vec![]).surprise);
         assert!(snapshot.containers.is_empty() && snapshot.names.is_empty());
+    }
+
+    #[test]
+    fn a_name_that_goes_from_one_container_to_another() {
+        let (blue, green) = (container("aaaaaaaaaaaa", "blue"), container("bbbbbbbbbbbb", "green"));
+        let named = |container: &Container, name: &str| {
+            let name = name.to_owned();
+            Some(Container {
+                name,
+                ..container.clone()
+            })
+        };
+        let after = [named(&blue, "green"), named(&green, "blue")];
+        // The engine is asked about both, and answers in any order.
+        for order in [[0, 1], [1, 0]] {
+            let mut snapshot = listed(vec![blue.clone(), green.clone()]);
+            snapshot.invalidate(&blue.id);
+            snapshot.invalidate(&green.id);
+            for (answered, which) in order.into_iter().enumerate() {
+                assert_eq!(
+                    (find(&snapshot, "blue"), find(&snapshot, "green")),
+                    (None, None),
+                    "{answered}"
+                );
+                let answer = after[which].clone();
+                let id = answer.as_ref().map(|container| container.id.clone()).unwrap();
+                snapshot.refresh(&id, snapshot.mark(), answer);
+            }
+            assert_eq!(find(&snapshot, "blue"), Some(green.id.clone()));
+            assert_eq!(find(&snapshot, "green"), Some(blue.id.clone()));
+            // One is replaced, and the new one is known before the old one is known to be gone.
+            let new = container("cccccccccccc", "blue");
+            snapshot.invalidate(&green.id);
+            snapshot.invalidate(&new.id);
+            snapshot.refresh(&new.id, snapshot.mark(), Some(new.clone()));
+            assert_eq!(
+                (find(&snapshot, "blue"), find(&snapshot, &new.id)),
+                (None, Some(new.id.clone()))
+            );
+            snapshot.refresh(&green.id, snapshot.mark(), None);
+            assert_eq!(find(&snapshot, "blue"), Some(new.id));
+            assert_eq!(snapshot.names.len(), 2);
+        }
     }
 
     #[test]
