@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout_at;
+use tokio::time::{timeout_at, Instant};
 
 use crate::route::{published, route, Bridge, Route};
 use crate::snapshot::Snapshot;
@@ -276,7 +276,7 @@ impl Directory {
         let now = *phase.borrow_and_update();
         if let Phase::Starting(since) = now {
             let is_over = |phase: &Phase| !matches!(phase, Phase::Starting(_));
-            let _ = timeout_at((since + PATIENCE).into(), phase.wait_for(is_over)).await;
+            let _ = timeout_at(since + PATIENCE, phase.wait_for(is_over)).await;
         }
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Watcher {
 
 /// Why the events are not followed any more.
 enum End {
-    /// Nobody may be asking any more.
-    Idle,
+    /// Nobody has asked for long enough: the directory is closed.
+    Unused,
     Failed(Error),
 }
 
@@ -66,7 +66,7 @@ impl Watcher {
             }
             let began = Instant::now();
             let End::Failed(error) = self.session().await else {
-                continue;
+                return;
             };
             if is_refusal(&error) {
                 self.shared.enter(Phase::Inspecting);
@@ -143,10 +143,10 @@ impl Watcher {
                     Ok((_, Err(error))) => return End::Failed(error),
                     Err(_) => return End::Failed(Error::abandoned()),
                 },
-                () = sleep_until(shared.unused_at().into()) => {
-                    // Somebody may have asked since the sleep began.
-                    if shared.unused_at() <= Instant::now().into_std() {
-                        return End::Idle;
+                () = sleep_until(shared.unused_at()) => {
+                    // Somebody may have asked since the sleep began; then the stream that is there goes on.
+                    if shared.close_if_unused() {
+                        return End::Unused;
                     }
                 }
             }
