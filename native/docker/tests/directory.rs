@@ -1,0 +1,803 @@
+//! A directory and an engine that changes under it.
+
+mod engine_double;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use eid_docker::{Directory, Error, Limits, Route, RouteKind, State};
+use engine_double::{engine_at, EngineDouble, HostPorts, Misbehaviour, NewContainer, Times, Where, ERLANG_PORT};
+use support::{
+    agrees, container, find, host, in_time, known, live, open, skip, until, until_agreed, until_live, wanted,
+};
+use tokio::time::{sleep, timeout};
+
+/// Long enough for whatever should not happen.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// For engines whose answers should not come too late, however far a test sets the clock forward.
+const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(1000),
+    response: Duration::from_secs(1000),
+    body: 1024 * 1024,
+};
+
+fn directory(engine: &EngineDouble) -> Directory {
+    Directory::new(engine.engine(Limits::default()), None)
+}
+
+/// When nothing is under way between a directory and its engine, and nothing will be for a minute. The second list comes a
+/// second after the first.
+async fn after_the_second_list(engine: &EngineDouble) {
+    engine.until(|notes| notes.lists == 2).await;
+    sleep(A_WHILE).await;
+}
+
+async fn route_to(directory: &Directory, text: &str) -> Result<Route, Error> {
+    in_time(directory.route(&container(text), &wanted())).await
+}
+
+/// So many lookups that begin at the same time, each of the name that is made of its number.
+async fn at_once(directory: &Directory, count: usize, name: impl Fn(usize) -> String) -> Vec<Result<u16, Error>> {
+    let asked: Vec<_> = (0..count)
+        .map(|n| {
+            let (directory, name) = (directory.clone(), name(n));
+            tokio::spawn(async move { find(&directory, &name).await })
+        })
+        .collect();
+    let mut found = vec![];
+    for asked in asked {
+        found.push(asked.await.unwrap());
+    }
+    found
+}
+
+// Lookups
+
+#[tokio::test]
+async fn a_warm_lookup_makes_no_request() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    engine.add("web", 49154);
+    let directory = live(&engine).await;
+    let before = engine.notes().requests();
+    for text in [&id[..], "db", &id[..12], &id[..40]] {
+        assert_eq!(known(&directory, text), Some(49153), "{text}");
+        assert_eq!(find(&directory, text).await, Ok(49153), "{text}");
+    }
+    assert_eq!(known(&directory, "web"), Some(49154));
+    assert_eq!(engine.notes().requests(), before);
+}
+
+#[tokio::test]
+async fn the_first_lookup_opens_and_waits_for_the_list() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = directory(&engine);
+    assert_eq!(directory.info().state, State::Closed);
+    assert_eq!(known(&directory, "db"), None);
+    assert_eq!(find(&directory, "db").await, Ok(49153));
+    let notes = engine.notes();
+    assert_eq!((notes.pings, notes.events, notes.lists, notes.inspects), (1, 1, 1, 0));
+    assert_eq!(directory.info().state, State::Live);
+}
+
+#[tokio::test]
+async fn a_prefix_of_several_ids_is_left_to_the_engine() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    engine.misbehave(Misbehaviour::AmbiguousPrefix, Where::List, Times::Always);
+    let directory = live(&engine).await;
+    assert_eq!(known(&directory, &id[..12]), None);
+    assert_eq!(
+        (known(&directory, &id), known(&directory, "db")),
+        (Some(49153), Some(49153))
+    );
+    assert_eq!(find(&directory, &id[..12]).await, Ok(49153));
+    engine.misbehave(Misbehaviour::AmbiguousPrefix, Where::Inspect, Times::Always);
+    assert_eq!(find(&directory, &id[..12]).await, Err(Error::NoSuchContainer));
+}
+
+#[tokio::test]
+async fn equal_lookups_of_what_is_not_in_memory_share_one_inspect() {
+    let engine = EngineDouble::start();
+    let stopped = engine.create(NewContainer::new("stopped").publish(49153));
+    let directory = live(&engine).await;
+    engine.misbehave(Misbehaviour::Late, Where::Inspect, Times::Always);
+    for (name, error) in [
+        ("nobody", Error::NoSuchContainer),
+        ("stopped", Error::NotRunning),
+        (&stopped, Error::NotRunning),
+    ] {
+        engine.reset_notes();
+        for found in at_once(&directory, 100, |_| name.to_owned()).await {
+            assert_eq!(found, Err(error.clone()));
+        }
+        assert_eq!(engine.notes().inspects, 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_cold_lookups_make_a_handful_of_requests() {
+    let engine = EngineDouble::start();
+    engine.add_many(1000, "c");
+    let ports: std::collections::HashMap<_, _> = support::listed(&engine)
+        .into_iter()
+        .map(|(_, name, port)| (name, port))
+        .collect();
+    let directory = directory(&engine);
+    let found = at_once(&directory, 1000, |n| format!("c{n}")).await;
+    assert!(engine.notes().requests() <= 10, "{:?}", engine.notes().summary());
+    for (n, found) in found.into_iter().enumerate() {
+        assert_eq!(found, Ok(ports[&format!("c{n}")]), "{n}");
+    }
+    assert_eq!(directory.info().lookups, [("ok", 1000)]);
+    assert_eq!(directory.info().containers, 1000);
+}
+
+#[tokio::test]
+async fn a_thousand_equal_cold_lookups() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let warm = directory(&engine);
+    assert!(at_once(&warm, 1000, |_| "db".to_owned())
+        .await
+        .iter()
+        .all(|found| *found == Ok(49153)));
+    let notes = engine.notes();
+    assert_eq!((notes.pings, notes.events, notes.lists, notes.inspects), (1, 1, 1, 0));
+    // And of one that is nowhere.
+    engine.reset_notes();
+    let cold = directory(&engine);
+    let found = at_once(&cold, 1000, |_| "nobody".to_owned()).await;
+    assert!(found.iter().all(|found| *found == Err(Error::NoSuchContainer)));
+    let notes = engine.notes();
+    assert!(
+        notes.pings + notes.events + notes.lists + notes.inspects <= 4,
+        "{}",
+        notes.summary()
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_takes_long_is_not_waited_for() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    engine.misbehave(Misbehaviour::HangAfterHeaders, Where::List, Times::Next(1));
+    let directory = Directory::new(engine.engine(PATIENT), None);
+    let began = Instant::now();
+    assert_eq!(find(&directory, "db").await, Ok(49153));
+    assert!(began.elapsed() >= Duration::from_secs(1) && began.elapsed() < Duration::from_secs(5));
+    // The others know already.
+    let began = Instant::now();
+    assert_eq!(find(&directory, "db").await, Ok(49153));
+    assert!(began.elapsed() < Duration::from_millis(900));
+    assert_eq!(
+        (directory.info().state, engine.notes().inspects),
+        (State::Connecting, 2)
+    );
+}
+
+// What changes
+
+#[tokio::test]
+async fn a_container_that_starts_while_the_list_is_under_way() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    engine.misbehave(Misbehaviour::Late, Where::List, Times::Next(1));
+    let directory = directory(&engine);
+    let opening = tokio::spawn({
+        let directory = directory.clone();
+        async move { open(&directory).await }
+    });
+    engine.until(|notes| notes.lists == 1).await;
+    // The list has been made and is not sent yet.
+    sleep(Duration::from_millis(20)).await;
+    let id = engine.add("web", 49154);
+    engine.restart_at("db", 49155);
+    opening.await.unwrap();
+    until_agreed(&directory, &engine).await;
+    assert_eq!(
+        (known(&directory, &id), known(&directory, "db")),
+        (Some(49154), Some(49155))
+    );
+    // It was the events that told, in the first subscription.
+    assert_eq!(
+        (engine.notes().lists, engine.notes().events, directory.info().resyncs),
+        (1, 1, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_list_from_before_an_event_does_not_overrule_it() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.misbehave(Misbehaviour::Late, Where::List, Times::Next(1));
+    // The second list, a second after the first.
+    engine.until(|notes| notes.lists == 2).await;
+    sleep(Duration::from_millis(20)).await;
+    engine.restart_at("db", 49154);
+    until("the new port is known", || known(&directory, "db") == Some(49154)).await;
+    let began = Instant::now();
+    while began.elapsed() < A_WHILE {
+        assert_eq!(known(&directory, &id), Some(49154));
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn the_new_port_of_a_container_that_restarts() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    let directory = live(&engine).await;
+    for port in 50_000..50_020 {
+        engine.restart_at("db", port);
+        until("the new port is known", || known(&directory, &id) == Some(port)).await;
+    }
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+    assert!(directory.info().events >= 20);
+}
+
+#[tokio::test]
+async fn containers_that_stop_start_die_and_go() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    let gone = async |error| {
+        until("it is gone", || directory.info().containers == 0).await;
+        assert_eq!(known(&directory, "db"), None);
+        assert_eq!(find(&directory, "db").await, Err(error));
+    };
+    engine.stop("db");
+    gone(Error::NotRunning).await;
+    engine.start_at("db", 49154);
+    until_agreed(&directory, &engine).await;
+    engine.die("db");
+    gone(Error::NotRunning).await;
+    engine.start_at("db", 49155);
+    until_agreed(&directory, &engine).await;
+    engine.remove("db");
+    gone(Error::NoSuchContainer).await;
+    // Another one of the same name.
+    engine.add("db", 49156);
+    until_agreed(&directory, &engine).await;
+    assert_eq!(known(&directory, "db"), Some(49156));
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_asked_about() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.signal("db");
+    engine.create(NewContainer::new("later"));
+    sleep(A_WHILE).await;
+    assert_eq!(engine.notes().inspects, 0);
+    assert_eq!(known(&directory, "db"), Some(49153));
+}
+
+#[tokio::test]
+async fn a_container_that_is_renamed() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.rename("db", "store");
+    until("the new name is known", || known(&directory, "store") == Some(49153)).await;
+    assert_eq!((known(&directory, "db"), known(&directory, &id)), (None, Some(49153)));
+    assert_eq!(find(&directory, "db").await, Err(Error::NoSuchContainer));
+}
+
+#[tokio::test]
+async fn a_name_that_goes_from_one_container_to_another() {
+    let engine = EngineDouble::start();
+    engine.add("blue", 50_000);
+    engine.add("green", 50_001);
+    let directory = live(&engine).await;
+    // Both have changed before either has been asked about, and who is answered first is left to chance.
+    for n in 0..50 {
+        engine.rename("blue", "old");
+        engine.rename("green", "blue");
+        engine.rename("old", "green");
+        let blue = if n % 2 == 0 { 50_001 } else { 50_000 };
+        until("blue is known", || known(&directory, "blue") == Some(blue)).await;
+        until_agreed(&directory, &engine).await;
+    }
+    for port in 50_010..50_060 {
+        engine.remove("blue");
+        engine.add("blue", port);
+        until("blue is known", || known(&directory, "blue") == Some(port)).await;
+    }
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn networks_that_are_connected_and_disconnected() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.disconnect("db", "bridge");
+    until("nothing is published", || known(&directory, "db").is_none()).await;
+    assert_eq!(find(&directory, "db").await, Err(Error::NotPublished));
+    engine.connect("db", "shop");
+    until_agreed(&directory, &engine).await;
+    assert_ne!(known(&directory, "db"), Some(49153));
+    engine.connect("db", "bridge");
+    engine.disconnect("db", "shop");
+    until_agreed(&directory, &engine).await;
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn more_events_than_can_be_asked_about_are_a_reason_to_list() {
+    let engine = EngineDouble::start();
+    let ids = engine.add_many(600, "c");
+    let directory = live(&engine).await;
+    engine.misbehave(Misbehaviour::Late, Where::Inspect, Times::Always);
+    for id in &ids {
+        engine.restart_at(id, engine.free_host_port());
+    }
+    until_agreed(&directory, &engine).await;
+    assert!(engine.notes().inspects < 300, "{}", engine.notes().summary());
+    assert!(engine.notes().lists >= 2 && directory.info().resyncs >= 1);
+}
+
+#[tokio::test]
+async fn after_a_doubt_the_engine_is_asked_again() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.misbehave(Misbehaviour::Late, Where::Inspect, Times::Always);
+    for text in ["db", &id, &id[..12]] {
+        engine.reset_notes();
+        directory.doubt(&container(text));
+        assert_eq!(
+            (known(&directory, &id), known(&directory, "db")),
+            (None, None),
+            "{text}"
+        );
+        assert_eq!(find(&directory, text).await, Ok(49153));
+        until("it is known again", || known(&directory, "db") == Some(49153)).await;
+        // The lookup's own and the watcher's; one if they were for the same text at the same time.
+        assert!((1..=2).contains(&engine.notes().inspects), "{text}");
+    }
+    // An answer that was on its way before the doubt is not shared.
+    let before = tokio::spawn({
+        let directory = directory.clone();
+        async move { find(&directory, "nobody").await }
+    });
+    engine.reset_notes();
+    engine.until(|notes| notes.inspects == 1).await;
+    directory.doubt(&container("nobody"));
+    assert_eq!(find(&directory, "nobody").await, Err(Error::NoSuchContainer));
+    assert_eq!(before.await.unwrap(), Err(Error::NoSuchContainer));
+    assert_eq!(engine.notes().inspects, 2);
+}
+
+// Events that do not come
+
+fn forbidden() -> Error {
+    Error::Refused {
+        status: 403,
+        message: "<html><body><h1>403 Forbidden</h1> Request forbidden by administrative rules. </body></html>"
+            .to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn events_that_are_refused() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
+    let directory = directory(&engine);
+    assert_eq!(directory.take_notice(), None);
+    for port in [49153, 49154] {
+        assert_eq!(find(&directory, "db").await, Ok(port));
+        assert_eq!(
+            (known(&directory, "db"), directory.info().state),
+            (None, State::Inspecting)
+        );
+        engine.restart_at("db", 49154);
+    }
+    assert_eq!(directory.take_notice(), Some(forbidden()));
+    assert_eq!(directory.take_notice(), None);
+    assert_eq!(find(&directory, "nobody").await, Err(Error::NoSuchContainer));
+    assert_eq!((engine.notes().events, engine.notes().inspects), (1, 3));
+    // It is tried again once a minute, and said once for all.
+    skip(Duration::from_secs(40)).await;
+    assert_eq!(find(&directory, "db").await, Ok(49154));
+    assert_eq!(engine.notes().events, 1);
+    skip(Duration::from_secs(21)).await;
+    engine.until(|notes| notes.events == 2).await;
+    until("it has been refused again", || {
+        directory.info().state == State::Inspecting
+    })
+    .await;
+    assert_eq!(find(&directory, "db").await, Ok(49154));
+    assert_eq!(directory.take_notice(), None);
+    // And then it works.
+    engine.behave();
+    skip(Duration::from_secs(40)).await;
+    assert_eq!(find(&directory, "db").await, Ok(49154));
+    skip(Duration::from_secs(21)).await;
+    until_live(&directory).await;
+    assert!(agrees(&directory, &engine));
+}
+
+#[tokio::test]
+async fn a_stream_that_died_silently_is_found_out_within_a_minute() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    after_the_second_list(&engine).await;
+    engine.misbehave(Misbehaviour::Silent, Where::OpenStreams, Times::Always);
+    engine.restart_at("db", 49154);
+    engine.add("web", 49155);
+    sleep(A_WHILE).await;
+    assert_eq!(known(&directory, "db"), Some(49153));
+    assert_eq!(find(&directory, "web").await, Ok(49155));
+    skip(Duration::from_secs(30)).await;
+    assert_eq!((known(&directory, "db"), engine.notes().lists), (Some(49153), 2));
+    skip(Duration::from_secs(30)).await;
+    until_agreed(&directory, &engine).await;
+    // The list told something that no event had told, so the stream was not trusted any more.
+    assert_eq!((engine.notes().events, directory.info().resyncs), (2, 1));
+    engine.restart_at("db", 49156);
+    until_agreed(&directory, &engine).await;
+}
+
+#[tokio::test]
+async fn a_list_that_tells_nothing_new_leaves_the_stream_alone() {
+    let engine = EngineDouble::start();
+    engine.add_many(20, "c");
+    engine.run(NewContainer::new("on-host").host_network());
+    engine.run(NewContainer::new("unpublished"));
+    let directory = live(&engine).await;
+    engine.until(|notes| notes.lists == 2).await;
+    for lists in 3..10 {
+        until("the list was taken", || directory.info().state == State::Live).await;
+        sleep(Duration::from_millis(50)).await;
+        skip(Duration::from_secs(30)).await;
+        assert!(known(&directory, "c1").is_some());
+        skip(Duration::from_secs(30)).await;
+        engine.until(|notes| notes.lists == lists).await;
+    }
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_is_replaced() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    for n in 1..=3 {
+        engine.cut_streams();
+        engine.restart_at("db", 49153 + n);
+        engine.until(|notes| notes.events == 1 + usize::from(n)).await;
+        until_agreed(&directory, &engine).await;
+        assert_eq!(directory.info().resyncs, u64::from(n));
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_restarts_as_another_version() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.stop_engine();
+    until("it is not live", || directory.info().state == State::Connecting).await;
+    assert_eq!(
+        find(&directory, "db").await,
+        Err(Error::Unreachable("connection refused".to_owned()))
+    );
+    engine.set_versions("1.44", "1.52");
+    engine.restart_engine(HostPorts::New);
+    until_agreed(&directory, &engine).await;
+    assert!(engine.notes().paths.last().unwrap().starts_with("/v1.52/"));
+}
+
+#[tokio::test]
+async fn reconnects_are_few() {
+    let engine = EngineDouble::start();
+    let directory = live(&engine).await;
+    let connections = engine.notes().connections;
+    // Each connection is accepted and closed.
+    engine.misbehave(Misbehaviour::Close, Where::Any, Times::Always);
+    engine.cut_streams();
+    sleep(Duration::from_secs(3)).await;
+    let tries = engine.notes().connections - connections;
+    // 100, 200, 400, 800, 1600 ms with up to half of it less; a request that finds its connection closed is sent twice.
+    assert!((4..=14).contains(&tries), "{tries}");
+    assert_eq!(directory.info().state, State::Connecting);
+    engine.behave();
+    until_live(&directory).await;
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_for_long_is_found_again() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.stop_engine();
+    until("it is not live", || directory.info().state == State::Connecting).await;
+    let requests = directory.info().requests;
+    for _ in 0..30 {
+        // A refused connection needs no time, so now it waits.
+        sleep(Duration::from_millis(10)).await;
+        skip(Duration::from_secs(3)).await;
+    }
+    let tries = directory.info().requests - requests;
+    assert!((15..=60).contains(&tries), "{tries} in 90 s");
+    assert!(find(&directory, "db").await.is_err());
+    engine.start_engine();
+    until_agreed(&directory, &engine).await;
+}
+
+// Directories that nobody asks
+
+#[tokio::test]
+async fn a_directory_that_nobody_asks_closes() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    after_the_second_list(&engine).await;
+    skip(Duration::from_secs(50)).await;
+    // A read of what is known counts.
+    assert_eq!(known(&directory, "db"), Some(49153));
+    skip(Duration::from_secs(20)).await;
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(directory.info().state, State::Live);
+    skip(Duration::from_secs(41)).await;
+    until("it closes", || directory.info().state == State::Closed).await;
+    engine.until(|notes| notes.subscribers == 0).await;
+    assert_eq!((known(&directory, "db"), directory.info().containers), (None, 0));
+    // The pool closes what it has kept 10 s after that.
+    skip(Duration::from_secs(21)).await;
+    engine.until(|notes| notes.open == 0).await;
+    // What happens meanwhile is known when it opens again.
+    engine.restart_at("db", 49154);
+    assert_eq!(find(&directory, "db").await, Ok(49154));
+    assert_eq!(
+        (directory.info().state, known(&directory, "db")),
+        (State::Live, Some(49154))
+    );
+    assert_eq!(engine.notes().inspects, 0);
+    // It follows the events as before.
+    engine.restart_at("db", 49155);
+    until_agreed(&directory, &engine).await;
+}
+
+#[tokio::test]
+async fn a_directory_closes_while_its_engine_is_away_or_refuses() {
+    let engine = EngineDouble::start();
+    let directories = [Misbehaviour::Refuse, Misbehaviour::Forbidden].map(|misbehaviour| {
+        let engine = EngineDouble::start();
+        engine.misbehave(misbehaviour, Where::Any, Times::Always);
+        (directory(&engine), engine)
+    });
+    for (directory, _) in &directories {
+        open(directory).await;
+    }
+    for (directory, engine) in &directories {
+        let begun = Instant::now();
+        while directory.info().state != State::Closed {
+            assert!(begun.elapsed() < support::FAR_TOO_LONG, "{:?}", directory.info());
+            sleep(Duration::from_millis(20)).await;
+            skip(Duration::from_secs(30)).await;
+        }
+        let (requests, notes) = (directory.info().requests, engine.notes().requests());
+        skip(Duration::from_secs(1000)).await;
+        sleep(A_WHILE).await;
+        assert_eq!(
+            (directory.info().requests, engine.notes().requests()),
+            (requests, notes)
+        );
+    }
+    drop(engine);
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_open_it_once() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    for round in 2..6 {
+        sleep(Duration::from_millis(50)).await;
+        skip(Duration::from_secs(61)).await;
+        until("it closes", || directory.info().state == State::Closed).await;
+        at_once(&directory, 50, |_| "db".to_owned()).await;
+        assert_eq!((engine.notes().events, directory.info().state), (round, State::Live));
+        engine.until(|notes| notes.subscribers == 1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_leaves_no_connection() {
+    let engine = EngineDouble::start();
+    engine.add_many(100, "c");
+    let directory = live(&engine).await;
+    after_the_second_list(&engine).await;
+    at_once(&directory, 100, |n| format!("x{n}")).await;
+    assert!(engine.notes().open > 0);
+    skip(Duration::from_secs(61)).await;
+    until("it closes", || directory.info().state == State::Closed).await;
+    drop(directory);
+    engine.until(|notes| notes.open == 0).await;
+}
+
+// Routes
+
+#[tokio::test]
+async fn routes_of_a_container_on_the_same_engine() {
+    let engine = EngineDouble::start();
+    let own = engine.add("own", 49153);
+    engine.add("db", 49154);
+    engine.run(NewContainer::new("shop").network("shop").publish(49155));
+    engine.run(NewContainer::new("on-host").host_network());
+    let directory = Directory::new(engine.engine(Limits::default()), Some(&own));
+    let address = |name: &str, network: &str| {
+        let inspected = engine.inspected(name);
+        let ip = &inspected["NetworkSettings"]["Networks"][network]["IPAddress"];
+        ip.as_str().unwrap().parse().unwrap()
+    };
+    let expected = |kind, ip, port| {
+        Ok(Route {
+            kind,
+            to: std::net::SocketAddr::new(ip, port),
+        })
+    };
+    let table = [
+        (
+            "own",
+            expected(RouteKind::Loopback, "127.0.0.1".parse().unwrap(), ERLANG_PORT),
+        ),
+        ("db", expected(RouteKind::Bridge, address("db", "bridge"), ERLANG_PORT)),
+        ("shop", expected(RouteKind::Published, host(), 49155)),
+        ("on-host", expected(RouteKind::Host, host(), ERLANG_PORT)),
+    ];
+    for (name, route) in &table {
+        assert_eq!(route_to(&directory, name).await, *route, "{name}");
+        assert_eq!(
+            directory.known_route(&container(name), &wanted()).ok_or(Error::Timeout),
+            *route,
+            "{name}"
+        );
+    }
+    assert_eq!(engine.notes().inspects, 0);
+    // The same by inspects.
+    engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
+    engine.cut_streams();
+    until("it inspects", || directory.info().state == State::Inspecting).await;
+    for (name, route) in &table {
+        assert_eq!(route_to(&directory, name).await, *route, "{name}");
+    }
+    // A network that both are connected to later.
+    engine.behave();
+    engine.connect("own", "shop");
+    let bridge = expected(RouteKind::Bridge, address("shop", "shop"), ERLANG_PORT);
+    assert_eq!(route_to(&directory, "shop").await, bridge);
+}
+
+#[tokio::test]
+async fn a_bridge_comes_and_goes_with_the_events() {
+    let engine = EngineDouble::start();
+    let own = engine.add("own", 49153);
+    engine.run(NewContainer::new("shop").network("shop").publish(49155));
+    let directory = Directory::new(engine.engine(Limits::default()), Some(&own));
+    let kind = || {
+        directory
+            .known_route(&container("shop"), &wanted())
+            .map(|route| route.kind)
+    };
+    assert_eq!(route_to(&directory, "shop").await.unwrap().kind, RouteKind::Published);
+    for _ in 0..3 {
+        engine.connect("own", "shop");
+        until("there is a bridge", || kind() == Some(RouteKind::Bridge)).await;
+        engine.disconnect("own", "shop");
+        until("there is none", || kind() == Some(RouteKind::Published)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_container_on_another_engine() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    engine.add("web", 49154);
+    engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
+    let directory = Directory::new(engine.engine(Limits::default()), Some(&"ab".repeat(32)));
+    for (name, port) in [("db", 49153), ("web", 49154), ("db", 49153)] {
+        let route = route_to(&directory, name).await.unwrap();
+        assert_eq!((route.kind, route.to.port()), (RouteKind::Published, port));
+    }
+    // That it is another one was asked once.
+    assert_eq!(engine.notes().inspects, 4);
+}
+
+// What it says of itself
+
+#[tokio::test]
+async fn info_counts() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    engine.run(NewContainer::new("unpublished"));
+    let directory = directory(&engine);
+    let info = directory.info();
+    assert_eq!(info.endpoint, format!("tcp://{}", engine.address()));
+    assert_eq!(
+        (info.state, info.containers, info.events, info.resyncs, info.requests),
+        (State::Closed, 0, 0, 0, 0)
+    );
+    assert_eq!(info.lookups, []);
+    for _ in 0..10 {
+        assert_eq!(find(&directory, "db").await, Ok(49153));
+    }
+    for _ in 0..5 {
+        assert_eq!(known(&directory, "db"), Some(49153));
+        assert_eq!(known(&directory, "nobody"), None);
+    }
+    assert_eq!(find(&directory, "nobody").await, Err(Error::NoSuchContainer));
+    assert_eq!(find(&directory, "unpublished").await, Err(Error::NotPublished));
+    // Who gives up has had no answer in time.
+    engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::Inspect, Times::Next(1));
+    let hasty = timeout(A_WHILE, directory.route(&container("nobody"), &wanted())).await;
+    assert!(hasty.is_err());
+    engine.restart("db");
+    until_agreed_but_unpublished(&directory).await;
+    engine.cut_streams();
+    engine.until(|notes| notes.events == 2).await;
+    until_live(&directory).await;
+    let info = directory.info();
+    assert_eq!(
+        info.lookups
+            .iter()
+            .filter(|(name, _)| *name != "ok")
+            .copied()
+            .collect::<Vec<_>>(),
+        [("no_such_container", 1), ("not_published", 1), ("timeout", 1)]
+    );
+    assert!(info.lookups.iter().any(|(name, count)| *name == "ok" && *count >= 15));
+    assert_eq!((info.containers, info.resyncs), (2, 1));
+    // die, stop, start, restart, connect and disconnect; create and kill change nothing
+    assert_eq!(info.events, 6);
+    assert_eq!(info.requests, engine.notes().requests() as u64);
+    assert!(info.latency.p50 <= info.latency.p99 && info.latency.max >= A_WHILE);
+}
+
+async fn until_agreed_but_unpublished(directory: &Directory) {
+    until("it is known again", || {
+        known(directory, "db") == Some(49153) && directory.info().events == 6
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn names_come_from_memory() {
+    let engine = EngineDouble::start();
+    let id = engine.add("db", 49153);
+    engine.run(NewContainer::new("unpublished"));
+    let directory = live(&engine).await;
+    let before = engine.notes().requests();
+    for _ in 0..10 {
+        let names = directory.names(host(), ERLANG_PORT).await;
+        assert_eq!(names, Ok(vec![(id[..12].to_owned(), 49153)]));
+    }
+    assert_eq!(engine.notes().requests(), before);
+}
+
+#[tokio::test]
+async fn an_engine_that_was_never_there() {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let directory = Directory::new(engine_at(address, Limits::default()), None);
+    let began = Instant::now();
+    let refused = Err(Error::Unreachable("connection refused".to_owned()));
+    assert_eq!(find(&directory, "db").await, refused);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(
+        in_time(directory.names(host(), ERLANG_PORT)).await.map(drop),
+        refused.map(drop)
+    );
+    assert_eq!(directory.info().state, State::Connecting);
+    assert_eq!(directory.take_notice(), None);
+}
