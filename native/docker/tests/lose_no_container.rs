@@ -1,0 +1,194 @@
+//! A thousand restarts of engines and cuts of event streams, while containers come, go and change: after each of them the
+//! directory says what the engine's own list says.
+
+mod engine_double;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use eid_docker::{Directory, Limits};
+use engine_double::{EngineDouble, HostPorts, Misbehaviour, Times, Where};
+use fastrand::Rng;
+use support::{known, listed, open, skip, until_agreed, until_live};
+use tokio::time::sleep;
+
+const ENGINES: usize = 25;
+const CUTS: usize = 40;
+
+/// How long a directory may need after a cut: a second for the list that finds out what an event or an inspect did not
+/// tell, and a few tries to connect. The rest is for a machine that is busy.
+const SOON: Duration = Duration::from_secs(10);
+
+/// A session that has lasted so long was no failed try, so that the next one begins after 100 ms.
+const LASTING: Duration = Duration::from_secs(5);
+
+/// No request may end because the clock was set forward while it was under way.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(1000),
+    response: Duration::from_secs(1000),
+    body: 1024 * 1024,
+};
+
+/// What an engine may do wrong for a moment, so that it can be trusted again without the minute's list.
+const FOR_A_MOMENT: &[(Misbehaviour, Where)] = &[
+    (Misbehaviour::Reset, Where::Any),
+    (Misbehaviour::Close, Where::Any),
+    (Misbehaviour::Reset, Where::List),
+    (Misbehaviour::Close, Where::Events),
+    (Misbehaviour::Restart, Where::Any),
+    (Misbehaviour::Restart, Where::List),
+    (Misbehaviour::Restart, Where::Inspect),
+    (Misbehaviour::Restart, Where::Events),
+    (Misbehaviour::Late, Where::Any),
+    (Misbehaviour::InternalError, Where::Any),
+    (Misbehaviour::InternalError, Where::Inspect),
+    (Misbehaviour::Unavailable, Where::List),
+    (Misbehaviour::TooManyRequests, Where::Events),
+    (Misbehaviour::NotHttp, Where::Any),
+    (Misbehaviour::EmptyBody, Where::Any),
+    (Misbehaviour::HalfJson, Where::List),
+    (Misbehaviour::BadJson, Where::Inspect),
+    (Misbehaviour::CutChunk, Where::Events),
+    (Misbehaviour::NoLastChunk, Where::List),
+    (Misbehaviour::LengthTooShort, Where::List),
+    (Misbehaviour::LengthTooLong, Where::Inspect),
+    (Misbehaviour::AnswerTwice, Where::Any),
+    (Misbehaviour::EndsAtOnce, Where::Events),
+    (Misbehaviour::EndsAfterEvents, Where::Events),
+    (Misbehaviour::CutInLine, Where::Events),
+    (Misbehaviour::GarbageLines, Where::Events),
+    (Misbehaviour::WithoutActor, Where::Events),
+    (Misbehaviour::Repeats, Where::Events),
+    (Misbehaviour::OutOfOrder, Where::Events),
+    (Misbehaviour::OneLine, Where::Events),
+    (Misbehaviour::Burst, Where::Events),
+];
+
+#[test]
+fn a_thousand_restarts_and_cuts_lose_no_container() {
+    let threads: Vec<_> = (0..ENGINES)
+        .map(|seed| {
+            // One thread each: only so can a clock be set forward. A panic tells the seed.
+            let thread = std::thread::Builder::new().name(format!("engine {seed}"));
+            let run = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(one_engine(seed as u64))
+            };
+            thread.spawn(run).unwrap()
+        })
+        .collect();
+    let waits: Vec<Duration> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(waits.len(), 1000);
+    println!("longest: {:?}", waits.iter().max().unwrap());
+}
+
+/// How long it took after each cut.
+async fn one_engine(seed: u64) -> Vec<Duration> {
+    let mut host = Host::new(seed);
+    let directory = Directory::new(host.engine.engine(LIMITS), None);
+    open(&directory).await;
+    until_live(&directory).await;
+    let mut waits = vec![];
+    for cut in 0..CUTS {
+        skip(LASTING).await;
+        let before = host.engine.notes().events;
+        host.change_some();
+        let how = host.cut();
+        host.change_some();
+        let began = Instant::now();
+        host.engine.until(|notes| notes.events > before).await;
+        host.change_some();
+        until_agreed(&directory, &host.engine).await;
+        let waited = began.elapsed();
+        assert!(waited < SOON, "engine {seed}, cut {cut}, {how}: {waited:?}");
+        host.assert_nothing_else(&directory);
+        host.engine.behave();
+        waits.push(waited);
+    }
+    // Nothing that was still on its way makes it wrong again.
+    sleep(Duration::from_millis(100)).await;
+    until_agreed(&directory, &host.engine).await;
+    waits
+}
+
+/// An engine, and all containers that it ever had.
+struct Host {
+    engine: EngineDouble,
+    random: Rng,
+    ids: Vec<String>,
+    names: usize,
+}
+
+impl Host {
+    fn new(seed: u64) -> Self {
+        let engine = EngineDouble::start();
+        let ids = engine.add_many(6, "first");
+        Self {
+            engine,
+            random: Rng::with_seed(seed),
+            ids,
+            names: 0,
+        }
+    }
+
+    fn cut(&mut self) -> String {
+        match self.random.u8(..5) {
+            0 => self.engine.restart_engine(HostPorts::New),
+            1 => self.engine.restart_engine(HostPorts::Kept),
+            2 => self.engine.cut_streams(),
+            _ => {
+                let (misbehaviour, place) = FOR_A_MOMENT[self.random.usize(..FOR_A_MOMENT.len())];
+                let times = self.random.usize(1..4);
+                self.engine.misbehave(misbehaviour, place, Times::Next(times));
+                self.engine.cut_streams();
+                return format!("{} at {} {times} times", misbehaviour.name(), place.name());
+            }
+        }
+        "cut".to_owned()
+    }
+
+    fn change_some(&mut self) {
+        for _ in 0..self.random.usize(..4) {
+            self.change();
+        }
+    }
+
+    fn change(&mut self) {
+        let present: Vec<String> = self
+            .ids
+            .iter()
+            .filter(|id| self.engine.find(id).is_ok())
+            .cloned()
+            .collect();
+        let (engine, port) = (&self.engine, self.engine.free_host_port());
+        let id = self.random.choice(&present);
+        self.names += 1;
+        let name = format!("c{}", self.names);
+        match (self.random.u8(..8), id) {
+            (0, Some(id)) => engine.restart_at(id, port),
+            (1, Some(id)) => engine.stop(id),
+            (2, Some(id)) => engine.start_at(id, port),
+            (3, Some(id)) => engine.die(id),
+            (4, Some(id)) => engine.rename(id, &name),
+            (5, Some(id)) if present.len() > 3 => engine.remove(id),
+            // Another one of the same name.
+            (6, Some(id)) => {
+                let inspected = engine.inspected(id);
+                let name = inspected["Name"].as_str().unwrap().trim_start_matches('/').to_owned();
+                engine.remove(id);
+                self.ids.push(engine.add(&name, port));
+            }
+            _ => self.ids.push(engine.add(&name, port)),
+        }
+    }
+
+    /// No container that does not run is in memory.
+    fn assert_nothing_else(&self, directory: &Directory) {
+        let running = listed(&self.engine);
+        for id in &self.ids {
+            if running.iter().all(|(there, ..)| there != id) {
+                assert_eq!(known(directory, id), None, "{id} does not run");
+            }
+        }
+    }
+}
