@@ -660,7 +660,7 @@ async fn routes_of_a_container_on_the_same_engine() {
     for (name, route) in &table {
         assert_eq!(route_to(&directory, name).await, *route, "{name}");
         assert_eq!(
-            directory.known_route(&container(name), &wanted()).ok_or(Error::Timeout),
+            directory.known_route(name, &wanted()).ok_or(Error::Timeout),
             *route,
             "{name}"
         );
@@ -686,11 +686,7 @@ async fn a_bridge_comes_and_goes_with_the_events() {
     let own = engine.add("own", 49153);
     engine.run(NewContainer::new("shop").network("shop").publish(49155));
     let directory = Directory::new(engine.engine(Limits::default()), Some(&own));
-    let kind = || {
-        directory
-            .known_route(&container("shop"), &wanted())
-            .map(|route| route.kind)
-    };
+    let kind = || directory.known_route("shop", &wanted()).map(|route| route.kind);
     assert_eq!(route_to(&directory, "shop").await.unwrap().kind, RouteKind::Published);
     for _ in 0..3 {
         engine.connect("own", "shop");

@@ -37,7 +37,7 @@ pub fn container(text: &str) -> ContainerRef {
 
 /// The port that memory says.
 pub fn known(directory: &Directory, text: &str) -> Option<u16> {
-    let route = directory.known_route(&container(text), &wanted())?;
+    let route = directory.known_route(text, &wanted())?;
     Some(route.to.port())
 }
 
