@@ -12,7 +12,7 @@
 -export_type([container/0]).
 
 -type engine() :: docker | podman.
--type container() :: #{host := 1 | 2, engine := engine(), id := string(), node := node(), peer => pid()}.
+-type container() :: #{host := 1 | 2, engine => engine(), id := string(), node := node(), peer => pid()}.
 
 %% Why the rig can't run here, for a test that is skipped then.
 available() -> is_available("available").
@@ -122,7 +122,7 @@ run(Host, Release, Options, How) ->
 volume({Path, Inside}) -> Path ++ ":" ++ Inside ++ ":ro";
 volume(Path) -> volume({Path, Path}).
 
-engine(Options) -> maps:get(engine, Options, docker).
+engine(ContainerOrOptions) -> maps:get(engine, ContainerOrOptions, docker).
 
 real(Path) ->
     string:trim(os:cmd("readlink -f '" ++ Path ++ "'")).
@@ -135,11 +135,11 @@ exec(Arguments) ->
     collect(Port, [], 120_000).
 
 %% The docker client on a host; what it printed.
-docker(Host, Arguments) -> client(#{host => Host, engine => docker}, Arguments).
+docker(Host, Arguments) -> client(#{host => Host}, Arguments).
 
 %% The client of a container's engine.
-client(#{host := Host, engine := Engine}, Arguments) ->
-    {0, Output} = command([atom_to_list(Engine), " ", integer_to_list(Host), " ", Arguments]),
+client(#{host := Host} = Container, Arguments) ->
+    {0, Output} = command([atom_to_list(engine(Container)), " ", integer_to_list(Host), " ", Arguments]),
     string:trim(Output).
 
 %% The host port on which a container's erlang port is published.
