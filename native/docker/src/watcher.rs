@@ -3,13 +3,13 @@
 //! In the other order a container that starts in between would be missed. An event only says that a container has
 //! changed; what it is now, the engine is asked. After any gap in the events everything starts over.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{sleep, sleep_until, Instant};
 
 use crate::backoff::Backoff;
@@ -100,13 +100,15 @@ impl Watcher {
         let mut queue = Queue::default();
         unclear.into_iter().for_each(|id| queue.push(id));
         let mut inspects = JoinSet::new();
+        let mut asked = HashMap::new();
         let mut lists = JoinSet::new();
         let mut listed = Instant::now();
         let mut next_list = listed + SECOND_LIST;
         loop {
             while inspects.len() < INSPECTS {
-                let Some(id) = queue.pop() else { break };
-                inspects.spawn(inspect(Arc::clone(shared), id));
+                let Some(id) = queue.pop(&asked) else { break };
+                let task = inspects.spawn(inspect(Arc::clone(shared), id.clone()));
+                asked.insert(task.id(), id);
             }
             tokio::select! {
                 event = events.next() => match event {
@@ -120,13 +122,17 @@ impl Watcher {
                     Err(error) => return End::Failed(error),
                 },
                 Some(id) = self.doubted.recv() => queue.push(id),
-                Some(answered) = inspects.join_next() => match answered {
-                    Ok((id, mark, Ok(container))) => {
-                        shared.write().snapshot.refresh(&id, mark, container);
+                Some(answered) = inspects.join_next_with_id() => {
+                    let task = answered.as_ref().map_or_else(|error| error.id(), |(task, _)| *task);
+                    asked.remove(&task);
+                    match answered {
+                        Ok((_, (id, mark, Ok(container)))) => {
+                            shared.write().snapshot.refresh(&id, mark, container);
+                        }
+                        // It stays unknown; a list may still tell.
+                        Ok((_, (_, _, Err(_)))) | Err(_) => next_list = next_list.min(Instant::now() + SECOND_LIST),
                     }
-                    // It stays unknown; a list may still tell.
-                    Ok((_, _, Err(_))) | Err(_) => next_list = next_list.min(Instant::now() + SECOND_LIST),
-                },
+                }
                 () = sleep_until(next_list), if lists.is_empty() => {
                     lists.spawn(list(Arc::clone(shared)));
                     listed = Instant::now();
@@ -197,8 +203,12 @@ impl Queue {
         }
     }
 
-    fn pop(&mut self) -> Option<String> {
-        let id = self.order.pop_front()?;
+    /// The next one that the engine is not being asked about already: that answer has to come first, since it may be out
+    /// of date by now. A restart alone has six events.
+    fn pop(&mut self, asked: &HashMap<task::Id, String>) -> Option<String> {
+        let is_asked = |id: &String| asked.values().any(|asked| asked == id);
+        let next = self.order.iter().position(|id| !is_asked(id))?;
+        let id = self.order.remove(next)?;
         self.waiting.remove(&id);
         Some(id)
     }

@@ -345,6 +345,20 @@ async fn more_events_than_can_be_asked_about_are_a_reason_to_list() {
 }
 
 #[tokio::test]
+async fn a_container_that_changes_all_the_time_is_asked_about_once_at_a_time() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let directory = live(&engine).await;
+    engine.misbehave(Misbehaviour::Burst, Where::OpenStreams, Times::Always);
+    engine.restart_at("db", 49154);
+    until("all events have come", || directory.info().events >= 10_000).await;
+    until_agreed(&directory, &engine).await;
+    let notes = engine.notes();
+    assert!(notes.connections < 8 && notes.inspects < 1000, "{}", notes.summary());
+    assert_eq!(directory.info().resyncs, 0);
+}
+
+#[tokio::test]
 async fn after_a_doubt_the_engine_is_asked_again() {
     let engine = EngineDouble::start();
     let id = engine.add("db", 49153);
