@@ -17,7 +17,7 @@ const CUTS: usize = 40;
 
 /// How long a directory may need after a cut: a second for the list that finds out what an event or an inspect did not
 /// tell, and a few tries to connect. The rest is for a machine that is busy.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A session that has lasted so long was no failed try, so that the next one begins after 100 ms.
 const LASTING: Duration = Duration::from_secs(5);

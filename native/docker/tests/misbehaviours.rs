@@ -1,0 +1,544 @@
+//! Every way to misbehave, at every place where it can be: each question ends in the outcome that is written down here,
+//! within its time and memory, and when the engine behaves again the directory finds all of its containers.
+
+mod engine_double;
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use eid_docker::{route, Directory, Engine, Error, Limits, State};
+use engine_double::{EngineDouble, Misbehaviour, Times, Where};
+use support::{agrees, container, find, in_time, known, listed, open, skip, until, until_agreed, wanted};
+use tokio::time::sleep;
+
+/// Short, since engines that hang exhaust them. A body may have what one needs to overflow a stack.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_millis(500),
+    response: Duration::from_millis(500),
+    body: 256 * 1024,
+};
+
+/// A lookup waits for the first list, and then asks for the version and the container, each of which may be asked for
+/// twice; the rest is for a machine that is busy.
+const LONGEST: Duration = Duration::from_secs(1 + 4 + 3);
+
+/// A list may have 16 times the bytes of other answers, and may be there in pieces and as a whole; beside it there are
+/// buffers of connections.
+const MOST_BYTES: usize = 2 * 16 * LIMITS.body + 4 * 1024 * 1024;
+
+/// So many cases at a time: most of them wait.
+const THREADS: usize = 12;
+
+/// How a question ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With the container's own port.
+    Right,
+    /// With another port.
+    Wrong,
+    /// With a list that does not have the container.
+    NotListed,
+    NoSuchContainer,
+    NotRunning,
+    NotPublished,
+    Unreachable,
+    Refused(u16),
+    BadResponse,
+    Timeout,
+}
+
+/// What becomes of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Events {
+    /// The directory is live, and told of changes.
+    Come,
+    /// The stream fails again and again, so the directory connects again and again; lookups are right all the same.
+    Fail,
+    /// They are refused, so lookups inspect for a minute.
+    Refused,
+    /// The stream is there and does not tell of changes: the minute's list finds out.
+    Missing,
+}
+
+/// What is expected of one misbehaviour.
+struct Expected {
+    /// Of an inspect when pings are answered so.
+    ping: End,
+    /// Of a list that is answered so.
+    list: End,
+    /// Of an inspect that is answered so.
+    inspect: End,
+    /// When requests for events are answered so.
+    events: Events,
+    /// Where it leaves something in memory, so that lookups have to inspect until the minute's list.
+    lasts: &'static [Where],
+}
+
+/// No arm for all others: a new misbehaviour has to be thought about.
+fn expected(misbehaviour: Misbehaviour) -> Expected {
+    use Misbehaviour as M;
+    let nowhere: &[Where] = &[];
+    let answers = |end, events| Expected {
+        ping: end,
+        list: end,
+        inspect: end,
+        events,
+        lasts: nowhere,
+    };
+    // What a ping says does not matter, as long as it is HTTP.
+    let bodies = |end, events| Expected {
+        ping: End::Right,
+        ..answers(end, events)
+    };
+    let containers = |list, inspect, lasts| Expected {
+        ping: End::Right,
+        list,
+        inspect,
+        events: Events::Come,
+        lasts,
+    };
+    let streams = |events| Expected {
+        events,
+        ..containers(End::Right, End::Right, nowhere)
+    };
+    match misbehaviour {
+        M::Refuse | M::Reset | M::Close | M::Restart => answers(End::Unreachable, Events::Fail),
+        M::HangBeforeHeaders | M::HangInHeaders | M::DripHeaders => answers(End::Timeout, Events::Fail),
+        // Where a stream should be, this looks like one.
+        M::HangAfterHeaders | M::HangInBody => answers(End::Timeout, Events::Missing),
+        // A pong is short.
+        M::Drip => bodies(End::Timeout, Events::Missing),
+        M::Redirect => bodies(End::Refused(301), Events::Refused),
+        M::Unauthorized => bodies(End::Refused(401), Events::Refused),
+        M::Forbidden => bodies(End::Refused(403), Events::Refused),
+        M::NotFound => Expected {
+            inspect: End::NoSuchContainer,
+            lasts: &[Where::Inspect],
+            ..bodies(End::Refused(404), Events::Refused)
+        },
+        M::PageNotFound | M::WebServer => bodies(End::Refused(404), Events::Refused),
+        M::Conflict => bodies(End::Refused(409), Events::Refused),
+        M::VersionTooOld => bodies(End::Refused(400), Events::Refused),
+        M::TooManyRequests => bodies(End::Refused(429), Events::Fail),
+        M::InternalError => bodies(End::Refused(500), Events::Fail),
+        M::Unavailable => bodies(End::Refused(503), Events::Fail),
+        M::NoContent => bodies(End::Refused(204), Events::Fail),
+        // The right answer in an odd shape. Where a stream should be it is over soon.
+        M::Late | M::Http10 | M::FalselyGzipped | M::Continue | M::AnswerTwice | M::LengthAndChunked => {
+            answers(End::Right, Events::Fail)
+        }
+        M::CutChunk
+        | M::NoLastChunk
+        | M::BadChunkSize
+        | M::HugeChunkSize
+        | M::LengthTooLong
+        | M::LengthNegative
+        | M::EndlessBody
+        | M::HugeLength
+        | M::EndlessHeaders
+        | M::EndlessHeader
+        | M::HugeHeader
+        | M::NotHttp
+        | M::Noise => answers(End::BadResponse, Events::Fail),
+        M::LengthTooShort | M::EmptyBody | M::BadJson | M::HalfJson | M::DeepJson | M::WrongType | M::NullJson => {
+            bodies(End::BadResponse, Events::Fail)
+        }
+        M::DeepField | M::OddPorts => containers(End::Right, End::Right, nowhere),
+        M::NullPorts => containers(
+            End::NotPublished,
+            End::NotPublished,
+            &[Where::List, Where::Inspect, Where::Any],
+        ),
+        // Asked by name, it is not said that this is it.
+        M::MissingFields => containers(End::NotPublished, End::NoSuchContainer, &[Where::Inspect, Where::Any]),
+        M::MissingId => containers(End::BadResponse, End::BadResponse, nowhere),
+        // Asked by name; an ID is not needed then.
+        M::InvalidId => containers(End::NotListed, End::Right, &[Where::List, Where::Inspect, Where::Any]),
+        M::AmbiguousPrefix => containers(End::Right, End::Right, &[Where::List, Where::Any]),
+        M::DuplicateIds | M::SameName => containers(End::Right, End::Right, &[Where::List, Where::Any]),
+        M::EmptyList => containers(End::NotListed, End::Right, &[Where::List, Where::Any]),
+        M::OtherContainer => containers(End::Right, End::NoSuchContainer, &[Where::Inspect, Where::Any]),
+        M::InvalidUtf8 => containers(End::BadResponse, End::BadResponse, nowhere),
+        M::Repeats
+        | M::OutOfOrder
+        | M::BlankLines
+        | M::Burst
+        | M::ByteByByte
+        | M::OneLine
+        | M::Crlf
+        | M::SplitCharacters
+        | M::UnknownEvents => streams(Events::Come),
+        M::EndsAtOnce
+        | M::EndsAfterEvents
+        | M::CutInLine
+        | M::GarbageLines
+        | M::HugeLine
+        | M::EndlessLine
+        | M::NullFields
+        | M::OddFields
+        | M::WithoutActor => streams(Events::Fail),
+        M::Lags | M::Silent => streams(Events::Missing),
+    }
+}
+
+#[test]
+fn there_are_at_least_thirty() {
+    assert!(Misbehaviour::ALL.len() >= 30);
+}
+
+#[test]
+fn each_of_them_at_each_place() {
+    let cases: Vec<(Misbehaviour, Where)> = Misbehaviour::ALL
+        .iter()
+        .flat_map(|misbehaviour| Where::ALL.iter().map(|place| (*misbehaviour, *place)))
+        .filter(|(misbehaviour, place)| misbehaviour.suits(*place))
+        .collect();
+    let count = cases.len();
+    let (left, failed, most) = (Mutex::new(cases), Mutex::new(vec![]), Mutex::new(vec![]));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| loop {
+                let next = left.lock().unwrap().pop();
+                let Some((misbehaviour, place)) = next else { break };
+                let name = format!("{} at {}", misbehaviour.name(), place.name());
+                let thread = std::thread::Builder::new().name(name.clone());
+                let began = Instant::now();
+                match thread.spawn(move || run(misbehaviour, place)).unwrap().join() {
+                    Ok(bytes) => most.lock().unwrap().push((bytes, began.elapsed(), name)),
+                    Err(_) => failed.lock().unwrap().push(name),
+                }
+            });
+        }
+    });
+    let mut most = most.into_inner().unwrap();
+    most.sort();
+    println!(
+        "{} misbehaviours, {count} cases; the most bytes: {:?}",
+        Misbehaviour::ALL.len(),
+        most.last()
+    );
+    let failed = failed.into_inner().unwrap();
+    assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
+}
+
+/// One case, alone on its thread. Returns how much memory it took at most.
+fn run(misbehaviour: Misbehaviour, place: Where) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let case = Case {
+            misbehaviour,
+            place,
+            expected: expected(misbehaviour),
+            engine: EngineDouble::start(),
+        };
+        case.engine.add("db", 49153);
+        case.engine.add("web", 49154);
+        case.engine.add("cache", 49155);
+        MEMORY.reset();
+        case.plain_questions().await;
+        case.directory().await;
+        let most = MEMORY.most();
+        assert!(most < MOST_BYTES, "{most} bytes");
+        most
+    })
+}
+
+struct Case {
+    misbehaviour: Misbehaviour,
+    place: Where,
+    expected: Expected,
+    engine: EngineDouble,
+}
+
+impl Case {
+    fn misbehave(&self) {
+        self.engine.misbehave(self.misbehaviour, self.place, Times::Always);
+    }
+
+    /// Of an engine without a directory.
+    async fn plain_questions(&self) {
+        if self.place != Where::OpenStreams {
+            self.misbehave();
+        }
+        // Each with a client that knows nothing yet, and then once more.
+        let (inspecting, listing) = (self.engine.engine(LIMITS), self.engine.engine(LIMITS));
+        for _ in 0..2 {
+            let found = in_limits(self.inspect(&inspecting)).await;
+            self.check("inspect", found, self.expected.inspect, Where::Inspect);
+            let found = in_limits(self.list(&listing)).await;
+            self.check("list", found, self.expected.list, Where::List);
+        }
+        assert_eq!(self.engine.redirects_followed(), 0);
+        self.engine.behave();
+        // Nothing sticks to the client.
+        assert_eq!(in_limits(self.inspect(&inspecting)).await, End::Right);
+        assert_eq!(in_limits(self.list(&listing)).await, End::Right);
+    }
+
+    /// Whether this is how a question ends whose own answer comes from this endpoint.
+    fn check(&self, what: &str, found: End, own: End, endpoint: Where) {
+        let right = match self.place {
+            Where::Any if self.expected.ping != End::Right => self.expected.ping,
+            Where::Ping => self.expected.ping,
+            Where::Any => own,
+            place if place == endpoint => own,
+            Where::List | Where::Inspect | Where::Events | Where::OpenStreams => End::Right,
+        };
+        assert_eq!(found, right, "{what}");
+    }
+
+    async fn inspect(&self, engine: &Engine) -> End {
+        let found = engine.inspect(&container("db")).await;
+        let wanted = wanted();
+        let port = found.and_then(|found| route(&found, None, wanted.erlang_port, wanted.host, wanted.bridge));
+        self.end(port.map(|route| route.to.port()))
+    }
+
+    async fn list(&self, engine: &Engine) -> End {
+        let (id, ..) = self.db();
+        let list = match engine.list().await {
+            Ok(list) => list,
+            Err(error) => return self.end(Err(error)),
+        };
+        let wanted = wanted();
+        match list.iter().find(|container| container.id == id) {
+            Some(found) => {
+                let port = route(found, None, wanted.erlang_port, wanted.host, wanted.bridge);
+                self.end(port.map(|route| route.to.port()))
+            }
+            None => End::NotListed,
+        }
+    }
+
+    fn db(&self) -> (String, String, u16) {
+        let mut list = listed(&self.engine).into_iter();
+        list.find(|(_, name, _)| name == "db").expect("it runs")
+    }
+
+    fn end(&self, found: Result<u16, Error>) -> End {
+        let (_, _, port) = self.db();
+        match found {
+            Ok(found) if found == port => End::Right,
+            Ok(_) => End::Wrong,
+            Err(Error::NoSuchContainer) => End::NoSuchContainer,
+            Err(Error::NotRunning) => End::NotRunning,
+            Err(Error::NotPublished) => End::NotPublished,
+            Err(Error::Unreachable(_)) => End::Unreachable,
+            Err(Error::Refused { status, .. }) => End::Refused(status),
+            Err(Error::BadResponse(_)) => End::BadResponse,
+            Err(Error::Timeout) => End::Timeout,
+            Err(error @ (Error::BadNodeName | Error::PublishedOnLoopback | Error::PublishedElsewhere)) => {
+                panic!("{error:?} is for no engine to say")
+            }
+        }
+    }
+
+    async fn find(&self, directory: &Directory) -> End {
+        self.end(in_limits(find(directory, "db")).await)
+    }
+
+    /// Of a directory, while the engine misbehaves and after it.
+    async fn directory(&self) {
+        let directory = Directory::new(self.engine.engine(LIMITS), None);
+        self.engine.reset_notes();
+        if self.place == Where::OpenStreams {
+            self.settle(&directory).await;
+            self.misbehave();
+        } else {
+            self.misbehave();
+            self.first_lookups(&directory).await;
+        }
+        match self.events() {
+            _ if !self.lookups_work() => {}
+            Events::Come => self.changes_come(&directory).await,
+            Events::Fail => self.changes_are_found(&directory).await,
+            Events::Refused => {
+                until("it inspects", || directory.info().state == State::Inspecting).await;
+                assert!(matches!(directory.take_notice(), Some(Error::Refused { .. })));
+                self.changes_are_found(&directory).await;
+            }
+            Events::Missing => self.changes_are_missed(&directory).await,
+        }
+        self.engine.behave();
+        self.recover(&directory).await;
+    }
+
+    async fn first_lookups(&self, directory: &Directory) {
+        for _ in 0..3 {
+            let found = self.find(directory).await;
+            let allowed = match self.place {
+                Where::Ping => vec![self.expected.ping],
+                Where::Any if self.expected.ping != End::Right => vec![self.expected.ping],
+                // Which of them is asked depends on whether the directory is live.
+                Where::Any => vec![self.expected.list, self.expected.inspect],
+                Where::List | Where::Inspect | Where::Events | Where::OpenStreams => vec![End::Right],
+            };
+            assert!(
+                allowed.contains(&found),
+                "a first lookup: {found:?} and not {allowed:?}"
+            );
+        }
+    }
+
+    /// What becomes of the events where it misbehaves.
+    fn events(&self) -> Events {
+        let refusal = matches!(self.expected.list, End::Refused(300..=428 | 430..=499));
+        match self.place {
+            // What inspects say does not get into memory.
+            Where::Any if self.expected.events == Events::Come && self.expected.lasts.contains(&Where::Inspect) => {
+                Events::Fail
+            }
+            Where::Events | Where::OpenStreams | Where::Any => self.expected.events,
+            Where::List if refusal => Events::Refused,
+            Where::List if self.expected.list == End::Right => Events::Come,
+            Where::List => Events::Fail,
+            Where::Ping if self.expected.ping == End::Right => Events::Come,
+            Where::Ping | Where::Inspect => Events::Fail,
+        }
+    }
+
+    /// Whether a lookup can be right where it misbehaves.
+    fn lookups_work(&self) -> bool {
+        match self.place {
+            Where::Any => self.expected.ping == End::Right && self.expected.inspect == End::Right,
+            Where::Ping => self.expected.ping == End::Right,
+            Where::Inspect => self.expected.inspect == End::Right,
+            Where::List | Where::Events | Where::OpenStreams => true,
+        }
+    }
+
+    /// Live, with nothing under way: the second list comes a second after the first.
+    async fn settle(&self, directory: &Directory) {
+        open(directory).await;
+        until("it is live", || directory.info().state == State::Live).await;
+        sleep(Duration::from_millis(50)).await;
+        skip(Duration::from_secs(1)).await;
+        self.engine.until(|notes| notes.lists == 2).await;
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(directory.info().state, State::Live);
+    }
+
+    async fn changes_come(&self, directory: &Directory) {
+        until("it is live", || directory.info().state == State::Live).await;
+        for port in 50_000..50_004 {
+            self.engine.restart_at("db", port);
+            until("the new port is known", || known(directory, "db") == Some(port)).await;
+        }
+    }
+
+    async fn changes_are_found(&self, directory: &Directory) {
+        for port in 50_000..50_002 {
+            self.engine.restart_at("db", port);
+            // What memory says was right a moment ago.
+            let began = Instant::now();
+            while self.find(directory).await != End::Right {
+                assert!(began.elapsed() < LONGEST, "the new port is not found");
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    async fn changes_are_missed(&self, directory: &Directory) {
+        if self.place != Where::OpenStreams {
+            self.settle(directory).await;
+        }
+        self.engine.restart_at("db", 50_000);
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(known(directory, "web"), Some(49154));
+        assert_ne!(known(directory, "db"), Some(50_000));
+        self.a_minute(directory).await;
+        until("the new port is found out", || known(directory, "db") == Some(50_000)).await;
+    }
+
+    /// In which somebody asks once, so that the directory stays open.
+    async fn a_minute(&self, directory: &Directory) {
+        skip(Duration::from_secs(30)).await;
+        assert_eq!(in_limits(find(directory, "web")).await, Ok(49154));
+        skip(Duration::from_secs(31)).await;
+    }
+
+    /// The engine behaves.
+    async fn recover(&self, directory: &Directory) {
+        if self.events() == Events::Refused {
+            // It is tried again a minute after the refusal, and lookups inspect until then.
+            self.a_minute(directory).await;
+        }
+        if self.expected.lasts.contains(&self.place) {
+            // What is not certain the engine is asked, and the minute's list puts it right. A lookup may share an answer
+            // that was on its way.
+            for (id, name, port) in listed(&self.engine) {
+                for text in [&id, &id[..12], &name] {
+                    let began = Instant::now();
+                    while find(directory, text).await != Ok(port) {
+                        assert!(began.elapsed() < Duration::from_secs(2), "{text} is not found");
+                        sleep(Duration::from_millis(5)).await;
+                    }
+                }
+            }
+            if !agrees(directory, &self.engine) {
+                self.a_minute(directory).await;
+            }
+        }
+        let began = Instant::now();
+        until_agreed(directory, &self.engine).await;
+        assert!(began.elapsed() < LONGEST, "{:?}", began.elapsed());
+        assert_eq!(directory.info().state, State::Live);
+        assert_eq!(self.find(directory).await, End::Right);
+    }
+}
+
+/// What a question answers, within its time.
+async fn in_limits<T>(question: impl std::future::Future<Output = T>) -> T {
+    let began = Instant::now();
+    let answer = in_time(question).await;
+    assert!(began.elapsed() < LONGEST, "it took {:?}", began.elapsed());
+    answer
+}
+
+/// Counts what the thread that it is called on has allocated, and so nothing of the engine's double, which has a thread of
+/// its own.
+struct Memory;
+
+#[global_allocator]
+static MEMORY: Memory = Memory;
+
+thread_local! {
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+impl Memory {
+    fn reset(&self) {
+        BYTES.set(0);
+        MOST.set(0);
+    }
+
+    /// Since the reset.
+    fn most(&self) -> usize {
+        MOST.get().unsigned_abs()
+    }
+
+    fn count(bytes: usize, sign: isize) {
+        let now = BYTES.get() + sign * isize::try_from(bytes).unwrap_or(isize::MAX);
+        BYTES.set(now);
+        MOST.set(MOST.get().max(now));
+    }
+}
+
+unsafe impl GlobalAlloc for Memory {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::count(layout.size(), 1);
+        System.alloc(layout)
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        Self::count(layout.size(), -1);
+        System.dealloc(pointer, layout);
+    }
+}
