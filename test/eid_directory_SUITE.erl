@@ -36,7 +36,7 @@ init_per_testcase(_, Config) -> Config.
 end_per_testcase(_, _Config) -> eid_rig:stop_all().
 
 warm_lookups_ask_nobody(_) ->
-    Container = sleeper(1, "a"),
+    Container = sleeper(1, "warm"),
     Node = node_name(Container),
     live(Container),
     #{requests := Requests, lookups := #{ok := Lookups}} = engine(1),
@@ -192,11 +192,13 @@ bridge_that_drops(_) ->
 
 %% The node listens where its published port leads to, and nowhere else.
 bridge_that_refuses(_) ->
-    eid_rig:docker(1, ["network create --label eid.test=1 --subnet 172.30.0.0/16 shop"]),
-    A = start(1, #{}),
-    B = start(1, #{docker => ["-p", "192.0.2.1::12345", "--network", "shop", "--ip", "172.30.0.9"],
+    %% Of several networks the published port leads to the first in the order of names.
+    eid_rig:docker(1, ["network create --label eid.test=1 --subnet 172.30.0.0/16 first"]),
+    eid_rig:docker(1, ["network create --label eid.test=1 second"]),
+    A = start(1, #{docker => ["-p", "192.0.2.1::12345", "--network", "second"]}),
+    B = start(1, #{docker => ["-p", "192.0.2.1::12345", "--network", "first", "--ip", "172.30.0.9"],
                    erl => carrier() ++ ["-kernel", "inet_dist_use_interface", "{172,30,0,9}"]}),
-    eid_rig:docker(1, ["network connect bridge ", maps:get(id, B)]),
+    eid_rig:docker(1, ["network connect second ", maps:get(id, B)]),
     eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, B), Route =:= bridge end),
     connect(A, B),
     ?assertMatch(#{route := published, ip := {192,0,2,1}}, connection(A, B)).
