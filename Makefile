@@ -1,6 +1,6 @@
 # eid: Erlang in Docker. `make` builds, `make demo` shows, `make test` checks everything.
 
-.PHONY: all packages demo test soak clean
+.PHONY: all packages demo test bench soak clean
 
 all: packages
 	rebar3 compile
@@ -14,6 +14,10 @@ demo: all
 
 test: all
 	test/run.sh
+
+# Measures, writes bench/RESULTS.md, and fails if a bound does not hold.
+bench: all
+	bench/run.sh
 
 # What takes longer than make test may: the kills and connects of the rig's suites, many more of them.
 soak: all

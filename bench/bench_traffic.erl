@@ -1,0 +1,221 @@
+%% @doc What a connection carries, and how soon an answer comes: two containers of one host over
+%% their `bridge' and through the `published' port; two hosts through the published port, and bare.
+%%
+%% Each is measured twice: as Erlang's distribution, and over a plain TCP connection of the same two
+%% nodes (`gen_tcp'), which shows what the network itself gives.
+-module(bench_traffic).
+
+-export([rows/0]).
+%% On the nodes.
+-export([start_peer/0, distribution/3, tcp/3, forget/1]).
+
+-include_lib("kernel/include/net_address.hrl").
+
+-define(ROUNDS, 5).
+%% Of each measurement in a round.
+-define(STREAM_TIME, 400.0e6).
+-define(ROUND_TRIPS, 500).
+-define(BLOB, 1_048_576).
+-define(TCP_PORT, 12346).
+
+%% The address is where the connection has to lead.
+-type way() :: {distribution, From :: map(), node(), Route :: default | published | none,
+                inet:ip_address()}
+             | {tcp, From :: map(), inet:ip_address(), inet:port_number()}.
+-type sample() :: {BitsPerSecond :: number(), RoundTrips :: [bench_stats:ns()]}.
+
+-spec rows() -> [bench_table:row()].
+rows() -> table(measure()).
+
+measure() ->
+    Publish = fun(Host) -> ["-p", eid_rig:host_ip(Host) ++ "::" ++ integer_to_list(?TCP_PORT)] end,
+    From = bench_hosts:container(1, []),
+    #{id := SameId, node := SameNode} = Same = bench_hosts:container(1, Publish(1)),
+    #{id := OtherId, node := OtherNode} = Other = bench_hosts:container(2, Publish(2)),
+    BareFrom = bench_hosts:bare(1, "traffic1", ["-start_epmd", "false"]),
+    #{node := BareNode} = Bare = bench_hosts:bare(2, "traffic2", ["-start_epmd", "false"]),
+    [ok = bench_hosts:call(Peer, ?MODULE, start_peer, []) || Peer <- [Same, Other, Bare]],
+    BridgeIp = bridge_ip(SameId),
+    {Ip1, Ip2} = {{192, 0, 2, 1}, {192, 0, 2, 2}},
+    Ways = [{bridge, {distribution, From, SameNode, default, BridgeIp}},
+            {published, {distribution, From, SameNode, published, Ip1}},
+            {across, {distribution, From, OtherNode, default, Ip2}},
+            {bare, {distribution, BareFrom, BareNode, none, Ip2}},
+            {tcp_bridge, {tcp, From, BridgeIp, ?TCP_PORT}},
+            {tcp_published, {tcp, From, Ip1, host_port(1, SameId)}},
+            {tcp_across, {tcp, From, Ip2, host_port(2, OtherId)}},
+            {tcp_bare, {tcp, BareFrom, Ip2, ?TCP_PORT}}],
+    Functions = [{Name, fun() -> [sample(Way)] end} || {Name, Way} <- Ways],
+    maps:map(fun(_, Samples) -> summary(Samples) end, bench_stats:rounds(?ROUNDS, Functions)).
+
+%% The host port of the plain connection's port.
+host_port(Host, Id) ->
+    Bindings = eid_rig:docker(Host, ["port ", Id, " ", integer_to_list(?TCP_PORT)]),
+    [_Ip, Port] = string:split(hd(string:lexemes(Bindings, "\n")), ":", trailing),
+    list_to_integer(Port).
+
+bridge_ip(Id) ->
+    Format = "'{{.NetworkSettings.Networks.bridge.IPAddress}}'",
+    {ok, Ip} = inet:parse_address(eid_rig:docker(1, ["inspect -f ", Format, " ", Id])),
+    Ip.
+
+-spec sample(way()) -> sample() | {other_way, inet:ip_address()}.
+sample({tcp, From, Ip, Port}) ->
+    bench_hosts:call(From, ?MODULE, tcp, [{Ip, Port}, ?STREAM_TIME, ?ROUND_TRIPS]);
+sample({distribution, From, Node, Route, Ip}) ->
+    set_route(From, Node, Route),
+    Measured = bench_hosts:call(From, ?MODULE, distribution, [Node, ?STREAM_TIME, ?ROUND_TRIPS]),
+    ok = bench_hosts:call(From, ?MODULE, forget, [Node]),
+    case Measured of
+        {Ip, Sample} -> Sample;
+        {OtherIp, _} -> {other_way, OtherIp}
+    end.
+
+set_route(_From, _Node, none) ->
+    ok;
+set_route(From, Node, Route) ->
+    try ok = bench_hosts:call(From, eid, set_route, [Node, Route])
+    catch
+        %% An eid without this target takes no other way by itself.
+        error:{bad_setting, _} when Route =:= published -> ok
+    end.
+
+summary(Samples) ->
+    case [Ip || {other_way, Ip} <- Samples] of
+        [] ->
+            {Bits, RoundTrips} = lists:unzip(Samples),
+            {bench_stats:median(Bits), bench_stats:median(lists:append(RoundTrips))};
+        [Ip | _] ->
+            {other_way, Ip}
+    end.
+
+table(Ways) ->
+    SameHost = "two containers of one host, `bridge`",
+    Across = "two hosts, published port",
+    NoBounds = {none, none},
+    pair(["distribution, ", SameHost], bridge, {"`published`", published},
+         {{ratio, at_least, 1.8}, {ratio, at_most, 0.7}}, Ways)
+    ++ pair(["plain TCP, ", SameHost], tcp_bridge, {"`published`", tcp_published}, NoBounds, Ways)
+    ++ pair(["distribution, ", Across], across, {"`inet_tcp`, bare hosts", bare}, NoBounds, Ways)
+    ++ pair(["plain TCP, ", Across], tcp_across, {"bare hosts", tcp_bare}, NoBounds, Ways).
+
+pair(What, Way, {Label, OtherWay}, {StreamBound, RoundTripBound}, Ways) ->
+    case {maps:get(Way, Ways), maps:get(OtherWay, Ways)} of
+        {{other_way, Ip}, _} -> [other_way(What, Ip)];
+        {_, {other_way, Ip}} -> [other_way([What, ", ", Label], Ip)];
+        {{Bits, RoundTrip}, {OtherBits, OtherRoundTrip}} ->
+            [bench_table:row([What, ": throughput"], bits, Bits, {Label, OtherBits}, StreamBound),
+             bench_table:row([What, ": round trip"], ns, RoundTrip, {Label, OtherRoundTrip},
+                             RoundTripBound)]
+    end.
+
+other_way(What, Ip) ->
+    bench_table:missing([What, ": throughput and round trip"],
+                        ["the connection went to ", inet:ntoa(Ip), " instead"]).
+
+%% @doc Starts what answers: a process for the distribution, another for plain connections.
+-spec start_peer() -> ok.
+start_peer() ->
+    %% Whoever calls this is gone soon.
+    Self = self(),
+    spawn(fun() ->
+                  true = register(?MODULE, self()),
+                  Self ! registered,
+                  answer()
+          end),
+    spawn(fun() ->
+                  {ok, Listen} = gen_tcp:listen(?TCP_PORT, [{reuseaddr, true} | tcp_options()]),
+                  Self ! listening,
+                  accept(Listen)
+          end),
+    receive registered -> ok end,
+    receive listening -> ok end.
+
+answer() ->
+    receive
+        {reply, From, Ref} -> From ! Ref;
+        Blob when is_binary(Blob) -> ok
+    end,
+    answer().
+
+%% @doc Measures a connection of the distribution, and tells where it leads.
+-spec distribution(node(), bench_stats:ns(), pos_integer()) -> {inet:ip_address(), sample()}.
+distribution(Node, StreamTime, RoundTrips) ->
+    true = net_kernel:connect_node(Node),
+    Peer = {?MODULE, Node},
+    {ok, Info} = net_kernel:node_info(Node),
+    {address, #net_address{address = {Ip, _Port}}} = lists:keyfind(address, 1, Info),
+    Reply = fun() -> Ref = make_ref(), Peer ! {reply, self(), Ref}, receive Ref -> ok end end,
+    bench_stats:calls(Reply, 100),
+    Trips = round_trips(Reply, RoundTrips),
+    Blob = binary:copy(<<0>>, ?BLOB),
+    %% The last answer comes when all has arrived.
+    Bits = bits_per_second(fun() -> Peer ! Blob end, Reply, StreamTime),
+    {Ip, {Bits, Trips}}.
+
+%% @doc Ends a connection, and waits until that is so.
+-spec forget(node()) -> ok.
+forget(Node) ->
+    erlang:monitor_node(Node, true),
+    erlang:disconnect_node(Node),
+    receive {nodedown, Node} -> ok end.
+
+%% @doc The same over a plain connection.
+-spec tcp({inet:ip_address(), inet:port_number()}, bench_stats:ns(), pos_integer()) -> sample().
+tcp({Ip, Port}, StreamTime, RoundTrips) ->
+    {ok, Socket} = gen_tcp:connect(Ip, Port, tcp_options()),
+    Reply = fun() ->
+                    ok = gen_tcp:send(Socket, <<1>>),
+                    {ok, <<1>>} = gen_tcp:recv(Socket, 1)
+            end,
+    bench_stats:calls(Reply, 100),
+    Trips = round_trips(Reply, RoundTrips),
+    ok = gen_tcp:send(Socket, <<0>>),
+    Blob = binary:copy(<<0>>, ?BLOB),
+    Last = fun() ->
+                   ok = gen_tcp:shutdown(Socket, write),
+                   {ok, <<1>>} = gen_tcp:recv(Socket, 1)
+           end,
+    Bits = bits_per_second(fun() -> ok = gen_tcp:send(Socket, Blob) end, Last, StreamTime),
+    ok = gen_tcp:close(Socket),
+    {Bits, Trips}.
+
+tcp_options() -> [binary, {active, false}, {nodelay, true}, {buffer, 262_144}].
+
+accept(Listen) ->
+    {ok, Socket} = gen_tcp:accept(Listen),
+    echo(Socket),
+    accept(Listen).
+
+%% Each byte 1 is sent back; what follows a byte 0 is a stream, whose end is answered.
+echo(Socket) ->
+    case gen_tcp:recv(Socket, 1) of
+        {ok, <<1>> = Byte} -> ok = gen_tcp:send(Socket, Byte), echo(Socket);
+        {ok, <<0>>} -> swallow(Socket);
+        {error, closed} -> ok
+    end.
+
+swallow(Socket) ->
+    case gen_tcp:recv(Socket, 0) of
+        {ok, _} -> swallow(Socket);
+        {error, closed} ->
+            ok = gen_tcp:send(Socket, <<1>>),
+            gen_tcp:close(Socket)
+    end.
+
+round_trips(Reply, Count) ->
+    [element(1, bench_stats:timed(Reply)) || _ <- lists:seq(1, Count)].
+
+%% Sends blobs for so long, and counts until the last one's arrival.
+bits_per_second(Send, Last, StreamTime) ->
+    Start = bench_stats:now_ns(),
+    Blobs = send_until(Send, Start + StreamTime, 0),
+    Last(),
+    Blobs * ?BLOB * 8 / (bench_stats:now_ns() - Start) * 1.0e9.
+
+send_until(Send, End, Count) ->
+    Send(),
+    case bench_stats:now_ns() < End of
+        true -> send_until(Send, End, Count + 1);
+        false -> Count + 1
+    end.

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Runs the bench; README.md, next to this file, says what it measures. `run.sh PART…` runs some parts only,
+# and then nothing is written.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+rig=test/rig/rig
+ebin=_build/default/lib/eid/ebin
+out=_build/bench
+[ -e "$ebin/eid.app" ] || { echo "bench: eid is not built; \`make bench\` does that first" >&2; exit 1; }
+
+mkdir -p "$out"
+erlc +debug_info -Werror -o "$out" bench/*.erl test/eid_rig.erl test/eid_ct.erl
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+if cargo build --quiet --release --locked -p eid-docker --example engine-double; then
+  export EID_BENCH_DOUBLE=$target/release/examples/engine-double
+fi
+
+# Hosts that were up before stay up.
+if "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.state=up* ]]; then
+  trap '"$rig" down' EXIT
+  trap 'exit 130' INT TERM HUP
+  "$rig" up
+fi
+
+export EID_BENCH_RESULTS=$PWD/bench/RESULTS.md
+timeout --foreground 600 erl -noinput -pa "$ebin" "$out" -s eid_bench main -extra "$@"
