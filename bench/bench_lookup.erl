@@ -13,6 +13,9 @@
 %% What a function gets of each round, and the least that one sample of it takes, in nanoseconds.
 -define(TURN, 10.0e6).
 -define(SAMPLE, 100.0e3).
+%% How many calls are made after a rest, and for how many milliseconds the node rests before each.
+-define(RESTED_CALLS, 100).
+-define(REST, 10).
 
 -spec rows() -> [bench_table:row()].
 rows() ->
@@ -23,37 +26,44 @@ rows() ->
     table(bench_hosts:call(Asker, ?MODULE, measure,
                            [Node, {"registered", {192, 0, 2, 2}}, {bench_hosts:engine(2), Id}])).
 
-table(#{lookup := Lookup, epmd := Epmd, httpc := Httpc} = Medians) ->
-    [bench_table:row("warm `eid:lookup/1`", ns, Lookup, {"`erl_epmd:port_please/2`", Epmd},
-                     {ratio, at_most, 1 / 100}),
-     bench_table:row("warm `eid:lookup/1`", ns, Lookup, {"`httpc` inspect, kept alive", Httpc},
-                     {ratio, at_most, 1 / 100}),
-     bench_table:row("warm `eid:lookup/1`", ns, Lookup, none, {value, at_most, 3.0e3}),
-     case Medians of
-         #{read := Read} ->
-             bench_table:row("of that, the library's read alone", ns, Read,
-                             {"`eid:lookup/1`", Lookup}, none);
-         #{} ->
-             bench_table:missing("of that, the library's read alone",
-                                 "the library does not answer in the call itself")
-     end].
+table({#{lookup := Lookup, epmd := Epmd, httpc := Httpc} = Medians, Rested}) ->
+    Row = fun(What, Time, With, Bound) -> bench_table:row(What, ns, Time, With, Bound) end,
+    AskEpmd = "`erl_epmd:port_please/2`",
+    Inspect = "`httpc` inspect, kept alive",
+    [Row("warm `eid:lookup/1`", Lookup, {AskEpmd, Epmd}, {ratio, at_most, 1 / 100}),
+     Row("warm `eid:lookup/1`", Lookup, {Inspect, Httpc}, {ratio, at_most, 1 / 100}),
+     Row("warm `eid:lookup/1`", Lookup, none, {value, at_most, 3.0e3})]
+    ++ case Medians of
+           #{read := Read} ->
+               [Row("of that, the library's read alone", Read, {AskEpmd, Epmd}, none),
+                Row("of that, the library's read alone", Read, {Inspect, Httpc}, none)];
+           #{} ->
+               [bench_table:missing("of that, the library's read alone",
+                                    "the library does not answer in the call itself")]
+       end
+    ++ [Row("warm `eid:lookup/1` after a rest of 10 ms", maps:get(lookup, Rested),
+            {Label, maps:get(Name, Rested)}, none)
+        || {Name, Label} <- [{epmd, AskEpmd}, {httpc, Inspect}]].
 
-%% @doc The medians, in nanoseconds.
+%% @doc The medians, in nanoseconds: of calls back to back, and of calls after a rest.
 -spec measure(node(), {Name :: string(), inet:ip_address()},
-              {Engine :: string(), Id :: string()}) ->
-          #{lookup | epmd | httpc | read => bench_stats:ns()}.
+              {Engine :: string(), Id :: string()}) -> {Medians, Medians}
+              when Medians :: #{lookup | epmd | httpc | read => bench_stats:ns()}.
 measure(Node, {Name, Ip}, {Engine, Id}) ->
     bench_engine:start(),
     Port = bench_engine:host_port(bench_engine:inspect(Engine, Id)),
     Lookup = fun() -> {ok, #{port := Port}} = eid:lookup(Node) end,
     warm_up(Lookup),
-    Functions =
-        [{lookup, Lookup},
-         {epmd, fun() -> {port, _, _} = erl_epmd:port_please(Name, Ip) end},
-         {httpc, fun() -> bench_engine:inspect(Engine, Id) end}]
-        ++ [{read, Read} || Read <- library_read(Lookup)],
-    Samples = bench_stats:rounds(?ROUNDS, [{What, turn(Fun)} || {What, Fun} <- Functions]),
-    maps:map(fun(_, S) -> bench_stats:median(S) end, Samples).
+    Functions = [{lookup, Lookup},
+                 {epmd, fun() -> {port, _, _} = erl_epmd:port_please(Name, Ip) end},
+                 {httpc, fun() -> bench_engine:inspect(Engine, Id) end}],
+    Reads = [{read, Read} || Read <- library_read(Lookup)],
+    {medians(?ROUNDS, [{What, turn(Fun)} || {What, Fun} <- Functions ++ Reads]),
+     medians(?RESTED_CALLS, [{What, rested(Fun)} || {What, Fun} <- Functions])}.
+
+medians(Rounds, Functions) ->
+    maps:map(fun(_, Samples) -> bench_stats:median(Samples) end,
+             bench_stats:rounds(Rounds, Functions)).
 
 %% A second is enough for eid to learn what it wants to know before it is asked.
 warm_up(Lookup) ->
@@ -64,6 +74,9 @@ turn(Fun) ->
     Calls = bench_stats:calls_for(Fun, ?SAMPLE),
     Samples = max(1, round(?TURN / (Calls * bench_stats:calls(Fun, Calls)))),
     fun() -> [bench_stats:calls(Fun, Calls) || _ <- lists:seq(1, Samples)] end.
+
+rested(Fun) ->
+    fun() -> timer:sleep(?REST), [bench_stats:calls(Fun, 1)] end.
 
 %% The call of the library in which a lookup reads. It is not part of the API, so it is watched for,
 %% and then made again. None if the library answers with a message.

@@ -172,11 +172,7 @@ tcp({Ip, Port}, StreamTime, RoundTrips) ->
     Trips = round_trips(Reply, RoundTrips),
     ok = gen_tcp:send(Socket, <<0>>),
     Blob = binary:copy(<<0>>, ?BLOB),
-    Last = fun() ->
-                   ok = gen_tcp:shutdown(Socket, write),
-                   {ok, <<1>>} = gen_tcp:recv(Socket, 1)
-           end,
-    Bits = bits_per_second(fun() -> ok = gen_tcp:send(Socket, Blob) end, Last, StreamTime),
+    Bits = bits_per_second(fun() -> ok = gen_tcp:send(Socket, Blob) end, Reply, StreamTime),
     ok = gen_tcp:close(Socket),
     {Bits, Trips}.
 
@@ -187,7 +183,7 @@ accept(Listen) ->
     echo(Socket),
     accept(Listen).
 
-%% Each byte 1 is sent back; what follows a byte 0 is a stream, whose end is answered.
+%% Each byte 1 is sent back; what follows a byte 0 is a stream, and a byte 1 at its end is too.
 echo(Socket) ->
     case gen_tcp:recv(Socket, 1) of
         {ok, <<1>> = Byte} -> ok = gen_tcp:send(Socket, Byte), echo(Socket);
@@ -197,10 +193,11 @@ echo(Socket) ->
 
 swallow(Socket) ->
     case gen_tcp:recv(Socket, 0) of
-        {ok, _} -> swallow(Socket);
-        {error, closed} ->
-            ok = gen_tcp:send(Socket, <<1>>),
-            gen_tcp:close(Socket)
+        {ok, Data} ->
+            case binary:last(Data) of
+                1 -> ok = gen_tcp:send(Socket, <<1>>), gen_tcp:close(Socket);
+                _ -> swallow(Socket)
+            end
     end.
 
 round_trips(Reply, Count) ->

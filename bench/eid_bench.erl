@@ -56,9 +56,11 @@ run({Name, Module, _}, Rig) ->
 
 %% The nodes that a part has started are linked to the process that it runs in, and end with it.
 rows(Name, Module) ->
-    {Runner, Monitor} = spawn_monitor(fun() -> exit({rows, Module:rows()}) end),
+    Self = self(),
+    {Runner, Monitor} = spawn_monitor(fun() -> Self ! {self(), Module:rows()}, exit(shutdown) end),
     receive
-        {'DOWN', Monitor, process, Runner, {rows, Rows}} -> Rows;
+        {Runner, Rows} ->
+            receive {'DOWN', Monitor, process, Runner, shutdown} -> Rows end;
         {'DOWN', Monitor, process, Runner, {missing, Why}} ->
             [bench_table:missing(atom_to_list(Name), Why)];
         {'DOWN', Monitor, process, Runner, Crash} ->
