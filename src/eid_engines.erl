@@ -6,7 +6,7 @@
 %% `tcp://{host}' with the port of `docker_daemon_port'.
 -module(eid_engines).
 
--export([compile/2, for_host/3]).
+-export([compile/2, for_host/3, for_all/1]).
 
 -export_type([table/0]).
 
@@ -39,6 +39,15 @@ endpoint(Text) ->
         false -> eid_config:bad_setting("an engine must be \"tcp://HOST:PORT\", \"https://HOST:PORT\" or "
                                     "\"unix:///PATH\", where HOST may be {host}; it is ~tp", [Text])
     end.
+
+%% @doc The template of every host's engine, if it is the same for all and needs no certificates.
+-spec for_all(table()) -> {ok, Template :: binary()} | none.
+for_all({Table, {Template, false}}) ->
+    case eid_host_table:is_empty(Table) of
+        true -> {ok, Template};
+        false -> none
+    end;
+for_all(_) -> none.
 
 %% @doc The engine of the host that has this name, or text, in node names, and this address.
 -spec for_host(Host :: binary(), inet:ip_address(), table()) -> eid_nif:engine().

@@ -5,7 +5,7 @@
 %% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
 -module(eid_resolver).
 
--export([resolve/4, resolve_again/4, names/3, set_route/2, is_of_family/2]).
+-export([known/1, resolve/4, resolve_again/4, names/3, set_route/2, is_of_family/2]).
 
 -export_type([family/0]).
 
@@ -16,6 +16,11 @@
 -type patience() :: timeout_ms() | configured.
 %% `configured': the time of {@link eid_config:lookup_time()}.
 
+-record(settings, {routes :: eid_routes:table(),
+                   hosts :: eid_routes:hosts(),
+                   engines :: eid_engines:table(),
+                   erlang_port :: inet:port_number()}).
+
 -record(query, {node :: binary(),
                 container :: binary(),
                 host :: binary(),
@@ -24,7 +29,21 @@
                 began :: integer(),    % monotonic, native units
                 patience :: patience(),
                 bridge :: eid_nif:bridge(),
-                again :: boolean()}).    % what is known of the node is wrong
+                again :: boolean(),    % what is known of the node is wrong
+                settings :: #settings{}}).
+
+%% @doc Reads the route to `Node' from memory, if the settings need not be read for it: they say nothing
+%% about single hosts, and another lookup has just read them.
+-spec known(Node :: binary()) -> {ok, eid:route()} | unknown.
+known(Node) ->
+    case persistent_term:get({?MODULE, plain}, none) of
+        none -> unknown;
+        Plain ->
+            case eid_nif:call(fun() -> eid_nif:known_node(Node, Plain) end) of
+                {ok, Ip, Port, Kind} -> {ok, #{ip => Ip, port => Port, route => Kind}};
+                _ -> unknown
+            end
+    end.
 
 %% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
 %% family `any' is that of the host's address; for a DNS name, that of the carrier on the command
@@ -60,7 +79,7 @@ query(NodeText, Family, Patience) ->
                 {ok, {Container, Host, Ip}} ->
                     {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
                                 family = family(Family, Ip), began = erlang:monotonic_time(), patience = Patience,
-                                bridge = preferred, again = false}};
+                                bridge = preferred, again = false, settings = settings()}};
                 {error, _} = Error -> Error
             end
     catch
@@ -77,14 +96,14 @@ family(any, none) ->
 family(any, _Ip6) -> inet6;
 family(Family, _Ip) -> Family.
 
-find(#query{node = Node, container = Container, host = Host, family = Family} = Query) ->
-    Table = table(),
+find(#query{node = Node, container = Container, host = Host, family = Family,
+            settings = #settings{routes = Table, erlang_port = ErlangPort}} = Query) ->
     case eid_routes:for_name(Node, Host, Table) of
         {Ip, Port} ->
             fixed(Ip, Port, Query);
         none ->
             case is_own_container(Container) of
-                true -> {ok, route(loopback_address(Family), eid_config:erlang_port(), loopback, Query)};
+                true -> {ok, route(loopback_address(Family), ErlangPort, loopback, Query)};
                 false -> with_address(Query, fun(Ip) ->
                                                      go(eid_routes:for_address(Ip, Table), Ip, Query)
                                              end)
@@ -95,8 +114,8 @@ find(#query{node = Node, container = Container, host = Host, family = Family} = 
 
 go({Ip, Port}, _HostIp, Query) ->
     fixed(Ip, Port, Query);
-go(direct, HostIp, Query) ->
-    {ok, route(HostIp, eid_config:erlang_port(), direct, Query)};
+go(direct, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} = Query) ->
+    {ok, route(HostIp, ErlangPort, direct, Query)};
 go(epmd, HostIp, #query{container = Name} = Query) ->
     case in_time(Query, fun() -> erl_epmd:port_please(binary_to_list(Name), HostIp) end) of
         {port, Port, _Version} -> {ok, route(HostIp, Port, epmd, Query)};
@@ -104,31 +123,33 @@ go(epmd, HostIp, #query{container = Name} = Query) ->
         _ -> {error, {unreachable, <<"epmd does not answer there, or knows no ", Name/binary>>}}
     end;
 go(published, HostIp, Query) ->
-    known(HostIp, Query#query{bridge = never});
+    from_engine(HostIp, Query#query{bridge = never});
 go(engine, HostIp, Query) ->
-    known(HostIp, Query).
+    from_engine(HostIp, Query).
 
 %% An address that the user set is no address of the node's host, so only networks can allow it.
-fixed(Ip, Port, Query) ->
-    case eid_routes:is_allowed(none, Ip, hosts()) of
+fixed(Ip, Port, #query{settings = #settings{hosts = Hosts}} = Query) ->
+    case eid_routes:is_allowed(none, Ip, Hosts) of
         true -> {ok, route(Ip, Port, fixed, Query)};
         false -> {error, host_not_allowed}
     end.
 
-known(HostIp, #query{again = true} = Query) ->
+from_engine(HostIp, #query{again = true} = Query) ->
     Engine = engine(HostIp, Query),
     _ = eid_nif:call(fun() -> eid_nif:doubt(Query#query.node, Engine, HostIp) end),
-    ask(Engine, HostIp, eid_config:erlang_port(), Query);
-known(HostIp, #query{container = Container, bridge = Bridge} = Query) ->
+    ask(Engine, HostIp, Query);
+from_engine(HostIp, #query{container = Container, bridge = Bridge,
+                           settings = #settings{erlang_port = ErlangPort} = Settings} = Query) ->
+    remember(Settings),
     Engine = engine(HostIp, Query),
-    ErlangPort = eid_config:erlang_port(),
     case eid_nif:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort, Bridge) end) of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
-        unknown -> ask(Engine, HostIp, ErlangPort, Query);
+        unknown -> ask(Engine, HostIp, Query);
         {error, _} = Error -> Error
     end.
 
-ask(Engine, HostIp, ErlangPort, #query{node = Node, bridge = Bridge} = Query) ->
+ask(Engine, HostIp, #query{node = Node, bridge = Bridge,
+                           settings = #settings{erlang_port = ErlangPort}} = Query) ->
     Ref = make_ref(),
     Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
                                                  eid_config:limits(), time_left(Query))
@@ -153,8 +174,7 @@ tell_once(Engine, HostIp) ->
 names(Host, Family, Patience) ->
     %% The name stands for any on that host.
     case query(["x@", Host], Family, Patience) of
-        {ok, Query} ->
-            Table = table(),
+        {ok, #query{settings = #settings{routes = Table}} = Query} ->
             with_address(Query,
                          fun(Ip) ->
                                  case eid_routes:for_name(<<>>, Query#query.host, Table) of
@@ -167,11 +187,12 @@ names(Host, Family, Patience) ->
 
 names_by(epmd, HostIp, Query) ->
     in_time(Query, fun() -> erl_epmd:names(HostIp) end);
-names_by(Target, HostIp, Query) when Target =:= engine; Target =:= published ->
+names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} = Query)
+  when Target =:= engine; Target =:= published ->
     Ref = make_ref(),
     Engine = engine(HostIp, Query),
-    Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, eid_config:erlang_port(),
-                                                eid_config:limits(), time_left(Query))
+    Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, ErlangPort, eid_config:limits(),
+                                                time_left(Query))
                          end),
     case await(Ref, Asked) of
         {ok, Names} -> {ok, [{binary_to_list(Name), Port} || {Name, Port} <- Names]};
@@ -187,10 +208,8 @@ await(Ref, pending) ->
 await(_Ref, {error, _} = Error) ->
     Error.
 
-engine(HostIp, #query{host = Host}) ->
-    Table = compiled(engines, {eid_config:engines(), eid_config:docker_daemon_port()},
-                     fun({Engines, Port}) -> eid_engines:compile(Engines, Port) end),
-    eid_engines:for_host(Host, HostIp, Table).
+engine(HostIp, #query{host = Host, settings = #settings{engines = Engines}}) ->
+    eid_engines:for_host(Host, HostIp, Engines).
 
 is_own_container(Container) ->
     case eid_nif:call(fun() -> eid_nif:own_container() end) of
@@ -200,8 +219,7 @@ is_own_container(Container) ->
     end.
 
 %% Calls `Fun' with the host's address, if that may be contacted.
-with_address(#query{host = Host} = Query, Fun) ->
-    Hosts = hosts(),
+with_address(#query{host = Host, settings = #settings{hosts = Hosts}} = Query, Fun) ->
     case eid_routes:may_be_allowed(Host, Hosts) andalso address(Query) of
         false -> {error, host_not_allowed};
         {ok, Ip} ->
@@ -272,11 +290,31 @@ milliseconds(Timeout) -> Timeout.
 %% The compiled settings are kept in persistent terms, beside the text that they were made from:
 %% reading them copies nothing, and a setting that changes is seen at once.
 
-table() ->
+settings() ->
+    #settings{routes = routes(), hosts = hosts(), engines = engines(),
+              erlang_port = eid_config:erlang_port()}.
+
+%% Settings that say nothing about single hosts or nodes are kept in a form that needs no reading, for
+%% {@link known/1}. The library knows when they have to be read again.
+remember(#settings{routes = Routes, hosts = Hosts, engines = Engines, erlang_port = ErlangPort}) ->
+    Plain = case Hosts =:= any andalso eid_host_table:is_empty(Routes) andalso eid_engines:for_all(Engines) of
+                {ok, Template} -> {Template, ErlangPort};
+                _ -> none
+            end,
+    case persistent_term:get({?MODULE, plain}, none) of
+        Plain -> ok;
+        _ -> persistent_term:put({?MODULE, plain}, Plain)
+    end.
+
+routes() ->
     compiled(routes, {eid_config:routes(), runtime_routes()},
              fun({Configured, AtRunTime}) ->
                      eid_routes:compile(eid_routes:parse(Configured), AtRunTime)
              end).
+
+engines() ->
+    compiled(engines, {eid_config:engines(), eid_config:docker_daemon_port()},
+             fun({Engines, Port}) -> eid_engines:compile(Engines, Port) end).
 
 hosts() ->
     compiled(allowed_hosts, eid_config:allowed_hosts(), fun eid_routes:compile_hosts/1).
@@ -305,5 +343,8 @@ set_route(Key, Target) ->
                      fun(Routes) -> Routes#{Parsed => Target} end
              end,
     global:trans({?MODULE, self()},
-                 fun() -> persistent_term:put({?MODULE, runtime_routes}, Change(runtime_routes())) end,
+                 fun() ->
+                         persistent_term:put({?MODULE, runtime_routes}, Change(runtime_routes())),
+                         persistent_term:put({?MODULE, plain}, none)
+                 end,
                  [node()]).

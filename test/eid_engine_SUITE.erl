@@ -4,13 +4,13 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
--export([distinct_cold_lookups/1, equal_cold_lookups/1, refused_events_are_told_once/1, states/1,
+-export([settings_are_seen_at_once/1, distinct_cold_lookups/1, equal_cold_lookups/1, refused_events_are_told_once/1, states/1,
          restarts_and_cuts/1, misbehaviours/1, bad_engines/1, engines_of_hosts/1]).
 
 suite() -> [{timetrap, {minutes, 5}}].
 
 all() ->
-    [distinct_cold_lookups, equal_cold_lookups, refused_events_are_told_once, states, restarts_and_cuts,
+    [settings_are_seen_at_once, distinct_cold_lookups, equal_cold_lookups, refused_events_are_told_once, states, restarts_and_cuts,
      misbehaviours, bad_engines, engines_of_hosts].
 
 init_per_testcase(_, Config) ->
@@ -46,6 +46,27 @@ misbehave(Config, How, Where) ->
     eid_engine_double:tell(double(Config), ["{\"do\":\"misbehave\",\"how\":\"", How, "\",\"where\":\"", Where, "\"}"]).
 
 tell(Config, Do) -> eid_engine_double:tell(double(Config), ["{\"do\":\"", Do, "\"}"]).
+
+%% Lookups in quick succession do not read the settings again, but whoever changes one sees it.
+settings_are_seen_at_once(Config) ->
+    Id = add(Config, "db", 4711),
+    Node = node_name(Id),
+    Burst = fun() -> [{ok, #{route := published, port := 4711}} = eid:lookup(Node) || _ <- lists:seq(1, 100)] end,
+    {ok, _} = eid:lookup(Node),
+    [begin
+         Burst(),
+         application:set_env(eid, allowed_hosts, ["192.0.2.1"]),
+         {error, host_not_allowed} = eid:lookup(Node),
+         application:unset_env(eid, allowed_hosts),
+         Burst(),
+         ok = eid:set_route("127.0.0.0/8", direct),
+         {ok, #{route := direct, port := 12345}} = eid:lookup(Node),
+         ok = eid:set_route("127.0.0.0/8", default),
+         Burst(),
+         application:set_env(kernel, erlang_port, 12346),
+         {error, not_published} = eid:lookup(Node),
+         application:unset_env(kernel, erlang_port)
+     end || _ <- lists:seq(1, 300)].
 
 %% All at the same time, each in a process of its own.
 at_once(Names) ->

@@ -5,13 +5,15 @@
 //! `src/eid_nif.erl`. An argument of the wrong type is `badarg`; whatever else is wrong comes back as an error term of
 //! `term::Reason`.
 
+mod burst;
 mod reply;
 mod term;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engines, Error, NodeName, Wanted};
+use eid_docker::{Bridge, Directory, Engines, Error, Location, NodeName, Wanted};
 use once_cell::sync::{Lazy, OnceCell};
 use rustler::{Atom, Binary, Encoder, Env, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
@@ -56,6 +58,42 @@ fn own_container(env: Env<'_>) -> Term<'_> {
     }
 }
 
+/// `known_node(NodeName :: binary(), {Template :: binary(), ErlangPort :: 1..65535}) -> {ok, inet:ip_address(),
+/// inet:port_number(), Kind} | unknown`.
+///
+/// `known_route` for a lookup that follows another one at once, where the settings have nothing to say about single hosts:
+/// see `burst`. It is `unknown` too for this container, and where the host is no address.
+#[rustler::nif]
+fn known_node<'a>(env: Env<'a>, node_name: Binary<'a>, settings: (Binary<'a>, ErlangPort)) -> Term<'a> {
+    let (template, erlang_port) = settings;
+    let known = || {
+        if !burst::goes_on() {
+            return None;
+        }
+        let (container, host) = str::from_utf8(&node_name).ok()?.split_once('@')?;
+        let ip: IpAddr = host.parse().ok()?;
+        if container.len() < 12 || eid_docker::own_container().is_some_and(|own| own.starts_with(container)) {
+            return None;
+        }
+        let location = Location {
+            template: str::from_utf8(&template).ok()?,
+            host,
+            ip,
+            certificates: "",
+        };
+        let wanted = wanted(&Address(ip), &erlang_port, Bridge::Preferred);
+        let route = ENGINES.existing(&location)?.known_route(container, &wanted)?;
+        // Over IPv6 an IPv4 address has another form.
+        (route.to.is_ipv4() == ip.is_ipv4()).then_some(route)
+    };
+    let answer = match known() {
+        Some(route) => RouteTerm(route).encode(env),
+        None => atoms::unknown().encode(env),
+    };
+    burst::pause();
+    answer
+}
+
 /// `known_route(Container :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge) -> {ok,
 /// inet:ip_address(), inet:port_number(), Kind} | unknown`. It reads memory.
 #[rustler::nif]
@@ -72,10 +110,13 @@ fn known_route<'a>(
         let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
         directory.known_route(container, &wanted(&host, &erlang_port, bridge.0))
     };
-    match known() {
+    burst::begin();
+    let answer = match known() {
         Some(route) => RouteTerm(route).encode(env),
         None => atoms::unknown().encode(env),
-    }
+    };
+    burst::pause();
+    answer
 }
 
 /// `lookup(Ref :: reference(), NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge,
