@@ -59,20 +59,20 @@ impl Events {
 
 /// Cuts what arrives into lines. Docker and Podman end each event with a newline; a line with several of them is read
 /// too.
-struct Lines {
+pub(crate) struct Lines {
     rest: Vec<u8>,
     bound: usize,
 }
 
 impl Lines {
-    fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize) -> Self {
         Self {
             rest: Vec::new(),
             bound,
         }
     }
 
-    fn push(&mut self, data: &Bytes) -> Result<Vec<String>, Error> {
+    pub(crate) fn push(&mut self, data: &Bytes) -> Result<Vec<String>, Error> {
         let mut changed = Vec::new();
         let mut parts = data.split(|&byte| byte == b'\n');
         let last = parts.next_back().unwrap_or_default();

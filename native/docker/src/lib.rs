@@ -39,6 +39,11 @@ mod error;
 mod events;
 mod here;
 mod http;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod invariants;
+#[cfg(test)]
+mod mutations;
 mod node_name;
 mod route;
 mod single_flight;

@@ -1,0 +1,186 @@
+//! What holds of everything that is accepted, whatever has been sent. Each function takes any bytes and panics if it does
+//! not hold; mutated samples (`mutations.rs`) and the coverage-guided targets in `native/fuzz` go through the same ones.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hyper::body::Bytes;
+use hyper::StatusCode;
+
+use crate::container::{Inspected, Listed};
+use crate::events::Lines;
+use crate::node_name::{is_full_id, is_host};
+use crate::snapshot::{Replaced, Snapshot};
+use crate::{published, route, Bridge, Container, ContainerRef, Endpoint, Error, NodeName, RouteKind};
+
+const HOSTS: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    // 192.0.2.1 in IPv6's notation
+    IpAddr::V6(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201)),
+];
+
+const ERLANG_PORT: u16 = 12345;
+
+/// The answer to an inspect, and to one that was refused with this.
+pub fn inspect(data: &[u8]) {
+    refusal(data);
+    if let Ok(Inspected(found)) = serde_json::from_slice(data) {
+        container(&found);
+        // As the watcher takes it.
+        let mut snapshot = Snapshot::default();
+        snapshot.invalidate(&found.id);
+        snapshot.refresh(&found.id, snapshot.mark(), Some(found.clone()));
+        kept(&snapshot, &found);
+    }
+}
+
+/// The answer to a list, twice.
+pub fn list(data: &[u8]) {
+    let Ok(list) = serde_json::from_slice::<Vec<Listed>>(data) else {
+        return;
+    };
+    let list: Vec<Container> = list.into_iter().map(|Listed(container)| container).collect();
+    let mut snapshot = Snapshot::default();
+    let mark = snapshot.mark();
+    let Replaced { unclear, .. } = snapshot.replace(mark, list.clone());
+    assert!(snapshot.len() <= list.len());
+    assert!(unclear.iter().all(|id| is_full_id(id)));
+    for found in &list {
+        container(found);
+        kept(&snapshot, found);
+    }
+    let ids: HashSet<&str> = list.iter().map(|container| container.id.as_str()).collect();
+    if ids.len() == list.len() {
+        let before = snapshot.len();
+        assert!(
+            !snapshot.replace(snapshot.mark(), list.clone()).surprise,
+            "the same again"
+        );
+        assert_eq!(snapshot.len(), before);
+    }
+    snapshot.replace(snapshot.mark(), vec![]);
+    assert_eq!(snapshot.len(), 0);
+}
+
+/// Events, in whatever pieces they come.
+pub fn events(data: &[u8]) {
+    let bound = 4096;
+    let changed_in = |size: usize| {
+        let mut lines = Lines::new(bound);
+        let mut changed = vec![];
+        for piece in data.chunks(size.max(1)) {
+            changed.extend(lines.push(&Bytes::copy_from_slice(piece))?);
+        }
+        Ok(changed)
+    };
+    let whole: Result<Vec<String>, Error> = changed_in(data.len());
+    if let Ok(changed) = &whole {
+        assert!(changed.iter().all(|id| is_full_id(id)));
+    }
+    // The first byte says how large the pieces are.
+    let size = data.first().map_or(1, |&byte| 1 + usize::from(byte) % 64);
+    assert_eq!(whole, changed_in(size), "in pieces of {size}");
+}
+
+/// A template of an endpoint, and in the next line the host that it is for.
+pub fn endpoint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (template, host) = text.split_once('\n').unwrap_or((text, "docker-host.example"));
+    let for_hosts = HOSTS.iter().filter(|_| is_host(host));
+    let endpoints = for_hosts.filter_map(|ip| Endpoint::for_host(template, host, *ip).ok());
+    for endpoint in endpoints.chain(Endpoint::parse(template)) {
+        let text = endpoint.to_string();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert_eq!(Endpoint::parse(&text).as_ref(), Ok(&endpoint));
+        let uri = endpoint.uri("/v1.41/_ping").to_string();
+        assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()), "{uri:?}");
+        assert!(uri.ends_with("/v1.41/_ping") && !uri.contains('@'), "{uri:?}");
+    }
+}
+
+/// A node name.
+pub fn node_name(data: &[u8]) {
+    let Ok(name) = NodeName::parse(data) else {
+        return;
+    };
+    let (container, host) = (name.container().as_str(), name.host());
+    assert_eq!(data, format!("{container}@{host}").as_bytes());
+    assert!(data.len() <= 255 && !container.is_empty() && !host.is_empty());
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    assert!(container.bytes().all(is_word));
+    assert!(host.bytes().all(|byte| is_word(byte) || matches!(byte, b'.' | b':')));
+    assert!(host.parse::<Ipv6Addr>().is_ok() || !host.contains(':'));
+    if name.container().is_id() {
+        assert!((12..=64).contains(&container.len()));
+    }
+}
+
+/// Whatever an engine or a proxy says instead of an answer.
+fn refusal(data: &[u8]) {
+    match Error::refused(StatusCode::FORBIDDEN, data) {
+        Error::Refused { status: 403, message } => {
+            assert!((1..=200).contains(&message.chars().count()), "{message:?}");
+            assert!(!message.chars().any(char::is_control), "{message:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn container(found: &Container) {
+    assert!(found.bindings.iter().all(|binding| binding.host_port > 0));
+    assert!(found.bindings.is_sorted() && found.attachments.is_sorted());
+    assert!(found
+        .attachments
+        .iter()
+        .all(|it| it.ipv4.is_some() || it.ipv6.is_some()));
+    assert!(found
+        .short_id()
+        .is_none_or(|id| id.len() == 12 && found.id.starts_with(id)));
+    let other = Container {
+        id: String::new(),
+        ..found.clone()
+    };
+    for host in HOSTS {
+        for own in [None, Some(found), Some(&other)] {
+            for bridge in [Bridge::Preferred, Bridge::LastResort(host), Bridge::Never] {
+                if let Ok(route) = route(found, own, ERLANG_PORT, host, bridge) {
+                    assert!(found.running);
+                    dialled(found, route.kind, route.to, host);
+                }
+            }
+        }
+    }
+}
+
+fn dialled(found: &Container, kind: RouteKind, to: SocketAddr, host: IpAddr) {
+    match kind {
+        RouteKind::Loopback => assert!(to.ip().is_loopback() && to.port() == ERLANG_PORT),
+        RouteKind::Host => assert!(found.host_network && to == SocketAddr::new(host, ERLANG_PORT)),
+        RouteKind::Bridge => {
+            let is_there = |ip| match ip {
+                IpAddr::V4(ip) => found.attachments.iter().any(|it| it.ipv4 == Some(ip)),
+                IpAddr::V6(ip) => found.attachments.iter().any(|it| it.ipv6 == Some(ip)),
+            };
+            assert!(is_there(to.ip()) && to.port() == ERLANG_PORT);
+        }
+        RouteKind::Published => {
+            assert_eq!(published(&found.bindings, ERLANG_PORT, host), Ok(to));
+            assert!(to.ip() == host && to.port() > 0);
+        }
+    }
+}
+
+/// What memory has for a container is meant by its ID and its name.
+fn kept(snapshot: &Snapshot, found: &Container) {
+    let by_name = NodeName::parse(format!("{}@h", found.name)).ok();
+    let by_name = by_name.as_ref().map(NodeName::container);
+    for asked in by_name.into_iter().chain(ContainerRef::from_id(&found.id).as_ref()) {
+        if let Some(known) = snapshot.find(asked) {
+            assert!(known.running && known.is_meant_by(asked), "{asked}: {known:?}");
+        }
+    }
+}
