@@ -1,6 +1,6 @@
 # eid: Erlang in Docker. `make` builds, `make demo` shows, `make test` checks everything.
 
-.PHONY: all packages demo test bench soak clean
+.PHONY: all packages demo test bench soak fuzz clean
 
 all: packages
 	rebar3 compile
@@ -22,6 +22,10 @@ bench: all
 # What takes longer than make test may: the kills and connects of the rig's suites, many more of them.
 soak: all
 	EID_SOAK=10 test/run.sh soak
+
+# Whatever an engine may send, for FUZZ_SECONDS a target: see native/fuzz.
+fuzz:
+	native/fuzz/run.sh
 
 clean:
 	rm -rf _build target priv/eid_nif.so

@@ -96,7 +96,9 @@ pub fn endpoint(data: &[u8]) {
         let text = endpoint.to_string();
         assert!(!text.chars().any(char::is_control), "{text:?}");
         assert_eq!(Endpoint::parse(&text).as_ref(), Ok(&endpoint));
-        let uri = endpoint.uri("/v1.41/_ping").to_string();
+        let uri = endpoint.uri("/v1.41/_ping");
+        assert_ne!(uri.port_u16(), Some(0), "{uri:?}");
+        let uri = uri.to_string();
         assert!(uri.bytes().all(|byte| byte.is_ascii_graphic()), "{uri:?}");
         assert!(uri.ends_with("/v1.41/_ping") && !uri.contains('@'), "{uri:?}");
     }

@@ -17,12 +17,6 @@ const FAR_TOO_LONG: Duration = Duration::from_secs(5);
 
 /// Pieces that mean something in JSON, in ports, in addresses or in names.
 const PIECES: &[&str] = &[
-    "0",
-    "-1",
-    "65536",
-    "1.5",
-    "1e999",
-    "18446744073709551616",
     "null",
     "true",
     "{}",
@@ -53,6 +47,18 @@ const PIECES: &[&str] = &[
     "host",
     "\"Id\":7,",
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+];
+
+const NUMBERS: &[&str] = &[
+    "0",
+    "00",
+    "-1",
+    "1",
+    "65535",
+    "65536",
+    "1.5",
+    "1e999",
+    "18446744073709551616",
 ];
 
 /// Behind these stands what is read; most of a text is not.
@@ -133,7 +139,8 @@ fn mutate(text: &mut Vec<u8>, samples: &[Vec<u8>], rng: &mut Rng) {
         7 => drop(text.splice(run(text, at, |byte| byte != b'"'), piece)),
         8 => {
             let digit = next(text, at, |byte| byte.is_ascii_digit());
-            drop(text.splice(run(text, digit, |byte| byte.is_ascii_digit()), piece));
+            let number = NUMBERS[rng.usize(..NUMBERS.len())].bytes();
+            drop(text.splice(run(text, digit, |byte| byte.is_ascii_digit()), number));
         }
         // A quote goes, or the value after a colon becomes another type.
         _ => {
@@ -234,7 +241,10 @@ fn lists_and_inspects_of_real_engines_tell_the_same() {
 /// The events of real engines tell of containers, and of nothing that is no event.
 #[test]
 fn events_of_real_engines() {
-    for (name, text) in samples("events") {
+    for (name, text) in samples("events")
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("small"))
+    {
         let mut lines = crate::events::Lines::new(10_000);
         let changed = lines.push(&text.into()).unwrap();
         assert!(changed.len() >= 9, "{name}: {changed:?}");
