@@ -181,7 +181,7 @@ fn kept(snapshot: &Snapshot, found: &Container) {
     let by_name = NodeName::parse(format!("{}@h", found.name)).ok();
     let by_name = by_name.as_ref().map(NodeName::container);
     for asked in by_name.into_iter().chain(ContainerRef::from_id(&found.id).as_ref()) {
-        if let Some(known) = snapshot.find(asked) {
+        if let Some(known) = snapshot.find(asked.as_str()) {
             assert!(known.running && known.is_meant_by(asked), "{asked}: {known:?}");
         }
     }
