@@ -95,7 +95,9 @@ pub fn endpoint(data: &[u8]) {
     for endpoint in endpoints.chain(Endpoint::parse(template)) {
         let text = endpoint.to_string();
         assert!(!text.chars().any(char::is_control), "{text:?}");
-        assert_eq!(Endpoint::parse(&text).as_ref(), Ok(&endpoint));
+        // What `https` is to be dialled at is not part of the text.
+        let again = Endpoint::parse(&text).map(|endpoint| endpoint.to_string());
+        assert_eq!(again.as_ref(), Ok(&text));
         let uri = endpoint.uri("/v1.41/_ping");
         assert_ne!(uri.port_u16(), Some(0), "{uri:?}");
         let uri = uri.to_string();
