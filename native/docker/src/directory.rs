@@ -360,6 +360,11 @@ impl Shared {
         })
     }
 
+    /// Another engine may answer now.
+    pub(crate) fn look_for_own_again(&self) {
+        self.own_is_elsewhere.store(false, Ordering::Relaxed);
+    }
+
     /// Lookups ask the engine from now on.
     pub(crate) fn enter(&self, phase: Phase) {
         let mut view = self.write();

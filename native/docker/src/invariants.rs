@@ -55,7 +55,7 @@ pub fn list(data: &[u8]) {
     if ids.len() == list.len() {
         let before = snapshot.len();
         assert!(
-            !snapshot.replace(snapshot.mark(), list.clone()).surprise,
+            snapshot.replace(snapshot.mark(), list.clone()).surprises.is_empty(),
             "the same again"
         );
         assert_eq!(snapshot.len(), before);

@@ -60,8 +60,8 @@ pub(crate) enum Refreshed {
 /// What a list has brought.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replaced {
-    /// It told something that no event had told: one has been lost.
-    pub(crate) surprise: bool,
+    /// The IDs of containers of which it told something that no event had told: one is still on its way, or lost.
+    pub(crate) surprises: Vec<String>,
     /// The IDs of containers that it does not tell enough about.
     pub(crate) unclear: Vec<String>,
 }
@@ -148,7 +148,7 @@ impl Snapshot {
 
     /// Takes a list of all running containers, asked for at `mark`.
     pub(crate) fn replace(&mut self, mark: Mark, listed: Vec<Container>) -> Replaced {
-        let mut surprise = false;
+        let mut surprises = Vec::new();
         let mut unclear = Vec::new();
         let mut old = std::mem::take(&mut self.containers);
         self.names.clear();
@@ -163,7 +163,9 @@ impl Snapshot {
                     self.put(container.id.into(), entry);
                 }
                 old => {
-                    surprise |= old.is_none_or(|entry| entry.state.known().is_some());
+                    if old.is_none_or(|entry| entry.state.known().is_some()) {
+                        surprises.push(container.id.clone());
+                    }
                     if !container.is_reachable() && unclear.len() < MAX_UNCLEAR {
                         unclear.push(container.id.clone());
                     }
@@ -174,11 +176,11 @@ impl Snapshot {
         for (id, entry) in old {
             if entry.changed > mark {
                 self.put(id, entry);
-            } else {
-                surprise |= entry.state.known().is_some();
+            } else if entry.state.known().is_some() {
+                surprises.push(id.into());
             }
         }
-        Replaced { surprise, unclear }
+        Replaced { surprises, unclear }
     }
 
     /// Nothing is known any more.
@@ -324,7 +326,10 @@ mod tests {
         assert_eq!((snapshot.len(), snapshot.all()), (1, None));
         let answer = || Some(container("aaaaaaaaaaaa", "store"));
         assert_eq!(snapshot.refresh(&a, before, answer()), Refreshed::OutOfDate);
-        assert!(!snapshot.replace(before, vec![container("aaaaaaaaaaaa", "db")]).surprise);
+        assert!(snapshot
+            .replace(before, vec![container("aaaaaaaaaaaa", "db")])
+            .surprises
+            .is_empty());
         assert_eq!(find(&snapshot, "db"), None);
         assert_eq!(snapshot.refresh(&a, snapshot.mark(), answer()), Refreshed::Taken);
         assert_eq!((find(&snapshot, "store"), find(&snapshot, "db")), (Some(a), None));
@@ -356,7 +361,7 @@ mod tests {
         snapshot.refresh(&a, snapshot.mark(), Some(container("bbbbbbbbbbbb", &a)));
         assert_eq!((snapshot.len(), snapshot.all()), (0, Some(vec![])));
         // what is gone leaves nothing, once there is a list
-        assert!(!snapshot.replace(snapshot.mark(), vec![]).surprise);
+        assert!(snapshot.replace(snapshot.mark(), vec![]).surprises.is_empty());
         assert!(snapshot.containers.is_empty() && snapshot.names.is_empty());
     }
 
@@ -411,7 +416,7 @@ mod tests {
         snapshot.invalidate(&id("cccccccccccc"));
         snapshot.invalidate(&a.id);
         snapshot.refresh(&a.id, snapshot.mark(), None);
-        assert!(!snapshot.replace(mark, vec![a.clone()]).surprise);
+        assert!(snapshot.replace(mark, vec![a.clone()]).surprises.is_empty());
         assert_eq!((snapshot.len(), find(&snapshot, "db")), (1, None));
     }
 
@@ -419,7 +424,7 @@ mod tests {
     fn a_list_that_surprises() {
         let (a, b) = (container("aaaaaaaaaaaa", "db"), container("bbbbbbbbbbbb", "web"));
         let mut snapshot = listed(vec![a.clone(), b.clone()]);
-        let replace = |snapshot: &mut Snapshot, list| snapshot.replace(snapshot.mark(), list).surprise;
+        let replace = |snapshot: &mut Snapshot, list| !snapshot.replace(snapshot.mark(), list).surprises.is_empty();
         assert!(!replace(&mut snapshot, vec![b.clone(), a.clone()]));
         // missing, new, changed
         assert!(replace(&mut snapshot, vec![a.clone()]));
@@ -434,6 +439,14 @@ mod tests {
         assert!(!replace(&mut snapshot, vec![a.clone()]));
     }
 
+    fn replaced(surprises: &[&Container], unclear: &[&Container]) -> Replaced {
+        let ids = |containers: &[&Container]| containers.iter().map(|it| it.id.clone()).collect();
+        Replaced {
+            surprises: ids(surprises),
+            unclear: ids(unclear),
+        }
+    }
+
     #[test]
     fn a_list_that_does_not_tell_the_network_mode() {
         let a = Container {
@@ -444,24 +457,17 @@ mod tests {
             host_network: true,
             ..a.clone()
         };
-        let unclear = |surprise, unclear| Replaced { surprise, unclear };
         let mut snapshot = Snapshot::default();
         let replace = |snapshot: &mut Snapshot, list| snapshot.replace(snapshot.mark(), list);
-        assert_eq!(
-            replace(&mut snapshot, vec![a.clone()]),
-            unclear(true, vec![a.id.clone()])
-        );
+        assert_eq!(replace(&mut snapshot, vec![a.clone()]), replaced(&[&a], &[&a]));
         snapshot.invalidate(&a.id);
         snapshot.refresh(&a.id, snapshot.mark(), Some(on_host));
-        assert_eq!(replace(&mut snapshot, vec![a.clone()]), unclear(false, vec![]));
+        assert_eq!(replace(&mut snapshot, vec![a.clone()]), replaced(&[], &[]));
         assert!(snapshot.get(&a.id).unwrap().host_network);
         // but one that has lost what it had
         snapshot.invalidate(&a.id);
         snapshot.refresh(&a.id, snapshot.mark(), Some(container("aaaaaaaaaaaa", "db")));
-        assert_eq!(
-            replace(&mut snapshot, vec![a.clone()]),
-            unclear(true, vec![a.id.clone()])
-        );
+        assert_eq!(replace(&mut snapshot, vec![a.clone()]), replaced(&[&a], &[&a]));
     }
 
     #[test]

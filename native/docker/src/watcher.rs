@@ -28,6 +28,10 @@ const SECOND_LIST: Duration = Duration::from_secs(1);
 /// A list that is needed comes at least so long after the one before.
 const LIST_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long an event may be under way after a list has told of what it is about. Podman reads its events from a file, four
+/// times a second.
+const LATE: Duration = Duration::from_secs(1);
+
 /// So many containers are asked about at a time.
 const INSPECTS: usize = 8;
 
@@ -81,6 +85,7 @@ impl Watcher {
 
     /// Gets the list and follows the events until something is wrong.
     async fn session(&mut self) -> End {
+        self.shared.look_for_own_again();
         let events = match self.shared.engine.events().await {
             Ok(events) => events,
             Err(error) => return End::Failed(error),
@@ -104,6 +109,7 @@ impl Watcher {
         let mut lists = JoinSet::new();
         let mut listed = Instant::now();
         let mut next_list = listed + SECOND_LIST;
+        let mut unexplained = HashSet::new();
         loop {
             while inspects.len() < INSPECTS {
                 let Some(id) = queue.pop(&asked) else { break };
@@ -117,6 +123,7 @@ impl Watcher {
                         shared.write().snapshot.invalidate(&id);
                         // Answers that are on their way may be from before the change.
                         shared.engine.forget();
+                        unexplained.remove(&id);
                         queue.push(id);
                     }
                     Err(error) => return End::Failed(error),
@@ -140,15 +147,16 @@ impl Watcher {
                 }
                 Some(answered) = lists.join_next() => match answered {
                     Ok((mark, Ok(containers))) => {
-                        let Replaced { surprise, unclear } = shared.write().snapshot.replace(mark, containers);
-                        if surprise {
-                            return End::Failed(Error::Unreachable("an event was lost".to_owned()));
-                        }
+                        let Replaced { surprises, unclear } = shared.write().snapshot.replace(mark, containers);
+                        unexplained.extend(surprises);
                         unclear.into_iter().for_each(|id| queue.push(id));
                     }
                     Ok((_, Err(error))) => return End::Failed(error),
                     Err(_) => return End::Failed(Error::abandoned()),
                 },
+                () = sleep_until(listed + LATE), if !unexplained.is_empty() && lists.is_empty() => {
+                    return End::Failed(Error::Unreachable("an event was lost".to_owned()));
+                }
                 () = sleep_until(shared.unused_at()) => {
                     // Somebody may have asked since the sleep began; then the stream that is there goes on.
                     if shared.close_if_unused() {
@@ -169,6 +177,15 @@ impl Watcher {
 fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused { status: 300..=499, .. })
         && !matches!(error, Error::Refused { status: 408 | 429, .. })
+}
+
+impl Drop for Watcher {
+    /// After a panic nobody reads what is not kept up to date any more, and the next lookup starts anew.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.shared.enter(Phase::Closed);
+        }
+    }
 }
 
 async fn inspect(shared: Arc<Shared>, id: String) -> (String, Mark, Result<Option<Container>, Error>) {
