@@ -6,7 +6,7 @@
 %% On the nodes.
 -export([connects/2]).
 
--define(ROUNDS, 40).
+-define(ROUNDS, 60).
 -define(CONNECTS, 25).
 %% A connect that takes longer hangs: nodes of the bench give up after two seconds.
 -define(HANGS, 1.0e9).

@@ -23,11 +23,11 @@ release() ->
         false -> error({no_image_of_otp, Own})
     end.
 
-%% What lets nodes connect in a tight loop: nobody connects back. A connect that hangs is given up
-%% after two seconds.
+%% What lets nodes connect in a tight loop: nobody connects back, not even OTP's `rex', which sends a
+%% message to each new node. A connect that hangs is given up after two seconds.
 node_args() ->
     ["-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false",
-     "net_setuptime", "2"].
+     "dist_auto_connect", "never", "net_setuptime", "2"].
 
 %% @doc A node in a container, with eid as the carrier.
 -spec container(host(), Docker :: [string()]) -> container().
@@ -87,7 +87,7 @@ start_epmds() ->
 
 start_epmd(Host) ->
     Script = "epmd -address " ++ eid_rig:host_ip(Host) ++ " & "
-        "until epmd -names > /dev/null; do sleep 0.05; done; echo ready; "
+        "until epmd -names > /dev/null 2>&1; do sleep 0.05; done; echo ready; "
         "read end_of_input; kill $!",
     Port = open_port({spawn_executable, eid_rig:script()},
                      [{args, ["exec", integer_to_list(Host), "sh", "-c", Script]}, exit_status]),

@@ -57,7 +57,7 @@ measure(Node, {Name, Ip}, {Engine, Id}) ->
     Functions = [{lookup, Lookup},
                  {epmd, fun() -> {port, _, _} = erl_epmd:port_please(Name, Ip) end},
                  {httpc, fun() -> bench_engine:inspect(Engine, Id) end}],
-    Reads = [{read, Read} || Read <- library_read(Lookup)],
+    Reads = [{read, Read} || Read <- library_read(Lookup, Port)],
     {medians(?ROUNDS, [{What, turn(Fun)} || {What, Fun} <- Functions ++ Reads]),
      medians(?RESTED_CALLS, [{What, rested(Fun)} || {What, Fun} <- Functions])}.
 
@@ -78,20 +78,25 @@ turn(Fun) ->
 rested(Fun) ->
     fun() -> timer:sleep(?REST), [bench_stats:calls(Fun, 1)] end.
 
-%% The call of the library in which a lookup reads. It is not part of the API, so it is watched for,
-%% and then made again. None if the library answers with a message.
-library_read(Lookup) ->
+%% The call of the library in which a lookup reads. It is not part of the API, so all calls of the
+%% library are watched, and that which answers the port is made again. None if a message brings it.
+library_read(Lookup, Port) ->
     {Asker, Monitor} = spawn_monitor(fun() -> receive go -> Lookup() end end),
-    erlang:trace_pattern({eid_nif, lookup, '_'}, true, [local]),
+    erlang:trace_pattern({eid_nif, '_', '_'}, true, [local]),
     erlang:trace(Asker, true, [call]),
     Asker ! go,
     receive {'DOWN', Monitor, process, Asker, _} -> ok end,
     Delivered = erlang:trace_delivered(Asker),
     receive {trace_delivered, Asker, Delivered} -> ok end,
-    erlang:trace_pattern({eid_nif, lookup, '_'}, false, [local]),
+    erlang:trace_pattern({eid_nif, '_', '_'}, false, [local]),
+    Reads = [fun() -> apply(eid_nif, Function, Arguments) end
+             || {Function, Arguments} <- traced(Asker), Function =/= call],
+    [Read || Read <- Reads, Answer <- [Read()], is_tuple(Answer),
+             lists:member(Port, tuple_to_list(Answer))].
+
+traced(Asker) ->
     receive
-        {trace, Asker, call, {eid_nif, lookup, Arguments}} ->
-            Read = fun() -> apply(eid_nif, lookup, Arguments) end,
-            [Read || element(1, {Read()}) =/= pending]
+        {trace, Asker, call, {eid_nif, Function, Arguments}} ->
+            [{Function, Arguments} | traced(Asker)]
     after 0 -> []
     end.
