@@ -92,10 +92,12 @@ summary(Samples) ->
 table(Ways) ->
     SameHost = "two containers of one host, `bridge`",
     Across = "two hosts, published port",
+    Bounds = {{ratio, at_least, 1.8}, {ratio, at_most, 0.7}},
     NoBounds = {none, none},
-    pair(["distribution, ", SameHost], bridge, {"`published`", published},
-         {{ratio, at_least, 1.8}, {ratio, at_most, 0.7}}, Ways)
-    ++ pair(["plain TCP, ", SameHost], tcp_bridge, {"`published`", tcp_published}, NoBounds, Ways)
+    pair(["distribution, ", SameHost], bridge, {"`published`", published}, Bounds, Ways)
+    ++ pair(["plain TCP, ", SameHost], tcp_bridge, {"`published`", tcp_published}, Bounds, Ways)
+    ++ limit("`bridge`", bridge, tcp_bridge, Ways)
+    ++ limit("`published`", published, tcp_published, Ways)
     ++ pair(["distribution, ", Across], across, {"`inet_tcp`, bare hosts", bare}, NoBounds, Ways)
     ++ pair(["plain TCP, ", Across], tcp_across, {"bare hosts", tcp_bare}, NoBounds, Ways).
 
@@ -108,6 +110,13 @@ pair(What, Way, {Label, OtherWay}, {StreamBound, RoundTripBound}, Ways) ->
              bench_table:row([What, ": round trip"], ns, RoundTrip, {Label, OtherRoundTrip},
                              RoundTripBound)]
     end.
+
+%% How much of what the network gives the distribution carries. The rest is Erlang's own cost.
+limit(Route, Way, TcpWay, Ways) ->
+    {TcpBits, _} = maps:get(TcpWay, Ways),
+    [bench_table:row(["distribution, two containers of one host, ", Route, ": throughput"], bits, Bits,
+                     {["plain TCP, ", Route], TcpBits}, none)
+     || {Bits, _} <- [maps:get(Way, Ways)], is_number(Bits)].
 
 other_way(What, Ip) ->
     bench_table:missing([What, ": throughput and round trip"],
