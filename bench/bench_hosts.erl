@@ -23,8 +23,8 @@ release() ->
         false -> error({no_image_of_otp, Own})
     end.
 
-%% What lets nodes connect in a tight loop: nobody connects back, not even OTP's `rex', which sends a
-%% message to each new node. A connect that hangs is given up after two seconds.
+%% What lets nodes connect in a tight loop: nobody connects back, not even OTP's `rex', which sends
+%% a message to each new node. A connect that hangs is given up after two seconds.
 node_args() ->
     ["-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false",
      "dist_auto_connect", "never", "net_setuptime", "2"].

@@ -1,7 +1,7 @@
 %% @doc Taking samples, in rounds that take turns, and what they come to.
 -module(bench_stats).
 
--export([rounds/2, timed/1, calls/2, calls_for/2, median/1, percentile/2, now_ns/0]).
+-export([rounds/2, timed/1, apart/2, calls/2, median/1, percentile/2, now_ns/0]).
 
 -export_type([ns/0]).
 
@@ -31,6 +31,20 @@ timed(Fun) ->
     Result = Fun(),
     {now_ns() - Start, Result}.
 
+%% @doc How long one call takes that comes so long after the one before. The CPU does not rest
+%% meanwhile.
+-spec apart(fun(() -> term()), ns()) -> ns().
+apart(Fun, Gap) ->
+    spin(now_ns() + Gap),
+    {Time, _} = timed(Fun),
+    Time.
+
+spin(End) ->
+    case now_ns() < End of
+        true -> spin(End);
+        false -> ok
+    end.
+
 %% @doc The mean time of so many calls, one after the other.
 -spec calls(fun(() -> term()), pos_integer()) -> ns().
 calls(Fun, Count) ->
@@ -39,11 +53,6 @@ calls(Fun, Count) ->
 
 repeat(_Fun, 0) -> ok;
 repeat(Fun, Count) -> _ = Fun(), repeat(Fun, Count - 1).
-
-%% @doc How many calls fill about so much time; at least one.
--spec calls_for(fun(() -> term()), ns()) -> pos_integer().
-calls_for(Fun, Time) ->
-    max(1, round(Time / calls(Fun, 20))).
 
 %% @doc The middle one.
 -spec median([number(), ...]) -> number().

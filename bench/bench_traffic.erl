@@ -114,8 +114,8 @@ pair(What, Way, {Label, OtherWay}, {StreamBound, RoundTripBound}, Ways) ->
 %% How much of what the network gives the distribution carries. The rest is Erlang's own cost.
 limit(Route, Way, TcpWay, Ways) ->
     {TcpBits, _} = maps:get(TcpWay, Ways),
-    [bench_table:row(["distribution, two containers of one host, ", Route, ": throughput"], bits, Bits,
-                     {["plain TCP, ", Route], TcpBits}, none)
+    [bench_table:row(["distribution, two containers of one host, ", Route, ": throughput"], bits,
+                     Bits, {["plain TCP, ", Route], TcpBits}, none)
      || {Bits, _} <- [maps:get(Way, Ways)], is_number(Bits)].
 
 other_way(What, Ip) ->

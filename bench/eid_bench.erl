@@ -76,8 +76,8 @@ introduction(Rig) ->
      "\n"
      "Made by `make bench`, not by hand. ", measured(Rig), "\n"
      "\n"
-     "Whatever is compared was measured in this one run, in rounds that take turns. A number is the\n"
-     "median unless the row says otherwise, and the ratio is eid's divided by the other one.\n"
+     "Whatever is compared was measured in this one run, in rounds that take turns. A number is\n"
+     "the median unless the row says otherwise, and the ratio is eid's divided by the other one.\n"
      "[README.md](README.md) says how each row comes about.\n"].
 
 measured(Rig) ->
