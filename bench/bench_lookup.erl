@@ -9,14 +9,13 @@
 %% On the node.
 -export([measure/3]).
 
-%% Each round makes so many single calls of what is fast, and of what is slow.
+%% Each round makes so many calls of what is fast, and of what is slow; first single ones, and then
+%% as many back to back.
 -define(ROUNDS, 60).
 -define(FAST_CALLS, 500).
 -define(SLOW_CALLS, 20).
 %% Between two single calls, in nanoseconds. A node that connects does not look up all the time.
 -define(GAP, 20.0e3).
-%% How many calls, back to back, are one sample of a burst.
--define(BURST, 500).
 %% How many calls are made after a rest, and for how many milliseconds the node rests before each.
 -define(RESTED_CALLS, 100).
 -define(REST, 10).
@@ -30,39 +29,32 @@ rows() ->
     table(bench_hosts:call(Asker, ?MODULE, measure,
                            [Node, {"registered", {192, 0, 2, 2}}, {bench_hosts:engine(2), Id}])).
 
-table(#{lookup := Lookup, rested_lookup := Rested, burst := Burst} = All) ->
+table(#{lookup := Lookup, back_to_back := BackToBack, settings := Settings} = All) ->
     Row = fun(What, Time, With, Bound) ->
                   bench_table:row(What, ns, bench_stats:median(Time), With, Bound)
           end,
-    Others = [{maps:get(Name, All), maps:get(RestedName, All), Label}
-              || {Name, RestedName, Label} <-
-                     [{epmd, rested_epmd, "`erl_epmd:port_please/2`"},
-                      {httpc, rested_httpc, "`httpc` inspect, kept alive"}]],
-    Median = fun(Label, Times) -> {Label, bench_stats:median(Times)} end,
-    FastestTenth = fun(Label, Times) ->
-                           {[Label, ", the fastest tenth"], bench_stats:percentile(10, Times)}
-                   end,
-    [Row("warm `eid:lookup/1`", Lookup, Median(Label, Other), {ratio, at_most, 1 / 100})
-     || {Other, _, Label} <- Others]
-    ++ [Row("warm `eid:lookup/1`", Lookup, none, {value, at_most, 3.0e3})]
-    ++ [Row("warm `eid:lookup/1`", Lookup, FastestTenth(Label, Other), none)
-        || {Other, _, Label} <- Others]
+    Against = fun(What, Time, Prefix, Bound) ->
+                      [Row(What, Time, {Label, bench_stats:median(maps:get({Prefix, Name}, All))}, Bound)
+                       || {Name, Label} <- [{epmd, "`erl_epmd:port_please/2`"},
+                                            {httpc, "`httpc` inspect, kept alive"}]]
+              end,
+    Against("warm `eid:lookup/1`, back to back", BackToBack, back_to_back, {ratio, at_most, 1 / 100})
+    ++ [Row("warm `eid:lookup/1`, a single one", Lookup, none, {value, at_most, 3.0e3})]
+    ++ Against("warm `eid:lookup/1`, a single one", Lookup, single, none)
+    ++ [Row("the limit of a single one: reading the five settings that it obeys", Settings,
+            {"a single one", bench_stats:median(Lookup)}, none)]
     ++ case All of
            #{read := Read} ->
-               [Row("of that, the library's read alone", Read, Median(Label, Other), none)
-                || {Other, _, Label} <- Others];
+               [Row("and the library's read alone", Read, {"a single one", bench_stats:median(Lookup)}, none)];
            #{} ->
-               [bench_table:missing("of that, the library's read alone",
+               [bench_table:missing("and the library's read alone",
                                     "the library does not answer in the call itself")]
        end
-    ++ [Row("warm `eid:lookup/1`, many without a pause", Burst, Median("a single one", Lookup),
-            none)]
-    ++ [Row("warm `eid:lookup/1` after a rest of 10 ms", Rested, Median(Label, Other), none)
-        || {_, Other, Label} <- Others].
+    ++ Against("warm `eid:lookup/1` after a rest of 10 ms", maps:get(rested_lookup, All), rested, none).
 
 %% @doc All samples, in nanoseconds.
 -spec measure(node(), {Name :: string(), inet:ip_address()},
-              {Engine :: string(), Id :: string()}) -> #{atom() => [bench_stats:ns()]}.
+              {Engine :: string(), Id :: string()}) -> #{term() => [bench_stats:ns()]}.
 measure(Node, {Name, Ip}, {Engine, Id}) ->
     bench_engine:start(),
     Port = bench_engine:host_port(bench_engine:inspect(Engine, Id)),
@@ -70,16 +62,25 @@ measure(Node, {Name, Ip}, {Engine, Id}) ->
     Epmd = fun() -> {port, _, _} = erl_epmd:port_please(Name, Ip) end,
     Httpc = fun() -> bench_engine:inspect(Engine, Id) end,
     warm_up(Lookup),
-    Single = bench_stats:rounds(?ROUNDS, [{lookup, single(Lookup, ?FAST_CALLS)},
-                                          {epmd, single(Epmd, ?SLOW_CALLS)},
-                                          {httpc, single(Httpc, ?SLOW_CALLS)},
-                                          {burst, burst(Lookup)}]
-                                         ++ [{read, burst(Read)}
-                                             || Read <- library_read(Lookup, Port)]),
+    Awake = bench_stats:rounds(?ROUNDS, [{lookup, single(Lookup, ?FAST_CALLS)},
+                                         {{single, epmd}, single(Epmd, ?SLOW_CALLS)},
+                                         {{single, httpc}, single(Httpc, ?SLOW_CALLS)},
+                                         {settings, single(fun read_settings/0, ?FAST_CALLS)},
+                                         {back_to_back, back_to_back(Lookup, ?FAST_CALLS)},
+                                         {{back_to_back, epmd}, back_to_back(Epmd, ?SLOW_CALLS)},
+                                         {{back_to_back, httpc}, back_to_back(Httpc, ?SLOW_CALLS)}]
+                                        ++ [{read, back_to_back(Read, ?FAST_CALLS)}
+                                            || Read <- library_read(Lookup, Port)]),
     Rested = bench_stats:rounds(?RESTED_CALLS, [{rested_lookup, rested(Lookup)},
-                                                {rested_epmd, rested(Epmd)},
-                                                {rested_httpc, rested(Httpc)}]),
-    maps:merge(Single, Rested).
+                                                {{rested, epmd}, rested(Epmd)},
+                                                {{rested, httpc}, rested(Httpc)}]),
+    maps:merge(Awake, Rested).
+
+%% Anybody may change them at any time.
+read_settings() ->
+    [application:get_env(Application, Key)
+     || {Application, Key} <- [{kernel, erlang_port}, {kernel, docker_daemon_port}, {eid, engines},
+                               {eid, routes}, {eid, allowed_hosts}]].
 
 %% A second is enough for eid to learn what it wants to know before it is asked.
 warm_up(Lookup) ->
@@ -88,8 +89,8 @@ warm_up(Lookup) ->
 single(Fun, Count) ->
     fun() -> [bench_stats:apart(Fun, ?GAP) || _ <- lists:seq(1, Count)] end.
 
-burst(Fun) ->
-    fun() -> [bench_stats:calls(Fun, ?BURST)] end.
+back_to_back(Fun, Count) ->
+    fun() -> [bench_stats:calls(Fun, Count)] end.
 
 rested(Fun) ->
     fun() -> timer:sleep(?REST), [bench_stats:apart(Fun, 0)] end.

@@ -32,10 +32,7 @@
 lookup(Node) when is_atom(Node) ->
     lookup(atom_to_binary(Node));
 lookup(Node) when is_binary(Node) ->
-    case eid_resolver:known(Node) of
-        {ok, _} = Found -> Found;
-        unknown -> eid_resolver:resolve(Node, any, configured, preferred)
-    end.
+    eid_resolver:lookup(Node).
 
 %% @doc Sets a route at run time, in the form of the `routes' setting and before it: for a node, a
 %% host or a network; `default' takes it back. It counts from the next connection on. Raises

@@ -5,7 +5,7 @@
 %% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
 -module(eid_resolver).
 
--export([known/1, resolve/4, resolve_again/4, names/3, set_route/2, is_of_family/2]).
+-export([lookup/1, resolve/4, resolve_again/4, names/3, set_route/2, is_of_family/2]).
 
 -export_type([family/0]).
 
@@ -32,17 +32,30 @@
                 again :: boolean(),    % what is known of the node is wrong
                 settings :: #settings{}}).
 
-%% @doc Reads the route to `Node' from memory, if the settings need not be read for it: they say nothing
-%% about single hosts, and another lookup has just read them.
--spec known(Node :: binary()) -> {ok, eid:route()} | unknown.
-known(Node) ->
-    case persistent_term:get({?MODULE, plain}, none) of
-        none -> unknown;
-        Plain ->
-            case eid_nif:call(fun() -> eid_nif:known_node(Node, Plain) end) of
-                {ok, Ip, Port, Kind} -> {ok, #{ip => Ip, port => Port, route => Kind}};
-                _ -> unknown
+%% @doc See {@link eid:lookup/1}. What is in memory, where nothing is set for single hosts, is answered
+%% by one call of the library.
+-spec lookup(Node :: binary()) -> {ok, eid:route()} | {error, eid:reason()}.
+lookup(Node) ->
+    case known(Node, persistent_term:get({?MODULE, plain}, none), before) of
+        {ok, _} = Found -> Found;
+        unknown ->
+            Settings = settings(),
+            case known(Node, remember(Settings), now) of
+                {ok, _} = Found -> Found;
+                unknown ->
+                    case query(Node, any, configured, Settings) of
+                        {ok, Query} -> find(Query);
+                        {error, _} = Error -> Error
+                    end
             end
+    end.
+
+known(_Node, none, _Read) ->
+    unknown;
+known(Node, Plain, Read) ->
+    case eid_nif:call(fun() -> eid_nif:known_node(Node, Plain, Read) end) of
+        {ok, Ip, Port, Kind} -> {ok, #{ip => Ip, port => Port, route => Kind}};
+        _ -> unknown
     end.
 
 %% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
@@ -51,7 +64,7 @@ known(Node) ->
 -spec resolve(Node :: iodata(), family() | any, patience(), preferred | never) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve(Node, Family, Patience, Bridge) ->
-    case query(Node, Family, Patience) of
+    case query(Node, Family, Patience, settings()) of
         {ok, Query} -> find(Query#query{bridge = Bridge});
         {error, _} = Error -> Error
     end.
@@ -61,7 +74,7 @@ resolve(Node, Family, Patience, Bridge) ->
 -spec resolve_again(Node :: iodata(), family(), timeout_ms(), Failed :: eid:route()) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve_again(Node, Family, Timeout, Failed) ->
-    case query(Node, Family, Timeout) of
+    case query(Node, Family, Timeout, settings()) of
         {ok, Query} ->
             Bridge = case Failed of
                          #{route := bridge, ip := Ip} -> {last_resort, Ip};
@@ -71,7 +84,7 @@ resolve_again(Node, Family, Timeout, Failed) ->
         {error, _} = Error -> Error
     end.
 
-query(NodeText, Family, Patience) ->
+query(NodeText, Family, Patience, Settings) ->
     %% `parse_node_name' looks at every byte, so it gets whatever the caller has.
     try iolist_to_binary(NodeText) of
         Node ->
@@ -79,7 +92,7 @@ query(NodeText, Family, Patience) ->
                 {ok, {Container, Host, Ip}} ->
                     {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
                                 family = family(Family, Ip), began = erlang:monotonic_time(), patience = Patience,
-                                bridge = preferred, again = false, settings = settings()}};
+                                bridge = preferred, again = false, settings = Settings}};
                 {error, _} = Error -> Error
             end
     catch
@@ -139,8 +152,7 @@ from_engine(HostIp, #query{again = true} = Query) ->
     _ = eid_nif:call(fun() -> eid_nif:doubt(Query#query.node, Engine, HostIp) end),
     ask(Engine, HostIp, Query);
 from_engine(HostIp, #query{container = Container, bridge = Bridge,
-                           settings = #settings{erlang_port = ErlangPort} = Settings} = Query) ->
-    remember(Settings),
+                           settings = #settings{erlang_port = ErlangPort}} = Query) ->
     Engine = engine(HostIp, Query),
     case eid_nif:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort, Bridge) end) of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
@@ -173,7 +185,7 @@ tell_once(Engine, HostIp) ->
           {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
 names(Host, Family, Patience) ->
     %% The name stands for any on that host.
-    case query(["x@", Host], Family, Patience) of
+    case query(["x@", Host], Family, Patience, settings()) of
         {ok, #query{settings = #settings{routes = Table}} = Query} ->
             with_address(Query,
                          fun(Ip) ->
@@ -294,17 +306,16 @@ settings() ->
     #settings{routes = routes(), hosts = hosts(), engines = engines(),
               erlang_port = eid_config:erlang_port()}.
 
-%% Settings that say nothing about single hosts or nodes are kept in a form that needs no reading, for
-%% {@link known/1}. The library knows when they have to be read again.
+%% Settings that say nothing about single hosts or nodes, in a form that needs no looking at. The
+%% library knows when they have to be read again.
 remember(#settings{routes = Routes, hosts = Hosts, engines = Engines, erlang_port = ErlangPort}) ->
     Plain = case Hosts =:= any andalso eid_host_table:is_empty(Routes) andalso eid_engines:for_all(Engines) of
                 {ok, Template} -> {Template, ErlangPort};
                 _ -> none
             end,
-    case persistent_term:get({?MODULE, plain}, none) of
-        Plain -> ok;
-        _ -> persistent_term:put({?MODULE, plain}, Plain)
-    end.
+    persistent_term:get({?MODULE, plain}, none) =:= Plain
+        orelse persistent_term:put({?MODULE, plain}, Plain),
+    Plain.
 
 routes() ->
     compiled(routes, {eid_config:routes(), runtime_routes()},

@@ -58,18 +58,20 @@ fn own_container(env: Env<'_>) -> Term<'_> {
     }
 }
 
-/// `known_node(NodeName :: binary(), {Template :: binary(), ErlangPort :: 1..65535}) -> {ok, inet:ip_address(),
-/// inet:port_number(), Kind} | unknown`.
+/// `known_node(NodeName :: binary(), {Template :: binary(), ErlangPort :: 1..65535}, now | before) -> {ok,
+/// inet:ip_address(), inet:port_number(), Kind} | unknown`.
 ///
-/// `known_route` for a lookup that follows another one at once, where the settings have nothing to say about single hosts:
-/// see `burst`. It is `unknown` too for this container, and where the host is no address.
+/// `known_route` where the settings have nothing to say about single hosts. They were read `now`, or `before`, and then they
+/// count only in a `burst`. It is `unknown` too for this container, and where the host is no address.
 #[rustler::nif]
-fn known_node<'a>(env: Env<'a>, node_name: Binary<'a>, settings: (Binary<'a>, ErlangPort)) -> Term<'a> {
+fn known_node<'a>(env: Env<'a>, node_name: Binary<'a>, settings: (Binary<'a>, ErlangPort), read: Atom) -> Term<'a> {
     let (template, erlang_port) = settings;
+    if read == atoms::now() {
+        burst::begin();
+    } else if !burst::goes_on() {
+        return atoms::unknown().encode(env);
+    }
     let known = || {
-        if !burst::goes_on() {
-            return None;
-        }
         let (container, host) = str::from_utf8(&node_name).ok()?.split_once('@')?;
         let ip: IpAddr = host.parse().ok()?;
         if container.len() < 12 || eid_docker::own_container().is_some_and(|own| own.starts_with(container)) {
@@ -110,13 +112,10 @@ fn known_route<'a>(
         let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
         directory.known_route(container, &wanted(&host, &erlang_port, bridge.0))
     };
-    burst::begin();
-    let answer = match known() {
+    match known() {
         Some(route) => RouteTerm(route).encode(env),
         None => atoms::unknown().encode(env),
-    };
-    burst::pause();
-    answer
+    }
 }
 
 /// `lookup(Ref :: reference(), NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge,

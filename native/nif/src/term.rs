@@ -13,6 +13,7 @@ pub mod atoms {
         none,
         pending,
         unknown,
+        now,
         loopback,
         host,
         bridge,
