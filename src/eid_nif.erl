@@ -7,7 +7,7 @@
 -module(eid_nif).
 
 -export([call/1]).
--export([parse_node_name/1, is_engine/1, own_container/0, known_node/3, known_route/5, lookup/8, names/6, doubt/3,
+-export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/8, names/6, doubt/3,
          take_notice/2, info/0]).
 
 -export_type([limits/0, engine/0, bridge/0, kind/0]).
@@ -85,10 +85,10 @@ own_container() -> erlang:nif_error(not_loaded).
 %% @doc Reads from memory how to dial a node, where the settings name no single hosts: they are no more
 %% than the template of all engines and the erlang port. They were read `now', or `before', and then it
 %% is `unknown' unless this call follows another one so closely that nobody can have changed them.
--spec known_node(Node :: binary(), {Template :: binary(), ErlangPort :: inet:port_number()},
+-spec known_node(Node :: binary(), Template :: binary(), ErlangPort :: inet:port_number(),
                  now | before) ->
           {ok, inet:ip_address(), inet:port_number(), kind()} | unknown.
-known_node(_Node, _Settings, _Read) -> erlang:nif_error(not_loaded).
+known_node(_Node, _Template, _ErlangPort, _Read) -> erlang:nif_error(not_loaded).
 
 %% @doc Reads from memory how to dial a container. `HostIp' is the host's address, which chooses
 %% among several bindings.

@@ -52,8 +52,8 @@ lookup(Node) ->
 
 known(_Node, none, _Read) ->
     unknown;
-known(Node, Plain, Read) ->
-    case eid_nif:call(fun() -> eid_nif:known_node(Node, Plain, Read) end) of
+known(Node, {Template, ErlangPort}, Read) ->
+    case eid_nif:call(fun() -> eid_nif:known_node(Node, Template, ErlangPort, Read) end) of
         {ok, Ip, Port, Kind} -> {ok, #{ip => Ip, port => Port, route => Kind}};
         _ -> unknown
     end.

@@ -1,11 +1,9 @@
 //! The engines that are in use.
 
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use hashbrown::{Equivalent, HashMap};
 
 use crate::directory::{Directory, Info};
 use crate::{own_container, Endpoint, Engine, Error, Limits};
@@ -13,8 +11,11 @@ use crate::{own_container, Endpoint, Engine, Error, Limits};
 /// Node names may name any number of hosts, so there is a bound: the engine that nobody has asked for longest goes.
 const MAX_ENGINES: usize = 256;
 
+/// Under so many names, or with so many settings, the engine of one address is found at once.
+const MAX_NAMES: usize = 8;
+
 /// Where the engine of a host is, as the user says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location<'a> {
     /// See [`Endpoint::for_host`].
     pub template: &'a str,
@@ -22,8 +23,8 @@ pub struct Location<'a> {
     pub host: &'a str,
     /// The host's address.
     pub ip: IpAddr,
-    /// The folder with the certificates for `https`; may be empty.
-    pub certificates: &'a str,
+    /// The folder with the certificates for `https`.
+    pub certificates: Option<&'a str>,
 }
 
 /// One [`Directory`] for each engine, made when it is first asked for.
@@ -35,8 +36,8 @@ pub struct Engines {
 #[derive(Default)]
 struct Kept {
     directories: HashMap<(Endpoint, Option<PathBuf>), (Limits, Directory)>,
-    /// The same by location, which spares making an endpoint for each lookup.
-    located: HashMap<OwnedLocation, Directory>,
+    /// The same by the host's address and the rest of the location, which spares making an endpoint for each lookup.
+    located: HashMap<IpAddr, Vec<(OwnedLocation, Directory)>>,
 }
 
 impl Engines {
@@ -47,26 +48,28 @@ impl Engines {
     /// Those of [`Endpoint::for_host`].
     pub fn get(&self, location: &Location<'_>, limits: Limits) -> Result<Directory, Error> {
         let endpoint = Endpoint::for_host(location.template, location.host, location.ip)?;
-        let folder = Some(location.certificates).filter(|folder| !folder.is_empty());
-        let key = (endpoint, folder.map(PathBuf::from));
+        let key = (endpoint, location.certificates.map(PathBuf::from));
         let mut kept = self.lock();
         let known = kept.directories.get(&key).filter(|(known, _)| *known == limits);
         let directory = match known {
             Some((_, directory)) => directory.clone(),
             None => kept.make(key, limits),
         };
-        if !kept.located.contains_key(location) {
+        if kept.at(location).is_none() {
             if kept.located.len() >= MAX_ENGINES {
                 kept.located.clear();
             }
-            kept.located.insert(location.into(), directory.clone());
+            let here = kept.located.entry(location.ip).or_default();
+            // A host has one name or two.
+            here.truncate(MAX_NAMES - 1);
+            here.insert(0, (location.into(), directory.clone()));
         }
         Ok(directory)
     }
 
     /// The directory of the engine at this location if there is one; none is made.
     pub fn existing(&self, location: &Location<'_>) -> Option<Directory> {
-        self.lock().located.get(location).cloned()
+        self.lock().at(location).cloned()
     }
 
     /// How each of them is doing.
@@ -81,6 +84,12 @@ impl Engines {
 }
 
 impl Kept {
+    fn at(&self, location: &Location<'_>) -> Option<&Directory> {
+        let here = self.located.get(&location.ip)?;
+        let (_, directory) = here.iter().find(|(known, _)| known.is(location))?;
+        Some(directory)
+    }
+
     fn make(&mut self, key: (Endpoint, Option<PathBuf>), limits: Limits) -> Directory {
         if self.directories.len() >= MAX_ENGINES && !self.directories.contains_key(&key) {
             self.drop_oldest();
@@ -106,22 +115,18 @@ impl Kept {
     }
 }
 
-/// A key that is found by a [`Location`].
+/// A [`Location`] without the address.
 struct OwnedLocation {
     template: String,
     host: String,
-    ip: IpAddr,
-    certificates: String,
+    certificates: Option<String>,
 }
 
 impl OwnedLocation {
-    fn as_location(&self) -> Location<'_> {
-        Location {
-            template: &self.template,
-            host: &self.host,
-            ip: self.ip,
-            certificates: &self.certificates,
-        }
+    fn is(&self, location: &Location<'_>) -> bool {
+        self.template == location.template
+            && self.host == location.host
+            && self.certificates.as_deref() == location.certificates
     }
 }
 
@@ -130,29 +135,8 @@ impl From<&Location<'_>> for OwnedLocation {
         Self {
             template: location.template.to_owned(),
             host: location.host.to_owned(),
-            ip: location.ip,
-            certificates: location.certificates.to_owned(),
+            certificates: location.certificates.map(str::to_owned),
         }
-    }
-}
-
-impl Hash for OwnedLocation {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_location().hash(state);
-    }
-}
-
-impl PartialEq for OwnedLocation {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_location() == other.as_location()
-    }
-}
-
-impl Eq for OwnedLocation {}
-
-impl Equivalent<OwnedLocation> for Location<'_> {
-    fn equivalent(&self, key: &OwnedLocation) -> bool {
-        *self == key.as_location()
     }
 }
 
@@ -167,7 +151,7 @@ mod tests {
             template: "tcp://{host}:4243",
             host: "h",
             ip,
-            certificates: "",
+            certificates: None,
         }
     }
 

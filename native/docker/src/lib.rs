@@ -11,7 +11,7 @@
 //! let engines = Engines::default();
 //! let name = NodeName::parse("db@192.0.2.1")?;
 //! let ip = "192.0.2.1".parse().unwrap();
-//! let location = Location { template: "tcp://{host}:4243", host: name.host(), ip, certificates: "" };
+//! let location = Location { template: "tcp://{host}:4243", host: name.host(), ip, certificates: None };
 //! let directory = engines.get(&location, Limits::default())?;
 //! let wanted = Wanted { host: ip, erlang_port: 12345, bridge: Bridge::Preferred };
 //! let route = match directory.known_route(name.container().as_str(), &wanted) {

@@ -29,7 +29,8 @@ pub(crate) struct Lookups {
 }
 
 struct Counted {
-    outcomes: BTreeMap<&'static str, u64>,
+    ok: u64,
+    errors: BTreeMap<&'static str, u64>,
     /// In nanoseconds.
     latency: Histogram<u32>,
 }
@@ -39,16 +40,19 @@ impl Lookups {
         let longest = LONGEST.as_nanos().try_into().unwrap_or(u64::MAX);
         Self {
             counted: Mutex::new(Counted {
-                outcomes: BTreeMap::new(),
+                ok: 0,
+                errors: BTreeMap::new(),
                 latency: Histogram::new_with_bounds(1, longest, 2).expect("these bounds are valid"),
             }),
         }
     }
 
     pub(crate) fn count<T>(&self, outcome: &Result<T, Error>, took: Duration) {
-        let name = outcome.as_ref().err().map_or(OK, Error::name);
         let mut counted = self.lock();
-        *counted.outcomes.entry(name).or_default() += 1;
+        match outcome {
+            Ok(_) => counted.ok += 1,
+            Err(error) => *counted.errors.entry(error.name()).or_default() += 1,
+        }
         counted
             .latency
             .saturating_record(took.as_nanos().try_into().unwrap_or(u64::MAX).max(1));
@@ -56,11 +60,10 @@ impl Lookups {
 
     /// How many lookups ended how.
     pub(crate) fn outcomes(&self) -> Vec<(&'static str, u64)> {
-        self.lock()
-            .outcomes
-            .iter()
-            .map(|(&name, &count)| (name, count))
-            .collect()
+        let counted = self.lock();
+        let errors = counted.errors.iter().map(|(&name, &count)| (name, count));
+        let all = std::iter::once((OK, counted.ok)).chain(errors);
+        all.filter(|&(_, count)| count > 0).collect()
     }
 
     pub(crate) fn latency(&self) -> Latency {

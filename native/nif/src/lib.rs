@@ -58,14 +58,19 @@ fn own_container(env: Env<'_>) -> Term<'_> {
     }
 }
 
-/// `known_node(NodeName :: binary(), {Template :: binary(), ErlangPort :: 1..65535}, now | before) -> {ok,
+/// `known_node(NodeName :: binary(), Template :: binary(), ErlangPort :: 1..65535, now | before) -> {ok,
 /// inet:ip_address(), inet:port_number(), Kind} | unknown`.
 ///
 /// `known_route` where the settings have nothing to say about single hosts. They were read `now`, or `before`, and then they
 /// count only in a `burst`. It is `unknown` too for this container, and where the host is no address.
 #[rustler::nif]
-fn known_node<'a>(env: Env<'a>, node_name: Binary<'a>, settings: (Binary<'a>, ErlangPort), read: Atom) -> Term<'a> {
-    let (template, erlang_port) = settings;
+fn known_node<'a>(
+    env: Env<'a>,
+    node_name: Binary<'a>,
+    template: Binary<'a>,
+    erlang_port: ErlangPort,
+    read: Atom,
+) -> Term<'a> {
     if read == atoms::now() {
         burst::begin();
     } else if !burst::goes_on() {
@@ -81,7 +86,7 @@ fn known_node<'a>(env: Env<'a>, node_name: Binary<'a>, settings: (Binary<'a>, Er
             template: str::from_utf8(&template).ok()?,
             host,
             ip,
-            certificates: "",
+            certificates: None,
         };
         let wanted = wanted(&Address(ip), &erlang_port, Bridge::Preferred);
         let route = ENGINES.existing(&location)?.known_route(container, &wanted)?;

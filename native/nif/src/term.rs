@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use eid_docker::{Bridge, Endpoint, Error, Info, Limits, Location, Route, RouteKind, State};
+use rustler::types::tuple::{get_tuple, make_tuple};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
 
 pub mod atoms {
@@ -75,7 +76,7 @@ pub struct Address(pub IpAddr);
 
 impl<'a> Decoder<'a> for Address {
     fn decode(term: Term<'a>) -> NifResult<Self> {
-        let parts = rustler::types::tuple::get_tuple(term)?;
+        let parts = get_tuple(term)?;
         match parts.len() {
             4 => numbers::<u8, 4>(&parts).map(|bytes| Self(bytes.into())),
             _ => numbers::<u16, 8>(&parts).map(|words| Self(words.into())),
@@ -94,11 +95,13 @@ fn numbers<'a, T: Decoder<'a> + Copy + Default, const N: usize>(parts: &[Term<'a
 
 impl Encoder for Address {
     fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let parts: Vec<Term<'a>> = match self.0 {
-            IpAddr::V4(ip) => ip.octets().iter().map(|byte| byte.encode(env)).collect(),
-            IpAddr::V6(ip) => ip.segments().iter().map(|word| word.encode(env)).collect(),
-        };
-        rustler::types::tuple::make_tuple(env, &parts)
+        match self.0 {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                (a, b, c, d).encode(env)
+            }
+            IpAddr::V6(ip) => make_tuple(env, &ip.segments().map(|word| word.encode(env))),
+        }
     }
 }
 
@@ -152,7 +155,7 @@ impl EngineTerm<'_> {
             template: str::from_utf8(&self.template).map_err(no_text)?,
             host: str::from_utf8(&self.host).map_err(no_text)?,
             ip,
-            certificates: str::from_utf8(&self.certs).map_err(no_text)?,
+            certificates: Some(str::from_utf8(&self.certs).map_err(no_text)?).filter(|folder| !folder.is_empty()),
         })
     }
 }
