@@ -7,7 +7,7 @@
 -module(eid_nif).
 
 -export([call/1]).
--export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/8, names/6, doubt/3,
+-export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
          take_notice/2, info/0]).
 
 -export_type([limits/0, engine/0, bridge/0, kind/0]).
@@ -98,11 +98,13 @@ known_node(_Node, _Template, _ErlangPort, _Read) -> erlang:nif_error(not_loaded)
 known_route(_Container, _Engine, _HostIp, _ErlangPort, _Bridge) -> erlang:nif_error(not_loaded).
 
 %% @doc Finds out how to dial a container, by asking its engine if need be. The message is
-%% `{Ref, {ok, Ip, Port, Kind}}' or `{Ref, {error, eid:reason()}}'.
+%% `{Ref, {ok, Ip, Port, Kind}}' or `{Ref, {error, eid:reason()}}'. `Again' says that what is known of
+%% it is wrong, because it could not be dialled: the engine is asked, and no request is shared that is
+%% under way.
 -spec lookup(reference(), Node :: binary(), engine(), HostIp :: inet:ip_address(),
-             ErlangPort :: inet:port_number(), bridge(), limits(), WithinMs :: non_neg_integer()) ->
-          pending.
-lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs) ->
+             ErlangPort :: inet:port_number(), bridge(), limits(), WithinMs :: non_neg_integer(),
+             Again :: boolean()) -> pending.
+lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs, _Again) ->
     erlang:nif_error(not_loaded).
 
 %% @doc Finds all running containers that publish the erlang port. The message is
@@ -111,11 +113,6 @@ lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs) 
             limits(), WithinMs :: non_neg_integer()) -> pending.
 names(_Ref, _Engine, _HostIp, _ErlangPort, _Limits, _WithinMs) ->
     erlang:nif_error(not_loaded).
-
-%% @doc What is known of this node is wrong: it could not be dialled. The next lookup asks the engine,
-%% and shares no request that is under way.
--spec doubt(Node :: binary(), engine(), HostIp :: inet:ip_address()) -> ok.
-doubt(_Node, _Engine, _HostIp) -> erlang:nif_error(not_loaded).
 
 %% @doc Why each lookup has to ask this engine, if it refuses its list or its events; told once.
 -spec take_notice(engine(), HostIp :: inet:ip_address()) ->

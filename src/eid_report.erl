@@ -27,12 +27,15 @@ connected(Reporter) ->
 failed(Node, Reason) ->
     ?LOG_WARNING("No connection to ~ts: ~ts", [Node, eid_error:format(Reason)]).
 
-%% @doc Logs, as a warning, that this engine refuses what would spare asking it for each lookup.
+%% @doc Logs, as a warning, that each lookup has to ask this engine, and why.
 -spec no_directory(Endpoint :: binary(), eid:reason()) -> ok.
 no_directory(Endpoint, {refused, Status, Message}) ->
     ?LOG_WARNING("The Docker Engine at ~ts, or a proxy in front of it, refuses its events (HTTP ~b: ~ts), so "
                  "every lookup there asks it. Allow GET of /events and /containers/json to spare that.",
-                 [Endpoint, Status, Message]).
+                 [Endpoint, Status, Message]);
+no_directory(Endpoint, _TooLarge) ->
+    ?LOG_WARNING("The list of the containers at ~ts is too large, so every lookup there asks the Docker Engine. Raise "
+                 "{eid, [{max_response_size, ...}]}, of which a list may have 16 times as many bytes.", [Endpoint]).
 
 watch(Setup, Node) ->
     Monitor = monitor(process, Setup),

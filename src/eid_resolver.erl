@@ -148,9 +148,7 @@ fixed(Ip, Port, #query{settings = #settings{hosts = Hosts}} = Query) ->
     end.
 
 from_engine(HostIp, #query{again = true} = Query) ->
-    Engine = engine(HostIp, Query),
-    _ = eid_nif:call(fun() -> eid_nif:doubt(Query#query.node, Engine, HostIp) end),
-    ask(Engine, HostIp, Query);
+    ask(engine(HostIp, Query), HostIp, Query);
 from_engine(HostIp, #query{container = Container, bridge = Bridge,
                            settings = #settings{erlang_port = ErlangPort}} = Query) ->
     Engine = engine(HostIp, Query),
@@ -160,11 +158,11 @@ from_engine(HostIp, #query{container = Container, bridge = Bridge,
         {error, _} = Error -> Error
     end.
 
-ask(Engine, HostIp, #query{node = Node, bridge = Bridge,
+ask(Engine, HostIp, #query{node = Node, bridge = Bridge, again = Again,
                            settings = #settings{erlang_port = ErlangPort}} = Query) ->
     Ref = make_ref(),
     Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
-                                                 eid_config:limits(), time_left(Query))
+                                                 eid_config:limits(), time_left(Query), Again)
                          end),
     Answer = await(Ref, Asked),
     tell_once(Engine, HostIp),
@@ -206,7 +204,9 @@ names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} 
     Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, ErlangPort, eid_config:limits(),
                                                 time_left(Query))
                          end),
-    case await(Ref, Asked) of
+    Answer = await(Ref, Asked),
+    tell_once(Engine, HostIp),
+    case Answer of
         {ok, Names} -> {ok, [{binary_to_list(Name), Port} || {Name, Port} <- Names]};
         {error, _} = Error -> Error
     end;
@@ -309,7 +309,7 @@ settings() ->
 %% Settings that say nothing about single hosts or nodes, in a form that needs no looking at. The
 %% library knows when they have to be read again.
 remember(#settings{routes = Routes, hosts = Hosts, engines = Engines, erlang_port = ErlangPort}) ->
-    Plain = case Hosts =:= any andalso eid_host_table:is_empty(Routes) andalso eid_engines:for_all(Engines) of
+    Plain = case eid_routes:is_any_allowed(Hosts) andalso eid_host_table:is_empty(Routes) andalso eid_engines:for_all(Engines) of
                 {ok, Template} -> {Template, ErlangPort};
                 _ -> none
             end,

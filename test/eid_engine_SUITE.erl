@@ -197,7 +197,7 @@ bad_engines(_Config) ->
      || Setting <- [nonsense, #{default => "192.0.2.1"}, #{default => "http://192.0.2.1:80"}, #{default => 7},
                     #{default => "tcp://{host}"}, #{default => "tcp://{host}:0"}, #{default => "tcp://u@{host}:4243"},
                     #{default => "unix://docker.sock"}, #{"a b" => "tcp://{host}:4243"},
-                    #{'db@192.0.2.1' => "tcp://{host}:4243"}, #{"192.0.2.1" => "https://{host}:2376/v1.41"}]],
+                    #{'db@192.0.2.1' => "tcp://{host}:4243"}, #{"default" => "tcp://{host}:4243"}, #{"192.0.2.1" => "https://{host}:2376/v1.41"}]],
     ok = application:set_env(eid, engines, #{default => <<"tcp://{host}:4243">>, "192.0.2.0/24" => "https://{host}:2376",
                                              'db.example.org' => "unix:///var/run/docker.sock"}),
     ok = eid_config:check().

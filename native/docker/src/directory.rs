@@ -12,7 +12,7 @@ use crate::route::{published, route, Bridge, Route};
 use crate::snapshot::Snapshot;
 use crate::stats::{Latency, Lookups};
 use crate::watcher::Watcher;
-use crate::{Container, ContainerRef, Engine, Error};
+use crate::{Container, ContainerRef, Endpoint, Engine, Error};
 
 /// How long the first lookups wait for the first list, before each asks for its container alone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub struct Info {
     pub events: u64,
     /// How often it has listed all containers again after a gap.
     pub resyncs: u64,
-    /// How many requests the engine was sent.
+    /// How many requests were made to the engine, those included that did not reach it.
     pub requests: u64,
     /// How many lookups ended how: `ok`, or the [`Error::name`].
     pub lookups: Vec<(&'static str, u64)>,
@@ -150,7 +150,10 @@ impl Directory {
     /// well under a microsecond.
     pub fn known_route(&self, container: &str, wanted: &Wanted) -> Option<Route> {
         let began = Instant::now();
-        let found = self.shared.read(container, wanted)?;
+        // Whoever calls this must not wait: while a list is being taken over, it is not known.
+        let view = self.shared.view.try_read().ok()?;
+        let found = self.shared.read(&view, container, wanted)?;
+        drop(view);
         self.shared.asked(began);
         self.shared.lookups.count(&Ok(()), began.elapsed());
         Some(found)
@@ -173,7 +176,8 @@ impl Directory {
     async fn find(&self, asked: &ContainerRef, wanted: &Wanted) -> Result<Route, Error> {
         let shared = &self.shared;
         self.open().await;
-        if let Some(found) = shared.read(asked.as_str(), wanted) {
+        let known = shared.read(&shared.view(), asked.as_str(), wanted);
+        if let Some(found) = known {
             return Ok(found);
         }
         let target = shared.engine.inspect(asked).await?;
@@ -229,9 +233,10 @@ impl Directory {
     /// How it is doing.
     pub fn info(&self) -> Info {
         let shared = &self.shared;
+        let phase = *shared.phase.borrow();
         Info {
-            endpoint: shared.engine.endpoint().to_string(),
-            state: match *shared.phase.borrow() {
+            endpoint: self.endpoint().to_string(),
+            state: match phase {
                 Phase::Closed => State::Closed,
                 Phase::Starting(_) | Phase::Connecting => State::Connecting,
                 Phase::Live => State::Live,
@@ -244,6 +249,11 @@ impl Directory {
             lookups: shared.lookups.outcomes(),
             latency: shared.lookups.latency(),
         }
+    }
+
+    /// The engine's address.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.shared.engine.endpoint()
     }
 
     /// When somebody last asked.
@@ -282,14 +292,18 @@ impl Directory {
 }
 
 impl Shared {
-    /// What memory says. An error is left to the engine to say.
-    fn read(&self, container: &str, wanted: &Wanted) -> Option<Route> {
-        let view = self.view();
+    /// What memory says. An error is left to the engine to say, and so is whether there is a bridge while nothing is
+    /// certain of the container that this process runs in.
+    fn read(&self, view: &View, container: &str, wanted: &Wanted) -> Option<Route> {
         if !view.live {
             return None;
         }
         let target = view.snapshot.find(container)?;
-        let own = self.own.as_ref().and_then(|own| view.snapshot.get(own.as_str()));
+        let own = self.own.as_ref().map(ContainerRef::as_str);
+        if own.is_some_and(|own| view.snapshot.is_unclear(own)) {
+            return None;
+        }
+        let own = own.and_then(|own| view.snapshot.get(own));
         route(
             target,
             own.map(Arc::as_ref),

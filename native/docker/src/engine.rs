@@ -119,7 +119,7 @@ impl Engine {
         self.inner.http.endpoint()
     }
 
-    /// How many requests have been sent to it.
+    /// How many requests have been made, those included for which there was no connection.
     pub(crate) fn requests(&self) -> u64 {
         self.inner.http.requests()
     }

@@ -72,9 +72,11 @@ impl Engines {
         self.lock().at(location).cloned()
     }
 
-    /// How each of them is doing.
+    /// How each of them is doing, those first that have not been asked for longest. Two may have the same text, with
+    /// different certificates or two addresses of one name.
     pub fn info(&self) -> Vec<Info> {
-        let directories: Vec<Directory> = self.lock().directories.values().map(|(_, d)| d.clone()).collect();
+        let mut directories: Vec<Directory> = self.lock().directories.values().map(|(_, d)| d.clone()).collect();
+        directories.sort_by_key(Directory::last_asked);
         directories.iter().map(Directory::info).collect()
     }
 

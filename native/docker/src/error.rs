@@ -33,8 +33,10 @@ pub enum Error {
         /// text, or that of a proxy before it, HTML for example: show it as text.
         message: String,
     },
-    /// The engine's answer was cut off, too large or not what the Docker API describes; the text says which.
+    /// The engine's answer was cut off or not what the Docker API describes; the text says which.
     BadResponse(String),
+    /// The engine's answer has more bytes than it may, which is this number.
+    TooLarge(usize),
     /// No answer within the limit.
     Timeout,
 }
@@ -56,7 +58,7 @@ impl Error {
             Self::PublishedElsewhere => "published_elsewhere",
             Self::Unreachable(_) => "unreachable",
             Self::Refused { .. } => "refused",
-            Self::BadResponse(_) => "bad_response",
+            Self::BadResponse(_) | Self::TooLarge(_) => "bad_response",
             Self::Timeout => "timeout",
         }
     }
@@ -109,6 +111,7 @@ impl fmt::Display for Error {
                 write!(f, "the engine refused with status {status}: {message}")
             }
             Self::BadResponse(detail) => write!(f, "the engine's answer makes no sense: {detail}"),
+            Self::TooLarge(bound) => write!(f, "the engine's answer has more than {bound} bytes"),
             Self::Timeout => f.write_str("the engine did not answer in time"),
         }
     }

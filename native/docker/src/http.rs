@@ -144,7 +144,7 @@ impl Http {
         &self.endpoint
     }
 
-    /// How many requests have been sent.
+    /// How many requests have been made, those included for which there was no connection.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
@@ -196,11 +196,11 @@ impl Http {
 }
 
 fn explain_body(error: &(dyn StdError + 'static), bound: usize) -> Error {
-    Error::BadResponse(if error.is::<LengthLimitError>() {
-        format!("it has more than {bound} bytes")
+    if error.is::<LengthLimitError>() {
+        Error::TooLarge(bound)
     } else {
-        "it was cut off".to_owned()
-    })
+        Error::BadResponse("it was cut off".to_owned())
+    }
 }
 
 fn explain(error: &legacy::Error) -> Failure {

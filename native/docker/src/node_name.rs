@@ -101,7 +101,7 @@ pub(crate) fn is_full_id(text: &str) -> bool {
     text.len() == 64 && is_id(text)
 }
 
-fn is_container(text: &str) -> bool {
+pub(crate) fn is_container(text: &str) -> bool {
     text.len() <= MAX_CONTAINER
         && text.bytes().all(is_word_or_hyphen)
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())

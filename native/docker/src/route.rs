@@ -32,7 +32,7 @@ pub enum RouteKind {
 pub enum Bridge {
     /// Wherever there is one: it spares the detour through the host's port.
     Preferred,
-    /// Only if nothing else is there, and not to this address, which could not be dialled.
+    /// Only if nothing else is there, and to this address, which could not be dialled, after all others.
     LastResort(IpAddr),
     /// Not at all.
     Never,
@@ -74,7 +74,11 @@ pub fn route(
     match bridge {
         Bridge::Preferred => shared().next().map_or_else(published, Ok),
         Bridge::LastResort(failed) => {
-            let another = || shared().find(|route| route.to.ip() != failed);
+            let another = || {
+                shared()
+                    .find(|route| route.to.ip() != failed)
+                    .or_else(|| shared().next())
+            };
             published().or_else(|error| another().ok_or(error))
         }
         Bridge::Never => published(),
@@ -89,7 +93,8 @@ fn loopback(host: IpAddr) -> IpAddr {
 }
 
 /// The target's addresses in the networks that both are in, of the family that the host is addressed by; the other
-/// family of an IPv6 node reaches IPv4 too.
+/// family of an IPv6 node reaches IPv4 too. No engine gives a container an address that means something else to
+/// whoever dials it.
 fn shared_addresses<'a>(
     target: &'a Container,
     own: Option<&'a Container>,
@@ -100,8 +105,17 @@ fn shared_addresses<'a>(
     let wants_ipv6 = host.to_canonical().is_ipv6();
     target.attachments.iter().filter(is_shared).filter_map(move |theirs| {
         let ipv6 = theirs.ipv6.map(IpAddr::V6).filter(|_| wants_ipv6);
-        ipv6.or(theirs.ipv4.map(IpAddr::V4))
+        ipv6.or(theirs.ipv4.map(IpAddr::V4)).filter(is_a_containers)
     })
+}
+
+fn is_a_containers(ip: &IpAddr) -> bool {
+    let is_link_local = match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let ip = ip.to_canonical();
+    !(is_link_local || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
 }
 
 /// The address at which `erlang_port` of a container with these bindings is reached on its host's address `host`.
@@ -233,10 +247,21 @@ mod tests {
             // none that works
             (&one, yes, v4, failed("10.0.1.2"), Ok((Published, "192.0.2.1:5"))),
             (&two, yes, v4, failed("10.0.1.2"), Ok((Published, "192.0.2.1:5"))),
-            (&hidden, yes, v4, failed("10.0.1.2"), Err(Error::NotPublished)),
+            (&hidden, yes, v4, failed("10.0.1.2"), Ok((BRIDGE, "10.0.1.2:12345"))),
             (&hidden, yes, v4, failed("10.0.1.9"), Ok((BRIDGE, "10.0.1.2:12345"))),
             (&hidden2, yes, v4, failed("10.0.1.2"), Ok((BRIDGE, "10.0.2.2:12345"))),
         ];
+        for odd in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            let odd = container("b", &[("n1", odd)], published);
+            let found = route(&odd, yes, PORT, v4.parse().unwrap(), Preferred).unwrap();
+            assert_eq!(found.kind, Published);
+        }
         for (number, (target, own, host, bridge, expected)) in table.iter().enumerate() {
             let found = route(target, *own, PORT, host.parse().unwrap(), *bridge);
             let found = found.map(|route| (route.kind, route.to.to_string()));

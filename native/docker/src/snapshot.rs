@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::node_name::{is_full_id, is_id};
+use crate::node_name::{is_container, is_full_id, is_id};
 use crate::Container;
 
 /// More containers than a host runs; those beyond are not kept, and each lookup of one asks the engine.
@@ -90,6 +90,17 @@ impl Snapshot {
         }
     }
 
+    /// Whether the engine has to be asked about the container of this ID.
+    pub(crate) fn is_unclear(&self, id: &str) -> bool {
+        matches!(
+            self.containers.get(id),
+            Some(Entry {
+                state: State::Unknown,
+                ..
+            })
+        )
+    }
+
     /// The container of this ID, if it is known and not out of date.
     pub(crate) fn get(&self, id: &str) -> Option<&Arc<Container>> {
         self.containers.get(id)?.state.known()
@@ -162,8 +173,15 @@ impl Snapshot {
                 Some(entry) if entry.state.known().is_some_and(|known| says_as_much(&container, known)) => {
                     self.put(container.id.into(), entry);
                 }
-                old => {
-                    if old.is_none_or(|entry| entry.state.known().is_some()) {
+                // The engine has told of it twice, and who knows which is right.
+                None if self.containers.contains_key(container.id.as_str()) => {
+                    self.forget(&container.id);
+                    self.containers
+                        .insert(container.id.into(), Entry::new(State::Unknown, mark));
+                }
+                None if self.containers.len() + old.len() >= MAX_CONTAINERS => {}
+                entry => {
+                    if entry.is_none_or(|entry| entry.state.known().is_some()) {
                         surprises.push(container.id.clone());
                     }
                     if !container.is_reachable() && unclear.len() < MAX_UNCLEAR {
@@ -196,11 +214,7 @@ impl Snapshot {
         }
         let id: Box<str> = container.id.as_str().into();
         container.shrink_to_fit();
-        if self.containers.contains_key(&id) {
-            // The engine has told of it twice, and who knows which is right.
-            self.forget(&id);
-            self.containers.insert(id, Entry::new(State::Unknown, changed));
-        } else if container.size() > MAX_CONTAINER_SIZE {
+        if container.size() > MAX_CONTAINER_SIZE {
             self.containers.insert(id, Entry::new(State::Unknown, changed));
         } else {
             let name = container.name.as_str().into();
@@ -210,7 +224,8 @@ impl Snapshot {
     }
 
     fn put(&mut self, id: Box<str>, entry: Entry) {
-        if !entry.name.is_empty() {
+        // Other names no node can have.
+        if is_container(&entry.name) {
             let ids = self.names.entry(entry.name.clone()).or_default();
             if ids.is_empty() {
                 ids.reserve_exact(1);
@@ -502,6 +517,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_told_twice_is_no_surprise_the_next_time() {
+        let twice = || vec![container("aaaaaaaaaaaa", "db"), container("aaaaaaaaaaaa", "store")];
+        let mut snapshot = listed(twice());
+        assert_eq!((snapshot.len(), find(&snapshot, "aaaaaaaaaaaa")), (1, None));
+        assert_eq!(snapshot.replace(snapshot.mark(), twice()), Replaced::default());
+        assert!(snapshot.names.is_empty());
+    }
+
+    #[test]
+    fn names_that_no_node_can_have_are_not_found() {
+        let snapshot = listed(vec![
+            container("aaaaaaaaaaaa", "my.service.name"),
+            container("bbbbbbbbbbbb", "a b"),
+        ]);
+        assert_eq!(
+            (find(&snapshot, "my.service.name"), find(&snapshot, "a b")),
+            (None, None)
+        );
+        assert_eq!(find(&snapshot, "aaaaaaaaaaaa"), Some(id("aaaaaaaaaaaa")));
+    }
+
+    #[test]
     fn the_bounds() {
         let many = |n: usize| {
             (0..n)
@@ -509,6 +546,11 @@ mod tests {
                 .collect()
         };
         let mut snapshot = listed(many(MAX_CONTAINERS + 10));
+        assert_eq!(snapshot.len(), MAX_CONTAINERS);
+        // Those beyond are no news the next time, in whatever order they come.
+        let mut list: Vec<Container> = many(MAX_CONTAINERS + 10);
+        list.reverse();
+        assert_eq!(snapshot.replace(snapshot.mark(), list), Replaced::default());
         assert_eq!(snapshot.len(), MAX_CONTAINERS);
         snapshot.invalidate(&id("ffffffffffff"));
         assert_eq!(snapshot.len(), MAX_CONTAINERS);

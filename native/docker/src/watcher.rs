@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
-use tokio::time::{sleep, sleep_until, Instant};
+use tokio::time::{sleep, sleep_until, timeout, Instant};
 
 use crate::backoff::Backoff;
 use crate::directory::{Phase, Shared};
@@ -50,7 +50,10 @@ pub(crate) struct Watcher {
 enum End {
     /// Nobody has asked for long enough: the directory is closed.
     Unused,
-    Failed(Error),
+    /// It will be tried again soon.
+    Failed,
+    /// The answer will not be another one soon, whether it comes from the engine or from a proxy before it.
+    Refused(Error),
 }
 
 impl Watcher {
@@ -69,16 +72,18 @@ impl Watcher {
                 self.shared.resyncs.fetch_add(1, Ordering::Relaxed);
             }
             let began = Instant::now();
-            let End::Failed(error) = self.session().await else {
-                return;
-            };
-            if is_refusal(&error) {
-                self.shared.enter(Phase::Inspecting);
-                self.shared.give_notice(error);
-                sleep(REFUSED).await;
-            } else {
-                self.shared.enter(Phase::Connecting);
-                sleep(backoff.after(began.elapsed())).await;
+            match self.session().await {
+                End::Unused => return,
+                End::Refused(error) => {
+                    // First, because lookups that wait go on with the phase.
+                    self.shared.give_notice(error);
+                    self.shared.enter(Phase::Inspecting);
+                    sleep(REFUSED).await;
+                }
+                End::Failed => {
+                    self.shared.enter(Phase::Connecting);
+                    sleep(backoff.after(began.elapsed())).await;
+                }
             }
         }
     }
@@ -86,16 +91,34 @@ impl Watcher {
     /// Gets the list and follows the events until something is wrong.
     async fn session(&mut self) -> End {
         self.shared.look_for_own_again();
-        let events = match self.shared.engine.events().await {
+        let mut events = match self.shared.engine.events().await {
             Ok(events) => events,
-            Err(error) => return End::Failed(error),
+            Err(error) if is_refusal(&error) => return End::Refused(error),
+            Err(_) => return End::Failed,
         };
         let mark = self.shared.view().snapshot.mark();
         let list = match self.shared.engine.list().await {
             Ok(list) => list,
-            Err(error) => return End::Failed(error),
+            // A list of more containers than fit will not be shorter the next time.
+            Err(error @ Error::TooLarge(_)) => return End::Refused(error),
+            Err(error) if is_refusal(&error) => return End::Refused(error),
+            Err(_) => return End::Failed,
         };
-        let Replaced { unclear, .. } = self.shared.write().snapshot.replace(mark, list);
+        let Replaced { mut unclear, .. } = self.shared.write().snapshot.replace(mark, list);
+        // What has come meanwhile counts before anybody reads.
+        while unclear.len() <= LAG {
+            let Ok(event) = timeout(Duration::ZERO, events.next()).await else {
+                break;
+            };
+            match event {
+                Ok(id) => {
+                    self.shared.events.fetch_add(1, Ordering::Relaxed);
+                    self.shared.write().snapshot.invalidate(&id);
+                    unclear.push(id);
+                }
+                Err(_) => return End::Failed,
+            }
+        }
         self.shared.go_live();
         self.follow(events, unclear).await
     }
@@ -126,7 +149,7 @@ impl Watcher {
                         unexplained.remove(&id);
                         queue.push(id);
                     }
-                    Err(error) => return End::Failed(error),
+                    Err(_) => return End::Failed,
                 },
                 Some(id) = self.doubted.recv() => queue.push(id),
                 Some(answered) = inspects.join_next_with_id() => {
@@ -151,11 +174,10 @@ impl Watcher {
                         unexplained.extend(surprises);
                         unclear.into_iter().for_each(|id| queue.push(id));
                     }
-                    Ok((_, Err(error))) => return End::Failed(error),
-                    Err(_) => return End::Failed(Error::abandoned()),
+                    Ok((_, Err(_))) | Err(_) => return End::Failed,
                 },
                 () = sleep_until(listed + LATE), if !unexplained.is_empty() && lists.is_empty() => {
-                    return End::Failed(Error::Unreachable("an event was lost".to_owned()));
+                    return End::Failed;
                 }
                 () = sleep_until(shared.unused_at()) => {
                     // Somebody may have asked since the sleep began; then the stream that is there goes on.
@@ -173,7 +195,6 @@ impl Watcher {
     }
 }
 
-/// An answer that will not be another one soon, whether it comes from the engine or from a proxy before it.
 fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused { status: 300..=499, .. })
         && !matches!(error, Error::Refused { status: 408 | 429, .. })

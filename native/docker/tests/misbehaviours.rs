@@ -46,6 +46,7 @@ enum End {
     NotPublished,
     Unreachable,
     Refused(u16),
+    TooLarge,
     BadResponse,
     Timeout,
 }
@@ -125,6 +126,7 @@ fn expected(misbehaviour: Misbehaviour) -> Expected {
         M::TooManyRequests => bodies(End::Refused(429), Events::Fail),
         M::InternalError => bodies(End::Refused(500), Events::Fail),
         M::Unavailable => bodies(End::Refused(503), Events::Fail),
+        M::EndlessBody | M::HugeLength => answers(End::TooLarge, Events::Fail),
         M::NoContent => bodies(End::Refused(204), Events::Fail),
         // The right answer in an odd shape. Where a stream should be it is over soon.
         M::Late | M::Http10 | M::FalselyGzipped | M::Continue | M::AnswerTwice | M::LengthAndChunked => {
@@ -136,8 +138,6 @@ fn expected(misbehaviour: Misbehaviour) -> Expected {
         | M::HugeChunkSize
         | M::LengthTooLong
         | M::LengthNegative
-        | M::EndlessBody
-        | M::HugeLength
         | M::EndlessHeaders
         | M::EndlessHeader
         | M::HugeHeader
@@ -332,6 +332,7 @@ impl Case {
             Err(Error::Unreachable(_)) => End::Unreachable,
             Err(Error::Refused { status, .. }) => End::Refused(status),
             Err(Error::BadResponse(_)) => End::BadResponse,
+            Err(Error::TooLarge(_)) => End::TooLarge,
             Err(Error::Timeout) => End::Timeout,
             Err(error @ (Error::BadNodeName | Error::PublishedOnLoopback | Error::PublishedElsewhere)) => {
                 panic!("{error:?} is for no engine to say")
@@ -360,7 +361,11 @@ impl Case {
             Events::Fail => self.changes_are_found(&directory).await,
             Events::Refused => {
                 until("it inspects", || directory.info().state == State::Inspecting).await;
-                assert!(matches!(directory.take_notice(), Some(Error::Refused { .. })));
+                let notice = directory.take_notice();
+                assert!(
+                    matches!(notice, Some(Error::Refused { .. } | Error::TooLarge(_))),
+                    "{notice:?}"
+                );
                 self.changes_are_found(&directory).await;
             }
             Events::Missing => self.changes_are_missed(&directory).await,
@@ -388,7 +393,7 @@ impl Case {
 
     /// What becomes of the events where it misbehaves.
     fn events(&self) -> Events {
-        let refusal = matches!(self.expected.list, End::Refused(300..=428 | 430..=499));
+        let refusal = matches!(self.expected.list, End::Refused(300..=428 | 430..=499) | End::TooLarge);
         match self.place {
             // What inspects say does not get into memory.
             Where::Any if self.expected.events == Events::Come && self.expected.lasts.contains(&Where::Inspect) => {

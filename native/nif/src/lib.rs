@@ -79,7 +79,9 @@ fn known_node<'a>(
     let known = || {
         let (container, host) = str::from_utf8(&node_name).ok()?.split_once('@')?;
         let ip: IpAddr = host.parse().ok()?;
-        if container.len() < 12 || eid_docker::own_container().is_some_and(|own| own.starts_with(container)) {
+        // Whoever is dialled in this container needs no engine.
+        let own = eid_docker::own_container();
+        if container.len() >= 12 && own.is_some_and(|own| own.starts_with(container)) {
             return None;
         }
         let location = Location {
@@ -124,7 +126,9 @@ fn known_route<'a>(
 }
 
 /// `lookup(Ref :: reference(), NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge,
-/// {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
+/// {ConnectMs, ResponseMs, BodyBytes}, WithinMs, Again :: boolean()) -> pending`.
+///
+/// `Again` says that what is known of this node is wrong: the engine is asked, and no request is shared that is under way.
 ///
 /// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, inet:ip_address(), inet:port_number(),
 /// Kind}}`, or `{Ref, {error, Reason}}` also if `NodeName` or `Engine` does not parse.
@@ -139,6 +143,7 @@ fn lookup<'a>(
     bridge: BridgeTerm,
     limits: LimitsTerm,
     within_ms: u64,
+    again: bool,
 ) -> Atom {
     let (name, directory) = (
         NodeName::parse(node_name.as_slice()),
@@ -146,6 +151,9 @@ fn lookup<'a>(
     );
     answer(reference, within_ms, async move {
         let (name, directory) = (name?, directory?);
+        if again {
+            directory.doubt(name.container());
+        }
         let wanted = wanted(&host, &erlang_port, bridge.0);
         directory.route(name.container(), &wanted).await.map(RouteTerm)
     })
@@ -172,21 +180,6 @@ fn names<'a>(
     })
 }
 
-/// `doubt(NodeName :: binary(), Engine, Host :: inet:ip_address()) -> ok`.
-///
-/// What is known of this node is wrong. The next `lookup` of it asks the engine, and does not share a request that is
-/// under way now. For texts that do not parse there is nothing to doubt.
-#[rustler::nif]
-fn doubt<'a>(node_name: Binary<'a>, engine: EngineTerm<'a>, host: Address) -> Atom {
-    let parsed = (NodeName::parse(node_name.as_slice()), engine.location(host.0));
-    if let (Ok(name), Ok(location)) = parsed {
-        if let Some(directory) = ENGINES.existing(&location) {
-            directory.doubt(name.container());
-        }
-    }
-    atoms::ok()
-}
-
 /// `take_notice(Engine, Host :: inet:ip_address()) -> {refused, Endpoint :: binary(), Reason} | none`.
 ///
 /// Once for each engine that refuses its list or its events, so that each lookup has to ask it.
@@ -195,7 +188,7 @@ fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<
     let notice = || {
         let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
         let error = directory.take_notice()?;
-        Some((atoms::refused(), directory.info().endpoint, Reason(error)))
+        Some((atoms::refused(), directory.endpoint().to_string(), Reason(error)))
     };
     match notice() {
         Some(notice) => notice.encode(env),
@@ -203,8 +196,9 @@ fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<
     }
 }
 
-/// `info() -> #{Endpoint :: binary() => map()}`: see `eid:info/0`.
-#[rustler::nif]
+/// `info() -> #{Endpoint :: binary() => map()}`: see `eid:info/0`. It counts the containers of all engines, which may take
+/// longer than the other functions.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn info(env: Env<'_>) -> Term<'_> {
     let info = ENGINES.info();
     let pairs: Vec<_> = info

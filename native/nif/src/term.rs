@@ -65,7 +65,7 @@ impl Encoder for Reason {
             Error::PublishedElsewhere => atoms::published_elsewhere().encode(env),
             Error::Unreachable(detail) => (atoms::unreachable(), detail).encode(env),
             Error::Refused { status, message } => (atoms::refused(), status, message).encode(env),
-            Error::BadResponse(_) => atoms::bad_response().encode(env),
+            Error::BadResponse(_) | Error::TooLarge(_) => atoms::bad_response().encode(env),
             Error::Timeout => atoms::timeout().encode(env),
         }
     }
@@ -235,7 +235,7 @@ impl Encoder for InfoTerm {
     }
 }
 
-/// A map of these keys and values; the keys are all different.
+/// A map of these keys and values. Of equal keys the last one counts.
 pub fn map<'a>(env: Env<'a>, pairs: impl IntoIterator<Item = (impl Encoder, impl Encoder)>) -> Term<'a> {
     let empty = Term::map_new(env);
     let put = |map: Term<'a>, (key, value)| map.map_put(key, value).unwrap_or(map);
