@@ -5,14 +5,14 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([warm_lookups_ask_nobody/1, by_id_prefix_and_name/1, new_port_after_a_start/1, restarted_engine/1,
-         changes_are_followed/1, bridge/1, bridge_that_drops/1, bridge_that_refuses/1, bridge_is_not_wanted/1,
+         changes_are_followed/1, bridge/1, bridge_that_drops/1, bridge_that_refuses/1, bridge_alone/1, bridge_is_not_wanted/1,
          bridge_under_tls/1, host_network/1, info_of_connections/1]).
 
 suite() -> [{timetrap, {minutes, 10}}].
 
 all() ->
     [warm_lookups_ask_nobody, by_id_prefix_and_name, new_port_after_a_start, changes_are_followed,
-     restarted_engine, bridge, bridge_that_drops, bridge_that_refuses, bridge_is_not_wanted,
+     restarted_engine, bridge, bridge_that_drops, bridge_that_refuses, bridge_alone, bridge_is_not_wanted,
      bridge_under_tls, host_network, info_of_connections].
 
 %% This VM is outside of the hosts' networks. It asks their engines at their unix sockets.
@@ -202,6 +202,24 @@ bridge_that_refuses(_) ->
     eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, B), Route =:= bridge end),
     connect(A, B),
     ?assertMatch(#{route := published, ip := {192,0,2,1}}, connection(A, B)).
+
+%% Containers that publish nothing, as services of one network often do.
+bridge_alone(_) ->
+    eid_rig:docker(1, ["network create --label eid.test=1 alone"]),
+    On = #{docker => ["--network", "alone"]},
+    {A, B} = {start(1, On), start(1, On)},
+    {ok, #{route := bridge}} = lookup(A, B),
+    connect(A, B),
+    ?assertMatch(#{route := bridge, port := 12345}, connection(A, B)),
+    %% Where no node listens yet, that is what the log says, and not that nothing is published.
+    Id = eid_rig:docker(1, ["run -d --label eid.test=1 --network alone --name silent eid-otp:",
+                            hd(eid_rig:releases()), " sleep 3600"]),
+    C = #{host => 1, id => lists:sublist(Id, 12), node => 'silent@192.0.2.1'},
+    ok = eid_ct:start_log(maps:get(peer, A)),
+    pang = call(A, net_adm, ping, [maps:get(node, C)]),
+    eid_ct:eventually(fun() -> eid_ct:log_lines(maps:get(peer, A)) =/= [] end),
+    [Line] = eid_ct:log_lines(maps:get(peer, A)),
+    ?assertMatch({match, _}, re:run(Line, "found \\(bridge\\).*connection refused")).
 
 bridge_is_not_wanted(_) ->
     A = start(1, #{erl => carrier() ++ ["-eid", "routes", "#{\"192.0.2.0/24\" => published}"]}),

@@ -225,5 +225,9 @@ engines_of_hosts(Config) ->
     ok = Lookup(#{default => Nobody, "localhost" => "tcp://" ++ Address}, <<"localhost">>),
     application:set_env(kernel, docker_daemon_port, list_to_integer(Port)),
     ok = Lookup(#{}, list_to_binary(Ip)),
+    %% Also where the node is in memory, its name is looked at first.
+    add(Config, "my.service.name", 4712),
+    eid_ct:eventually(fun() -> maps:get(containers, engine(Config)) =:= 2 end),
+    {error, bad_node_name} = eid:lookup(list_to_binary("my.service.name@" ++ Ip)),
     error = Lookup(#{default => Nobody}, list_to_binary(Ip)),
     application:unset_env(kernel, docker_daemon_port).
