@@ -37,7 +37,7 @@ text({unreachable, Detail}) ->
     io_lib:format("the host can't be asked where the node is: ~ts. ~ts", [Detail, whom_to_ask(Detail)]);
 text({refused, Status, Message}) ->
     io_lib:format("the Docker Engine, or a proxy in front of it, refused to answer (HTTP ~b: ~ts). "
-                  "Allow GET of /_ping, /containers/json and /containers/*/json there.",
+                  "Allow GET of /_ping, /events, /containers/json and /containers/*/json there.",
                   [Status, Message]);
 text(bad_response) ->
     "what answers at the Docker API's address did not answer as a Docker Engine does, or with more than "

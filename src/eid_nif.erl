@@ -19,7 +19,7 @@
 
 -type bridge() :: preferred | never | {last_resort, Failed :: inet:ip_address()}.
 %% Whether a container may be dialled at its own address in a Docker network: wherever it can be, not
-%% at all, or if there is no other way and it is not this address, which could not be dialled.
+%% at all, or if there is no other way, and this address, which could not be dialled, after all others.
 
 -type kind() :: loopback | host | bridge | published.
 %% See {@link eid:route()}.
@@ -114,7 +114,8 @@ lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs, 
 names(_Ref, _Engine, _HostIp, _ErlangPort, _Limits, _WithinMs) ->
     erlang:nif_error(not_loaded).
 
-%% @doc Why each lookup has to ask this engine, if it refuses its list or its events; told once.
+%% @doc Why each lookup has to ask this engine, if it refuses its list or its events, or if its list
+%% is too large; told once.
 -spec take_notice(engine(), HostIp :: inet:ip_address()) ->
           {refused, Endpoint :: binary(), eid:reason()} | none.
 take_notice(_Engine, _HostIp) -> erlang:nif_error(not_loaded).

@@ -40,7 +40,8 @@ pub enum State {
     Connecting,
     /// It has the list and follows the events.
     Live,
-    /// The engine, or a proxy before it, refuses the list or the events: each lookup asks. It tries again once a minute.
+    /// The engine, or a proxy before it, refuses the list or the events, or the list is too large: each lookup asks. It tries
+    /// again once a minute.
     Inspecting,
     /// Nobody asks.
     Closed,
@@ -218,7 +219,7 @@ impl Directory {
         }
     }
 
-    /// Once, if lookups have to ask because the engine refuses its list or its events: why.
+    /// Once, if lookups have to ask because it is [`State::Inspecting`]: why.
     pub fn take_notice(&self) -> Option<Error> {
         let mut notice = lock(&self.shared.notice);
         match std::mem::replace(&mut *notice, Notice::Told) {

@@ -332,13 +332,13 @@ async fn more_events_than_can_be_asked_about_are_a_reason_to_list() {
     let engine = EngineDouble::start();
     let ids = engine.add_many(600, "c");
     let directory = live(&engine).await;
-    engine.misbehave(Misbehaviour::Late, Where::Inspect, Times::Always);
+    // However slow the machine is, so few can be asked about.
+    engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::Inspect, Times::Always);
     for id in &ids {
         engine.restart_at(id, engine.free_host_port());
     }
     until_agreed(&directory, &engine).await;
-    // Fewer than one for each.
-    assert!(engine.notes().inspects < ids.len(), "{}", engine.notes().summary());
+    assert!(engine.notes().inspects < 100, "{}", engine.notes().summary());
     assert!(engine.notes().lists >= 2 && directory.info().resyncs >= 1);
 }
 

@@ -1,6 +1,6 @@
 //! Lookups in quick succession.
 //!
-//! Reading the settings takes several times as long as reading a route. So they count as read for a lookup that follows
+//! Reading the settings takes twice as long as reading a route. So they count as read for a lookup that follows
 //! the one before at once. Whoever changes a setting calls another process for it (`application:set_env/3`), which takes
 //! longer than [`GAP`], and so sees the change in the next lookup. Who changes it while others look up without a pause
 //! sees it after [`LONGEST`] at the latest.

@@ -1,8 +1,8 @@
 //! `eid-docker` for the Erlang VM: decodes terms, reads what is in memory, or starts a task and sends its outcome back as
 //! a message.
 //!
-//! No function waits for anything: each takes microseconds, so none needs a dirty scheduler. They are the functions of
-//! `src/eid_nif.erl`. An argument of the wrong type is `badarg`; whatever else is wrong comes back as an error term of
+//! No function waits for anything, and each takes microseconds; `info`, which counts, runs on a dirty scheduler. They are the
+//! functions of `src/eid_nif.erl`. An argument of the wrong type is `badarg`; whatever else is wrong comes back as an error term of
 //! `term::Reason`.
 
 mod burst;
@@ -13,7 +13,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engines, Error, Location, NodeName, Wanted};
+use eid_docker::{Bridge, Directory, Engines, Error, Location, NodeName, Route, Wanted};
 use once_cell::sync::{Lazy, OnceCell};
 use rustler::{Atom, Binary, Encoder, Env, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
@@ -95,10 +95,7 @@ fn known_node<'a>(
         // Over IPv6 an IPv4 address has another form.
         (route.to.is_ipv4() == ip.is_ipv4()).then_some(route)
     };
-    let answer = match known() {
-        Some(route) => RouteTerm(route).encode(env),
-        None => atoms::unknown().encode(env),
-    };
+    let answer = known_or_unknown(env, known());
     burst::pause();
     answer
 }
@@ -119,7 +116,11 @@ fn known_route<'a>(
         let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
         directory.known_route(container, &wanted(&host, &erlang_port, bridge.0))
     };
-    match known() {
+    known_or_unknown(env, known())
+}
+
+fn known_or_unknown(env: Env<'_>, known: Option<Route>) -> Term<'_> {
+    match known {
         Some(route) => RouteTerm(route).encode(env),
         None => atoms::unknown().encode(env),
     }
@@ -182,7 +183,7 @@ fn names<'a>(
 
 /// `take_notice(Engine, Host :: inet:ip_address()) -> {refused, Endpoint :: binary(), Reason} | none`.
 ///
-/// Once for each engine that refuses its list or its events, so that each lookup has to ask it.
+/// Once for each engine that refuses its list or its events, or whose list is too large, so that each lookup has to ask it.
 #[rustler::nif]
 fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<'a> {
     let notice = || {
