@@ -16,14 +16,15 @@
                     resyncs := non_neg_integer(),
                     requests := non_neg_integer(),
                     lookups := #{Outcome :: atom() => pos_integer()},
-                    latency := #{p50 | p90 | p99 | max := Microseconds :: float()}}.
+                    latency := #{p50 | p90 | p99 | max := Microseconds :: float()},
+                    error := none | eid:reason()}.
 %% What eid keeps of a Docker Engine. `live': it has the list of the running containers and follows
 %% the engine's events, so lookups read memory. `connecting': it gets the list, for the first time or
 %% after a gap. `inspecting': the engine refuses the list or the events, or the list is too
 %% large, so each lookup asks it.
 %% `closed': nobody has asked for a minute. `containers' are known now; the rest counts from the
 %% first lookup on: events that told of a change, lists taken again after a gap, requests made, and
-%% lookups by outcome, `ok' or the reason's name.
+%% lookups by outcome, `ok' or the reason's name. `error' is what keeps it from being live.
 
 -type connection() :: #{route := accepted | loopback | bridge | host | published | direct | epmd
                                  | fixed | unknown,

@@ -8,9 +8,9 @@
 
 -export([call/1]).
 -export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
-         take_notice/2, info/0]).
+         watch/7, take_notice/2, info/0]).
 
--export_type([limits/0, engine/0, bridge/0, kind/0]).
+-export_type([limits/0, engine/0, bridge/0, kind/0, filter/0]).
 
 -type engine() :: {Template :: binary(), Host :: binary(), CertFolder :: binary()}.
 %% Where a host's Docker Engine is: `<<"tcp://{host}:4243">>', `<<"https://{host}:2376">>' or
@@ -23,6 +23,10 @@
 
 -type kind() :: loopback | host | bridge | published.
 %% See {@link eid:route()}.
+
+-type filter() :: {label, Key :: binary(), Value :: binary() | any} | {name, Glob :: binary()}.
+%% Which containers are meant: those that have a label, with this value or any, or those whose name is
+%% this, where `*' stands for any text. All texts are in UTF-8.
 
 -type limits() :: {ConnectMs :: pos_integer(), ResponseMs :: pos_integer(),
                    BodyBytes :: pos_integer()}.
@@ -112,6 +116,18 @@ lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs, 
 -spec names(reference(), engine(), HostIp :: inet:ip_address(), ErlangPort :: inet:port_number(),
             limits(), WithinMs :: non_neg_integer()) -> pending.
 names(_Ref, _Engine, _HostIp, _ErlangPort, _Limits, _WithinMs) ->
+    erlang:nif_error(not_loaded).
+
+%% @doc Waits until something else is true of the running containers that are meant than the caller
+%% knows: `Known' is the digest of what it was told last, or 0, and then it is told what is true as soon
+%% as that is known. The message is `{Ref, {changed, Digest, [{FullId, Name, Node}]}}' in the order of the
+%% IDs, all of them binaries, and `Node' being the label `eid.node' or empty; `{Ref, {failed, Digest,
+%% eid:reason()}}' while the engine can't be asked, so that what was true before may still be; `{Ref,
+%% unchanged}' when the time is over; or `{Ref, {error, eid:reason()}}'. A digest is never 0, and the same
+%% for the same content. A container that is being asked about again counts as what it was before.
+-spec watch(reference(), engine(), HostIp :: inet:ip_address(), filter(), Known :: non_neg_integer(),
+            limits(), WithinMs :: non_neg_integer()) -> pending.
+watch(_Ref, _Engine, _HostIp, _Filter, _Known, _Limits, _WithinMs) ->
     erlang:nif_error(not_loaded).
 
 %% @doc Why each lookup has to ask this engine, if it refuses its list or its events, or if its list

@@ -5,13 +5,13 @@
 
 -export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
 -export([settings_are_seen_at_once/1, distinct_cold_lookups/1, equal_cold_lookups/1, refused_events_are_told_once/1, states/1,
-         restarts_and_cuts/1, misbehaviours/1, bad_engines/1, engines_of_hosts/1]).
+         restarts_and_cuts/1, misbehaviours/1, bad_engines/1, engines_of_hosts/1, watch/1, watch_that_is_wrong/1]).
 
 suite() -> [{timetrap, {minutes, 5}}].
 
 all() ->
     [settings_are_seen_at_once, distinct_cold_lookups, equal_cold_lookups, refused_events_are_told_once, states, restarts_and_cuts,
-     misbehaviours, bad_engines, engines_of_hosts].
+     misbehaviours, bad_engines, engines_of_hosts, watch, watch_that_is_wrong].
 
 init_per_testcase(_, Config) ->
     Double = eid_engine_double:start(),
@@ -231,3 +231,65 @@ engines_of_hosts(Config) ->
     {error, bad_node_name} = eid:lookup(list_to_binary("my.service.name@" ++ Ip)),
     error = Lookup(#{default => Nobody}, list_to_binary(Ip)),
     application:unset_env(kernel, docker_daemon_port).
+
+%% A long poll is answered by what happens, and by nothing else.
+watch(Config) ->
+    add_labelled(Config, "web", "{\"eid.cluster\":\"shop\"}"),
+    add_labelled(Config, "alone", "{}"),
+    Filter = {label, <<"eid.cluster">>, <<"shop">>},
+    {changed, One, [{Web, <<"web">>, <<>>}]} = watched(start_watch(Config, Filter, 0, 5000)),
+    ?assertEqual(64, byte_size(Web)),
+    {changed, One, _} = watched(start_watch(Config, {label, <<"eid.cluster">>, any}, 0, 5000)),
+    {changed, One, _} = watched(start_watch(Config, {name, <<"w*b">>}, 0, 5000)),
+    unchanged = watched(start_watch(Config, Filter, One, 50)),
+    Waiting = start_watch(Config, Filter, One, 20_000),
+    add_labelled(Config, "other", "{\"eid.cluster\":\"club\"}"),
+    Db = add_labelled(Config, "db", "{\"eid.cluster\":\"shop\",\"eid.node\":\"db@db.example\"}"),
+    {changed, Two, Both} = watched(Waiting),
+    ?assertEqual(lists:sort([{Web, <<"web">>, <<>>}, {Db, <<"db">>, <<"db@db.example">>}]), Both),
+    Dying = start_watch(Config, Filter, Two, 20_000),
+    eid_engine_double:tell(double(Config), "{\"do\":\"die\",\"container\":\"db\"}"),
+    {changed, One, [{Web, _, _}]} = watched(Dying),
+    %% The engine ends, and comes back with the same containers.
+    Failing = start_watch(Config, Filter, One, 20_000),
+    tell(Config, "stop_engine"),
+    {failed, Down, {unreachable, _}} = watched(Failing),
+    ?assertMatch(#{error := {unreachable, _}, state := connecting}, engine(Config)),
+    Returning = start_watch(Config, Filter, Down, 20_000),
+    tell(Config, "start_engine"),
+    {changed, One, _} = watched(Returning),
+    ?assertMatch(#{error := none, state := live}, engine(Config)).
+
+watch_that_is_wrong(Config) ->
+    Host = {127,0,0,9},
+    Limits = {400, 600, 1048576},
+    Watch = fun(Engine, Filter, Known) ->
+                    Ref = make_ref(),
+                    pending = eid_nif:call(fun() -> eid_nif:watch(Ref, Engine, Host, Filter, Known, Limits, 1000) end),
+                    watched(Ref)
+            end,
+    Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"h">>, <<>>},
+    {error, {unreachable, _}} = Watch({<<"nonsense">>, <<"h">>, <<>>}, {name, <<"*">>}, 0),
+    {changed, Digest, []} = Watch(Engine, {name, <<"*">>}, 0),
+    ?assert(Digest > 0),
+    [?assertError(badarg, Watch(Engine, Filter, Known))
+     || {Filter, Known} <- [{{name, "db"}, 0}, {{name, any}, 0}, {{label, <<"a">>}, 0}, {{label, <<"a">>, none}, 0},
+                            {{name, <<"a">>, any}, 0}, {{label, <<255>>, any}, 0}, {all, 0}, {{name, <<"*">>}, -1},
+                            {{name, <<"*">>}, none}]].
+
+add_labelled(Config, Name, Labels) ->
+    [Id] = eid_engine_double:ids(double(Config), ["{\"do\":\"add\",\"name\":\"", Name, "\",\"labels\":", Labels, "}"]),
+    Id.
+
+start_watch(Config, Filter, Known, WithinMs) ->
+    Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"127.0.0.9">>, <<>>},
+    Ref = make_ref(),
+    pending = eid_nif:call(fun() ->
+                                   eid_nif:watch(Ref, Engine, {127,0,0,9}, Filter, Known, {400, 600, 1048576}, WithinMs)
+                           end),
+    Ref.
+
+watched(Ref) ->
+    receive {Ref, Outcome} -> Outcome
+    after 30_000 -> error(watch_is_silent)
+    end.

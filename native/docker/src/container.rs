@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::labels::{self, Label};
 use crate::node_name::{is_id, ContainerRef};
 
 /// A port of a container that is published on its host.
@@ -52,6 +53,9 @@ pub struct Container {
     pub bindings: Vec<Binding>,
     /// The networks that it has an address in.
     pub attachments: Vec<Attachment>,
+    /// Its labels, in the order of their keys: of eid's own, `eid.…`, and then of the others, the shortest first, those that
+    /// fit in 2 kB.
+    pub labels: Vec<Label>,
 }
 
 impl Container {
@@ -67,6 +71,42 @@ impl Container {
         is_id(&self.id).then(|| &self.id[..12])
     }
 
+    /// The value of one of its labels.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|label| (*label.key).cmp(key)).ok()?;
+        Some(&self.labels[at].value)
+    }
+
+    /// What its node is called, if its label `eid.node` says so.
+    pub fn node(&self) -> Option<&str> {
+        self.label("eid.node")
+    }
+
+    /// Whether both are reached in the same way. Labels play no part: they never change.
+    pub(crate) fn is_reached_like(&self, other: &Self) -> bool {
+        let Self {
+            id,
+            name,
+            running,
+            host_network,
+            bindings,
+            attachments,
+            labels: _,
+        } = self;
+        (id, name, running, host_network) == (&other.id, &other.name, &other.running, &other.host_network)
+            && *bindings == other.bindings
+            && *attachments == other.attachments
+    }
+
+    /// Which container it is, without how it is reached.
+    pub(crate) fn without_addresses(self) -> Self {
+        Self {
+            bindings: Vec::new(),
+            attachments: Vec::new(),
+            ..self
+        }
+    }
+
     /// Whether there is anything that could be dialled. A list that shows nothing need not be right: Podman's has no
     /// network mode.
     pub(crate) fn is_reachable(&self) -> bool {
@@ -77,17 +117,22 @@ impl Container {
     pub(crate) fn shrink_to_fit(&mut self) {
         self.bindings.shrink_to_fit();
         self.attachments.shrink_to_fit();
+        self.labels.shrink_to_fit();
     }
 
     /// The bytes that this takes in memory.
     pub(crate) fn size(&self) -> usize {
         let texts = self.attachments.iter().map(|a| a.network.capacity()).sum::<usize>();
+        let labels = self.labels.iter().map(Label::size).sum::<usize>();
+        let spare = (self.labels.capacity() - self.labels.len()) * size_of::<Label>();
         size_of::<Self>()
             + self.id.capacity()
             + self.name.capacity()
             + self.bindings.capacity() * size_of::<Binding>()
             + self.attachments.capacity() * size_of::<Attachment>()
             + texts
+            + labels
+            + spare
     }
 }
 
@@ -113,6 +158,14 @@ mod wire {
         state: Option<State>,
         host_config: Option<HostConfig>,
         network_settings: Option<NetworkSettings>,
+        config: Option<Config>,
+    }
+
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Config {
+        #[serde(default)]
+        labels: Value,
     }
 
     #[derive(Default, Deserialize)]
@@ -178,6 +231,8 @@ mod wire {
         host_config: Option<HostConfig>,
         ports: Option<Vec<Port>>,
         network_settings: Option<ListedSettings>,
+        #[serde(default)]
+        labels: Value,
     }
 
     #[derive(Deserialize)]
@@ -212,6 +267,7 @@ mod wire {
                         .flat_map(|(port, bindings)| bindings.iter().filter_map(move |binding| binding.at(port))),
                 ),
                 attachments: attachments(settings.networks),
+                labels: labels::kept(&inspected.config.unwrap_or_default().labels),
             })
         }
     }
@@ -246,6 +302,7 @@ mod wire {
                 host_network: listed.host_config.unwrap_or_default().is_host(),
                 bindings: sorted(ports.iter().filter_map(Port::binding)),
                 attachments: attachments(listed.network_settings.unwrap_or_default().networks),
+                labels: labels::kept(&listed.labels),
             })
         }
     }
@@ -338,6 +395,13 @@ mod tests {
         }
     }
 
+    fn label(key: &str, value: &str) -> Label {
+        Label {
+            key: key.into(),
+            value: value.into(),
+        }
+    }
+
     #[test]
     fn an_inspected_container() {
         let container = inspected(
@@ -345,7 +409,7 @@ mod tests {
                 "Ports":{"12345/tcp":[{"HostIp":"192.0.2.1","HostPort":"49153"}]},"IPAddress":"","Networks":{
                 "shop":{"NetworkID":"77","IPAddress":"172.18.0.2","GlobalIPv6Address":"fd00::2","Gateway":"172.18.0.1"},
                 "bridge":{"NetworkID":"12","IPAddress":"172.17.0.2","GlobalIPv6Address":""}}},
-                "HostConfig":{"NetworkMode":"default"},"Mounts":[]}"#,
+                "HostConfig":{"NetworkMode":"default"},"Mounts":[],"Config":{"Labels":{"eid.node":"db@h","n":7,"a":"1"}}}"#,
         );
         assert_eq!(
             container,
@@ -359,6 +423,7 @@ mod tests {
                     attachment("12", "172.17.0.2", None),
                     attachment("77", "172.18.0.2", Some("fd00::2"))
                 ],
+                labels: vec![label("a", "1"), label("eid.node", "db@h")],
             }
         );
     }
@@ -390,9 +455,13 @@ mod tests {
             r#"{"Id":"a","Name":null,"State":null,"NetworkSettings":null}"#,
             r#"{"Id":"a","State":{"Running":null},"NetworkSettings":{"Ports":null}}"#,
             r#"{"Id":"a","State":{},"NetworkSettings":{"Ports":{"1/tcp":null,"2/tcp":[]}}}"#,
+            r#"{"Id":"a","Config":null}"#,
+            r#"{"Id":"a","Config":{"Labels":null}}"#,
+            r#"{"Id":"a","Config":{"Labels":["eid.node"]}}"#,
         ] {
             let container = inspected(json);
             assert!(!container.running && container.bindings.is_empty(), "{json}");
+            assert!(container.labels.is_empty(), "{json}");
         }
     }
 
@@ -461,7 +530,7 @@ mod tests {
     fn a_list() {
         let id = "0123456789abcdef".repeat(4);
         let json = format!(
-            r#"[{{"Id":"{id}","Names":["/web/db","/db"],"State":"running","HostConfig":{{"NetworkMode":"bridge"}},"Ports":[
+            r#"[{{"Id":"{id}","Names":["/web/db","/db"],"State":"running","Labels":{{"eid.node":"db@h"}},"HostConfig":{{"NetworkMode":"bridge"}},"Ports":[
                    {{"IP":"0.0.0.0","PrivatePort":12345,"PublicPort":49153,"Type":"tcp"}},
                    {{"IP":"","PrivatePort":53,"PublicPort":53,"Type":"udp"}},
                    {{"PrivatePort":80,"Type":"tcp"}},
@@ -486,8 +555,10 @@ mod tests {
                     binding(Some("0.0.0.0"), 49153, 12345, true)
                 ],
                 attachments: vec![attachment("12", "172.17.0.2", None)],
+                labels: vec![label("eid.node", "db@h")],
             }
         );
+        assert_eq!((list[0].label("eid.node"), list[0].label("eid")), (Some("db@h"), None));
         assert_eq!(list[0].short_id(), Some("0123456789ab"));
         assert!(!list[1].running && list[1].host_network && list[1].name.is_empty());
         assert_eq!((list[1].short_id(), list[2].short_id()), (None, None));

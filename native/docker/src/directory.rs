@@ -1,13 +1,14 @@
 //! What is known of one engine's containers, ready to be read.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{timeout_at, Instant};
 
+use crate::listing::Polled;
 use crate::route::{published, route, Bridge, Route};
 use crate::snapshot::Snapshot;
 use crate::stats::{Latency, Lookups};
@@ -30,7 +31,7 @@ const UNUSED: Duration = Duration::from_secs(60);
 /// For each running container it takes about 1 kB of memory, at most 4.5 kB, for 10,000 containers at most.
 #[derive(Clone)]
 pub struct Directory {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What a directory does at the moment.
@@ -76,6 +77,8 @@ pub struct Info {
     pub lookups: Vec<(&'static str, u64)>,
     /// How long they took.
     pub latency: Latency,
+    /// Why it is not live, if it would be.
+    pub error: Option<Error>,
 }
 
 pub(crate) struct Shared {
@@ -85,7 +88,13 @@ pub(crate) struct Shared {
     /// This engine has said that it knows no such container.
     own_is_elsewhere: AtomicBool,
     view: RwLock<View>,
-    phase: watch::Sender<Phase>,
+    pub(crate) phase: watch::Sender<Phase>,
+    /// Something has happened that those who wait for changes should look at.
+    pub(crate) news: watch::Sender<()>,
+    /// How many wait for changes.
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) polled: tokio::sync::Mutex<Option<Polled>>,
+    trouble: Mutex<Trouble>,
     /// Containers that could not be dialled, for the watcher to ask about.
     doubts: Mutex<Option<mpsc::UnboundedSender<String>>>,
     notice: Mutex<Notice>,
@@ -116,6 +125,14 @@ pub(crate) enum Phase {
     Inspecting,
 }
 
+/// Why the directory is not live.
+#[derive(Default)]
+struct Trouble {
+    error: Option<Error>,
+    /// It has lasted so long that it is no mere gap.
+    lasts: bool,
+}
+
 /// Something that the user should be told once.
 #[derive(Default)]
 enum Notice {
@@ -136,6 +153,10 @@ impl Directory {
                 own_is_elsewhere: AtomicBool::new(false),
                 view: RwLock::default(),
                 phase: watch::Sender::new(Phase::Closed),
+                news: watch::Sender::default(),
+                waiting: AtomicUsize::new(0),
+                polled: tokio::sync::Mutex::default(),
+                trouble: Mutex::default(),
                 doubts: Mutex::default(),
                 notice: Mutex::default(),
                 events: AtomicU64::new(0),
@@ -176,7 +197,7 @@ impl Directory {
 
     async fn find(&self, asked: &ContainerRef, wanted: &Wanted) -> Result<Route, Error> {
         let shared = &self.shared;
-        self.open().await;
+        self.open_and_wait().await;
         let known = shared.read(&shared.view(), asked.as_str(), wanted);
         if let Some(found) = known {
             return Ok(found);
@@ -193,7 +214,7 @@ impl Directory {
     ///
     /// Those of [`Engine::list`].
     pub async fn names(&self, host: IpAddr, erlang_port: u16) -> Result<Vec<(String, u16)>, Error> {
-        self.open().await;
+        self.open_and_wait().await;
         let containers = match self.shared.all() {
             Some(containers) => containers,
             None => self.shared.engine.list().await?.into_iter().map(Arc::new).collect(),
@@ -249,6 +270,7 @@ impl Directory {
             requests: shared.engine.requests(),
             lookups: shared.lookups.outcomes(),
             latency: shared.lookups.latency(),
+            error: lock(&shared.trouble).error.clone(),
         }
     }
 
@@ -269,10 +291,20 @@ impl Directory {
     }
 
     /// Has the directory kept up to date from now on, and waits for its first list, but not for long.
-    async fn open(&self) {
+    async fn open_and_wait(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        self.open();
+        let now = *phase.borrow_and_update();
+        if let Phase::Starting(since) = now {
+            let is_over = |phase: &Phase| !matches!(phase, Phase::Starting(_));
+            let _ = timeout_at(since + PATIENCE, phase.wait_for(is_over)).await;
+        }
+    }
+
+    /// Has the directory kept up to date from now on.
+    pub(crate) fn open(&self) {
         let shared = &self.shared;
         shared.asked(Instant::now());
-        let mut phase = shared.phase.subscribe();
         // Under the lock of the phase, so that it is started once, and never while one closes.
         shared.phase.send_if_modified(|phase| {
             let is_closed = *phase == Phase::Closed;
@@ -284,11 +316,6 @@ impl Directory {
             }
             is_closed
         });
-        let now = *phase.borrow_and_update();
-        if let Phase::Starting(since) = now {
-            let is_over = |phase: &Phase| !matches!(phase, Phase::Starting(_));
-            let _ = timeout_at(since + PATIENCE, phase.wait_for(is_over)).await;
-        }
     }
 }
 
@@ -347,13 +374,17 @@ impl Shared {
     }
 
     /// Somebody asks.
-    fn asked(&self, now: Instant) {
+    pub(crate) fn asked(&self, now: Instant) {
         let millis = now.duration_since(self.made).as_millis();
         self.last_asked
             .store(millis.try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Who waits for changes asks all the time.
     fn last_asked(&self) -> Instant {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return Instant::now();
+        }
         self.made + Duration::from_millis(self.last_asked.load(Ordering::Relaxed))
     }
 
@@ -370,6 +401,11 @@ impl Shared {
                 *phase = Phase::Closed;
                 *self.write() = View::default();
                 *lock(&self.doubts) = None;
+                *lock(&self.trouble) = Trouble::default();
+                // Nobody holds it who does not wait.
+                if let Ok(mut polled) = self.polled.try_lock() {
+                    *polled = None;
+                }
             }
             is_unused
         })
@@ -387,12 +423,42 @@ impl Shared {
         view.snapshot.clear();
         drop(view);
         self.phase.send_replace(phase);
+        self.news.send_replace(());
     }
 
     /// Lookups read the snapshot from now on.
     pub(crate) fn go_live(&self) {
         self.write().live = true;
+        *lock(&self.trouble) = Trouble::default();
         self.phase.send_replace(Phase::Live);
+        self.news.send_replace(());
+    }
+
+    /// Why it will not be live, for a moment or, if it `lasts`, for longer. Before it enters another phase.
+    pub(crate) fn fail(&self, error: Error, lasts: bool) {
+        *lock(&self.trouble) = Trouble {
+            error: Some(error),
+            lasts,
+        };
+    }
+
+    /// What keeps it from being live, unless that may be over in a moment.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        let trouble = lock(&self.trouble);
+        trouble.error.clone().filter(|_| trouble.lasts)
+    }
+
+    /// Changes what lookups read, and has those look at it who wait for a change.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Snapshot) -> T) -> T {
+        let mut view = self.write();
+        let before = view.snapshot.listed();
+        let outcome = change(&mut view.snapshot);
+        let is_other = view.snapshot.listed() != before;
+        drop(view);
+        if is_other {
+            self.news.send_replace(());
+        }
+        outcome
     }
 
     /// Something to tell the user, if it has not been told before.

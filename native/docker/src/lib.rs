@@ -37,11 +37,14 @@ mod engine;
 mod engines;
 mod error;
 mod events;
+mod filter;
 mod here;
 mod http;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod invariants;
+mod labels;
+mod listing;
 #[cfg(test)]
 mod mutations;
 mod node_name;
@@ -58,8 +61,11 @@ pub use endpoint::Endpoint;
 pub use engine::Engine;
 pub use engines::{Engines, Location};
 pub use error::Error;
+pub use filter::Filter;
 pub use here::own_container;
 pub use http::Limits;
+pub use labels::Label;
+pub use listing::Listing;
 pub use node_name::{ContainerRef, NodeName};
 pub use route::{published, route, Bridge, Route, RouteKind};
 pub use snapshot::{MAX_CONTAINERS, MAX_CONTAINER_SIZE};

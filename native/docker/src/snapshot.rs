@@ -8,13 +8,13 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::node_name::{is_container, is_full_id, is_id};
-use crate::Container;
+use crate::{Container, Filter, Label};
 
 /// More containers than a host runs; those beyond are not kept, and each lookup of one asks the engine.
 pub const MAX_CONTAINERS: usize = 10_000;
 
 /// The most that is kept of one container, in bytes, beside its places in the indexes (about 400). One that publishes a
-/// hundred ports has more; of it only the ID is kept, and each lookup of it asks the engine.
+/// hundred ports has more; of it only ID, name and labels are kept, and each lookup of it asks the engine.
 pub const MAX_CONTAINER_SIZE: usize = 4096;
 
 /// After a list, so many containers are asked about one by one at most.
@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
     /// the engine has not been asked about both yet.
     names: HashMap<Box<str>, Vec<Box<str>>>,
     now: Mark,
+    /// How often what [`Snapshot::matching`] gives may have become something else.
+    listed: u64,
 }
 
 struct Entry {
@@ -43,8 +45,8 @@ struct Entry {
 
 enum State {
     Known(Arc<Container>),
-    /// The engine has to be asked.
-    Unknown,
+    /// The engine has to be asked. This is what it last said, or which container it is if more would be too much to keep.
+    Unknown(Option<Arc<Container>>),
     /// It does not run. This stays until the next list, so that a list that is under way does not bring it back.
     Gone,
 }
@@ -95,7 +97,7 @@ impl Snapshot {
         matches!(
             self.containers.get(id),
             Some(Entry {
-                state: State::Unknown,
+                state: State::Unknown(_),
                 ..
             })
         )
@@ -116,6 +118,21 @@ impl Snapshot {
         self.present().map(|entry| entry.state.known().cloned()).collect()
     }
 
+    /// The containers that meet this condition, in the order of their IDs. One that the engine is being asked about counts as
+    /// what it was before.
+    pub(crate) fn matching(&self, filter: &Filter) -> Vec<Arc<Container>> {
+        let last_seen = self.containers.values().filter_map(|entry| entry.state.last_seen());
+        last_seen
+            .filter(|container| filter.matches(container))
+            .cloned()
+            .collect()
+    }
+
+    /// While this number is the same, so is [`Snapshot::matching`].
+    pub(crate) fn listed(&self) -> u64 {
+        self.listed
+    }
+
     fn present(&self) -> impl Iterator<Item = &Entry> {
         self.containers
             .values()
@@ -132,18 +149,19 @@ impl Snapshot {
         self.now.0 += 1;
         let changed = self.now;
         if let Some(entry) = self.containers.get_mut(id) {
-            entry.state = State::Unknown;
+            entry.state = State::Unknown(entry.state.last_seen().cloned());
             entry.changed = changed;
         } else if self.containers.len() < MAX_CONTAINERS {
-            self.containers.insert(id.into(), Entry::new(State::Unknown, changed));
+            self.containers
+                .insert(id.into(), Entry::new(State::Unknown(None), changed));
         }
     }
 
     /// Takes what the engine answered, when it was asked at `mark`, about the container of this ID: `None` if it has none.
     pub(crate) fn refresh(&mut self, id: &str, mark: Mark, container: Option<Container>) -> Refreshed {
-        let changed = match self.containers.get(id) {
+        let (changed, before) = match self.containers.get(id) {
             Some(entry) if entry.changed > mark => return Refreshed::OutOfDate,
-            Some(entry) => entry.changed,
+            Some(entry) => (entry.changed, entry.state.last_seen().cloned()),
             // There was no room for it.
             None => return Refreshed::Taken,
         };
@@ -154,6 +172,10 @@ impl Snapshot {
                 self.containers.insert(id.into(), Entry::new(State::Gone, changed));
             }
         }
+        let after = self.containers.get(id).and_then(|entry| entry.state.last_seen());
+        if before.as_deref().map(looks) != after.map(|container| looks(container)) {
+            self.listed += 1;
+        }
         Refreshed::Taken
     }
 
@@ -163,6 +185,7 @@ impl Snapshot {
         let mut unclear = Vec::new();
         let mut old = std::mem::take(&mut self.containers);
         self.names.clear();
+        self.listed += 1;
         for container in listed {
             // Not running: what is up with it, the engine will say when it is asked.
             if !container.running || !is_full_id(&container.id) {
@@ -177,7 +200,7 @@ impl Snapshot {
                 None if self.containers.contains_key(container.id.as_str()) => {
                     self.forget(&container.id);
                     self.containers
-                        .insert(container.id.into(), Entry::new(State::Unknown, mark));
+                        .insert(container.id.into(), Entry::new(State::Unknown(None), mark));
                 }
                 None if self.containers.len() + old.len() >= MAX_CONTAINERS => {}
                 entry => {
@@ -204,6 +227,7 @@ impl Snapshot {
     /// Nothing is known any more.
     pub(crate) fn clear(&mut self) {
         self.now.0 += 1;
+        self.listed += 1;
         self.containers.clear();
         self.names.clear();
     }
@@ -215,7 +239,9 @@ impl Snapshot {
         let id: Box<str> = container.id.as_str().into();
         container.shrink_to_fit();
         if container.size() > MAX_CONTAINER_SIZE {
-            self.containers.insert(id, Entry::new(State::Unknown, changed));
+            let sketch = Some(container.without_addresses()).filter(|sketch| sketch.size() <= MAX_CONTAINER_SIZE);
+            self.containers
+                .insert(id, Entry::new(State::Unknown(sketch.map(Arc::new)), changed));
         } else {
             let name = container.name.as_str().into();
             let state = State::Known(Arc::new(container));
@@ -252,7 +278,12 @@ impl Snapshot {
 /// has no network mode.
 fn says_as_much(listed: &Container, known: &Container) -> bool {
     let nothing = !listed.is_reachable() && (known.host_network || !known.is_reachable());
-    listed == known || (nothing && listed.name == known.name)
+    listed.is_reached_like(known) || (nothing && listed.name == known.name)
+}
+
+/// What conditions are about.
+fn looks(container: &Container) -> (&str, &[Label]) {
+    (&container.name, &container.labels)
 }
 
 impl Entry {
@@ -269,7 +300,15 @@ impl State {
     fn known(&self) -> Option<&Arc<Container>> {
         match self {
             Self::Known(container) => Some(container),
-            Self::Unknown | Self::Gone => None,
+            Self::Unknown(_) | Self::Gone => None,
+        }
+    }
+
+    fn last_seen(&self) -> Option<&Arc<Container>> {
+        match self {
+            Self::Known(container) => Some(container),
+            Self::Unknown(last_seen) => last_seen.as_ref(),
+            Self::Gone => None,
         }
     }
 }

@@ -38,6 +38,9 @@ const INSPECTS: usize = 8;
 /// When more than so many wait to be asked about, a list is cheaper, and the engine may have skipped us.
 const LAG: usize = 256;
 
+/// What lasts no longer is a gap, of which nobody is told who waits for changes.
+const GAP: Duration = Duration::from_secs(1);
+
 /// How long after a refusal the engine is asked again for its events.
 const REFUSED: Duration = Duration::from_secs(60);
 
@@ -51,7 +54,7 @@ enum End {
     /// Nobody has asked for long enough: the directory is closed.
     Unused,
     /// It will be tried again soon.
-    Failed,
+    Failed(Error),
     /// The answer will not be another one soon, whether it comes from the engine or from a proxy before it.
     Refused(Error),
 }
@@ -66,6 +69,7 @@ impl Watcher {
     pub(crate) async fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut sessions = 0;
+        let mut last_live = None;
         while !self.shared.close_if_unused() {
             sessions += 1;
             if sessions > 1 {
@@ -76,11 +80,18 @@ impl Watcher {
                 End::Unused => return,
                 End::Refused(error) => {
                     // First, because lookups that wait go on with the phase.
+                    self.shared.fail(error.clone(), true);
                     self.shared.give_notice(error);
                     self.shared.enter(Phase::Inspecting);
+                    last_live = None;
                     sleep(REFUSED).await;
                 }
-                End::Failed => {
+                End::Failed(error) => {
+                    if *self.shared.phase.borrow() == Phase::Live {
+                        last_live = Some(Instant::now());
+                    }
+                    let is_gap = last_live.is_some_and(|at: Instant| at.elapsed() < GAP);
+                    self.shared.fail(error, !is_gap);
                     self.shared.enter(Phase::Connecting);
                     sleep(backoff.after(began.elapsed())).await;
                 }
@@ -94,7 +105,7 @@ impl Watcher {
         let mut events = match self.shared.engine.events().await {
             Ok(events) => events,
             Err(error) if is_refusal(&error) => return End::Refused(error),
-            Err(_) => return End::Failed,
+            Err(error) => return End::Failed(error),
         };
         let mark = self.shared.view().snapshot.mark();
         let list = match self.shared.engine.list().await {
@@ -102,9 +113,9 @@ impl Watcher {
             // A list of more containers than fit will not be shorter the next time.
             Err(error @ Error::TooLarge(_)) => return End::Refused(error),
             Err(error) if is_refusal(&error) => return End::Refused(error),
-            Err(_) => return End::Failed,
+            Err(error) => return End::Failed(error),
         };
-        let Replaced { mut unclear, .. } = self.shared.write().snapshot.replace(mark, list);
+        let Replaced { mut unclear, .. } = self.shared.change(|snapshot| snapshot.replace(mark, list));
         // What has come meanwhile counts before anybody reads.
         while unclear.len() <= LAG {
             let Ok(event) = timeout(Duration::ZERO, events.next()).await else {
@@ -116,7 +127,7 @@ impl Watcher {
                     self.shared.write().snapshot.invalidate(&id);
                     unclear.push(id);
                 }
-                Err(_) => return End::Failed,
+                Err(error) => return End::Failed(error),
             }
         }
         self.shared.go_live();
@@ -149,7 +160,7 @@ impl Watcher {
                         unexplained.remove(&id);
                         queue.push(id);
                     }
-                    Err(_) => return End::Failed,
+                    Err(error) => return End::Failed(error),
                 },
                 Some(id) = self.doubted.recv() => queue.push(id),
                 Some(answered) = inspects.join_next_with_id() => {
@@ -157,7 +168,7 @@ impl Watcher {
                     asked.remove(&task);
                     match answered {
                         Ok((_, (id, mark, Ok(container)))) => {
-                            shared.write().snapshot.refresh(&id, mark, container);
+                            shared.change(|snapshot| snapshot.refresh(&id, mark, container));
                         }
                         // It stays unknown; a list may still tell.
                         Ok((_, (_, _, Err(_)))) | Err(_) => next_list = next_list.min(Instant::now() + SECOND_LIST),
@@ -170,14 +181,15 @@ impl Watcher {
                 }
                 Some(answered) = lists.join_next() => match answered {
                     Ok((mark, Ok(containers))) => {
-                        let Replaced { surprises, unclear } = shared.write().snapshot.replace(mark, containers);
+                        let Replaced { surprises, unclear } = shared.change(|snapshot| snapshot.replace(mark, containers));
                         unexplained.extend(surprises);
                         unclear.into_iter().for_each(|id| queue.push(id));
                     }
-                    Ok((_, Err(_))) | Err(_) => return End::Failed,
+                    Ok((_, Err(error))) => return End::Failed(error),
+                    Err(_) => return End::Failed(Error::abandoned()),
                 },
                 () = sleep_until(listed + LATE), if !unexplained.is_empty() && lists.is_empty() => {
-                    return End::Failed;
+                    return End::Failed(Error::BadResponse("an event is missing".to_owned()));
                 }
                 () = sleep_until(shared.unused_at()) => {
                     // Somebody may have asked since the sleep began; then the stream that is there goes on.

@@ -20,7 +20,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::reply::Reply;
-use crate::term::{atoms, Address, BridgeTerm, EngineTerm, ErlangPort, InfoTerm, LimitsTerm, Reason, RouteTerm};
+use crate::term::{
+    atoms, Address, BridgeTerm, EngineTerm, ErlangPort, FilterTerm, InfoTerm, LimitsTerm, ListingTerm, Reason,
+    RouteTerm,
+};
 
 rustler::init!("eid_nif");
 
@@ -181,6 +184,29 @@ fn names<'a>(
     })
 }
 
+/// `watch(Ref :: reference(), Engine, Host :: inet:ip_address(), Filter, Known :: non_neg_integer(), {ConnectMs, ResponseMs,
+/// BodyBytes}, WithinMs) -> pending`.
+///
+/// The caller gets one message: `{Ref, {changed, Digest, [{Id, Name, Node}]}}` or `{Ref, {failed, Digest, Reason}}` as soon as the
+/// digest is not `Known`, `{Ref, unchanged}` after `WithinMs` milliseconds, or `{Ref, {error, Reason}}` if `Engine` does not
+/// parse.
+#[rustler::nif]
+fn watch<'a>(
+    reference: Reference<'a>,
+    engine: EngineTerm<'a>,
+    host: Address,
+    filter: FilterTerm,
+    known: u64,
+    limits: LimitsTerm,
+    within_ms: u64,
+) -> Atom {
+    let directory = directory(&engine, &host, &limits);
+    answer_or(reference, within_ms, Ok(ListingTerm(None)), async move {
+        let listing = directory?.listing(&filter.0, known).await;
+        Ok(ListingTerm(Some(listing)))
+    })
+}
+
 /// `take_notice(Engine, Host :: inet:ip_address()) -> {refused, Endpoint :: binary(), Reason} | none`.
 ///
 /// Once for each engine that refuses its list or its events, or whose list is too large, so that each lookup has to ask it.
@@ -223,9 +249,19 @@ fn wanted(host: &Address, erlang_port: &ErlangPort, bridge: Bridge) -> Wanted {
 
 /// Has the work done by the runtime and its outcome sent to the calling process as `{Ref, Outcome}`, at the latest when
 /// the time is over.
-fn answer<T: Encoder>(
+fn answer<T: Encoder + Send + 'static>(
     reference: Reference<'_>,
     within_ms: u64,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Atom {
+    answer_or(reference, within_ms, Err(Error::Timeout), work)
+}
+
+/// The same with what is to be sent when the time is over.
+fn answer_or<T: Encoder + Send + 'static>(
+    reference: Reference<'_>,
+    within_ms: u64,
+    late: Result<T, Error>,
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Atom {
     match runtime() {
@@ -233,7 +269,7 @@ fn answer<T: Encoder>(
             let reply = Reply::to_caller(reference);
             runtime.spawn(async move {
                 let outcome = timeout(Duration::from_millis(within_ms), work).await;
-                reply.send(outcome.unwrap_or(Err(Error::Timeout)));
+                reply.send(outcome.unwrap_or(late));
             });
         }
         Err(error) => reply::refuse(reference, error),

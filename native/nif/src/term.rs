@@ -1,9 +1,12 @@
 //! How values look in Erlang.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Endpoint, Error, Info, Limits, Location, Route, RouteKind, State};
+use eid_docker::{
+    Bridge, Container, Endpoint, Error, Filter, Info, Limits, Listing, Location, Route, RouteKind, State,
+};
 use rustler::types::tuple::{get_tuple, make_tuple};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
 
@@ -26,6 +29,12 @@ pub mod atoms {
         live,
         inspecting,
         closed,
+        label,
+        name,
+        any,
+        changed,
+        unchanged,
+        failed,
         state,
         containers,
         events,
@@ -201,6 +210,47 @@ impl Encoder for RouteTerm {
     }
 }
 
+/// `{label, Key :: binary(), Value :: binary() | any} | {name, Glob :: binary()}`, in UTF-8.
+pub struct FilterTerm(pub Filter);
+
+impl<'a> Decoder<'a> for FilterTerm {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if let Ok((tag, glob)) = term.decode::<(Atom, String)>() {
+            return match tag == atoms::name() {
+                true => Ok(Self(Filter::Name(glob))),
+                false => Err(rustler::Error::BadArg),
+            };
+        }
+        let (tag, key, value): (Atom, String, Term<'a>) = term.decode()?;
+        let value = match value.decode::<Atom>() {
+            Ok(any) if any == atoms::any() => None,
+            _ => Some(value.decode()?),
+        };
+        match tag == atoms::label() {
+            true => Ok(Self(Filter::Label { key, value })),
+            false => Err(rustler::Error::BadArg),
+        }
+    }
+}
+
+/// `{changed, Digest :: non_neg_integer(), [{Id :: binary(), Name :: binary(), Node :: binary()}]}`, where `Node` is the label
+/// `eid.node` or `<<>>`; `{failed, Digest, Reason}`; or `unchanged`.
+pub struct ListingTerm(pub Option<Listing>);
+
+impl Encoder for ListingTerm {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match &self.0 {
+            Some(Listing::Changed { digest, containers }) => {
+                let one = |it: &Arc<Container>| (&*it.id, &*it.name, it.node().unwrap_or_default()).encode(env);
+                let containers: Vec<Term<'a>> = containers.iter().map(one).collect();
+                (atoms::changed(), digest, containers).encode(env)
+            }
+            Some(Listing::Failed { digest, error }) => (atoms::failed(), digest, Reason(error.clone())).encode(env),
+            None => atoms::unchanged().encode(env),
+        }
+    }
+}
+
 /// A map with the fields of `Info` except for the endpoint; times are floats, in microseconds.
 pub struct InfoTerm(pub Info);
 
@@ -222,6 +272,10 @@ impl Encoder for InfoTerm {
         ];
         let name = |name| Atom::from_str(env, name).unwrap_or(atoms::unknown());
         let lookups: Vec<_> = info.lookups.iter().map(|&(outcome, n)| (name(outcome), n)).collect();
+        let error = match &info.error {
+            Some(error) => Reason(error.clone()).encode(env),
+            None => atoms::none().encode(env),
+        };
         let fields = [
             (atoms::state(), state.encode(env)),
             (atoms::containers(), info.containers.encode(env)),
@@ -230,6 +284,7 @@ impl Encoder for InfoTerm {
             (atoms::requests(), info.requests.encode(env)),
             (atoms::lookups(), map(env, lookups)),
             (atoms::latency(), map(env, latency)),
+            (atoms::error(), error),
         ];
         map(env, fields)
     }
