@@ -1,4 +1,4 @@
-//! HTTP with one engine: bounded in time, size and number, and with failures told apart.
+//! HTTP with one engine, or another server of that kind: bounded in time, size and number, and with failures told apart.
 
 use std::error::Error as StdError;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderValue, USER_AGENT};
+use hyper::header::{HeaderValue, ACCEPT, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, Client};
@@ -84,6 +84,7 @@ pub(crate) enum Kept {
 pub(crate) struct Http {
     endpoint: Endpoint,
     limits: Limits,
+    accept: Option<HeaderValue>,
     client: Client<Connector, Empty<Bytes>>,
     turns: Semaphore,
     requests: AtomicU64,
@@ -110,10 +111,17 @@ impl Http {
         Self {
             endpoint,
             limits,
+            accept: None,
             client,
             turns: Semaphore::new(MAX_REQUESTS),
             requests: AtomicU64::new(0),
         }
+    }
+
+    /// For a server that has other forms of its answers too.
+    pub(crate) fn accepting_json(self) -> Self {
+        let accept = Some(HeaderValue::from_static("application/json"));
+        Self { accept, ..self }
     }
 
     /// Sends `GET path` and reads the answer, whose body may have `bound` bytes. How long this waits for its turn is up
@@ -164,6 +172,9 @@ impl Http {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.endpoint.uri(path);
         request.headers_mut().insert(USER_AGENT, AGENT);
+        if let Some(accept) = &self.accept {
+            request.headers_mut().insert(ACCEPT, accept.clone());
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut connection = capture_connection(&mut request);
         let mut answer = pin!(self.answer(request, keep));
@@ -215,7 +226,7 @@ fn explain(error: &legacy::Error) -> Failure {
         Some(io) if io.kind() == io::ErrorKind::TimedOut => Failure::Final(Error::Timeout),
         Some(io) if error.is_connect() => Failure::Final(Error::Unreachable(io_text(io))),
         Some(io) => Failure::Closed(Error::Unreachable(io_text(io))),
-        None => Failure::Closed(Error::Unreachable("the engine closed the connection".to_owned())),
+        None => Failure::Closed(Error::Unreachable("the connection was closed".to_owned())),
     }
 }
 

@@ -48,6 +48,8 @@ mod listing;
 #[cfg(test)]
 mod mutations;
 mod node_name;
+mod own_name;
+mod rancher;
 mod route;
 mod single_flight;
 mod snapshot;
@@ -67,6 +69,8 @@ pub use http::Limits;
 pub use labels::Label;
 pub use listing::Listing;
 pub use node_name::{ContainerRef, NodeName};
+pub use own_name::{NameError, Naming, OwnName, Question};
+pub use rancher::{Rancher, Service};
 pub use route::{published, route, Bridge, Route, RouteKind};
 pub use snapshot::{MAX_CONTAINERS, MAX_CONTAINER_SIZE};
 pub use stats::Latency;

@@ -62,6 +62,13 @@ impl NodeName {
     }
 }
 
+/// The text that [`NodeName::parse`] takes.
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.container, self.host)
+    }
+}
+
 /// A container's ID, a prefix of it, or its name, made of `A-Z a-z 0-9 _ -` only, so that it is one segment of a URL
 /// path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
