@@ -8,9 +8,9 @@
 
 -export([call/1]).
 -export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
-         watch/7, take_notice/2, info/0]).
+         watch/7, take_notice/2, info/0, rancher/4, node_name/4, to_json/1]).
 
--export_type([limits/0, engine/0, bridge/0, kind/0, filter/0]).
+-export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, json/0]).
 
 -type engine() :: {Template :: binary(), Host :: binary(), CertFolder :: binary()}.
 %% Where a host's Docker Engine is: `<<"tcp://{host}:4243">>', `<<"https://{host}:2376">>' or
@@ -32,6 +32,10 @@
                    BodyBytes :: pos_integer()}.
 %% Bounds of one request: milliseconds to connect, milliseconds from then on to the end of the
 %% answer, and bytes of its body.
+
+-type json() :: #{atom() | binary() => json()} | [json()] | binary() | integer() | float() | atom().
+%% What has a form in JSON. A list is an array, never a text; a binary is a text in UTF-8; an integer
+%% has 64 bits; `true', `false' and `null' mean themselves, and other atoms their text.
 
 %% @doc Evaluates `Fun', which calls a function of this module, and loads the library before if
 %% need be. It is not loaded by `-on_load': an embedded release on OTP 25 runs that too late.
@@ -139,3 +143,22 @@ take_notice(_Engine, _HostIp) -> erlang:nif_error(not_loaded).
 %% @doc How the directory of each engine is doing.
 -spec info() -> #{Endpoint :: binary() => eid_info:engine()}.
 info() -> erlang:nif_error(not_loaded).
+
+%% @doc Asks Rancher's metadata service, at a URL such as `http://rancher-metadata/latest', for the
+%% name of the service that this container is part of and the addresses of its running containers, in
+%% order, its own included. The message is `{Ref, {ok, {Service, Addresses}}}' or `{Ref, {error, eid:reason()}}'.
+-spec rancher(reference(), BaseUrl :: binary(), limits(), WithinMs :: non_neg_integer()) -> pending.
+rancher(_Ref, _BaseUrl, _Limits, _WithinMs) -> erlang:nif_error(not_loaded).
+
+%% @doc Finds the name that this node should have, as `eid name' does, and asks Rancher's metadata
+%% service if need be: at this URL, or that of the variable `EID_RANCHER'. The environment is the one
+%% that the VM was started with. The message is `{Ref, {ok, Name :: binary()}}' or
+%% `{Ref, {error, {no_name, Sentence :: binary()}}}'.
+-spec node_name(reference(), Rancher :: binary() | none, limits(), WithinMs :: non_neg_integer()) ->
+          pending.
+node_name(_Ref, _Rancher, _Limits, _WithinMs) -> erlang:nif_error(not_loaded).
+
+%% @doc A term as JSON. Raises `badarg' for what has no such form, and for what is deeper than 64 lists
+%% and maps in each other. It runs on a dirty scheduler and may take long.
+-spec to_json(json()) -> binary().
+to_json(_Term) -> erlang:nif_error(not_loaded).

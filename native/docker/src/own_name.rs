@@ -68,6 +68,8 @@ pub enum NameError {
     Rancher(String, Error),
     /// The two parts are too long for one name.
     TooLong,
+    /// There was no answer in the time that the caller gave; nothing in here makes this.
+    Timeout,
 }
 
 impl Naming {
@@ -202,6 +204,9 @@ impl fmt::Display for NameError {
             }
             Self::TooLong => f.write_str(
                 "the node's name would have more than 255 characters; take a shorter EID_NAME, or an address for its host",
+            ),
+            Self::Timeout => f.write_str(
+                "Rancher's metadata service does not answer in time; check its URL, or set EID_HOST to what stands after the @",
             ),
         }
     }
@@ -442,6 +447,7 @@ mod tests {
             rancher(Error::TooLarge(5)),
             rancher(Error::Timeout),
             NameError::TooLong,
+            NameError::Timeout,
         ];
         for error in errors {
             let sentence = error.to_string();

@@ -6,6 +6,7 @@
 //! `term::Reason`.
 
 mod burst;
+mod json;
 mod reply;
 mod term;
 
@@ -13,16 +14,16 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engines, Error, Location, NodeName, Route, Wanted};
+use eid_docker::{Bridge, Directory, Engines, Error, Location, NameError, Naming, NodeName, Rancher, Route, Wanted};
 use once_cell::sync::{Lazy, OnceCell};
-use rustler::{Atom, Binary, Encoder, Env, Reference, Term};
+use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifResult, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use crate::reply::Reply;
 use crate::term::{
-    atoms, Address, BridgeTerm, EngineTerm, ErlangPort, FilterTerm, InfoTerm, LimitsTerm, ListingTerm, Reason,
-    RouteTerm,
+    atoms, Address, BridgeTerm, EngineTerm, ErlangPort, FilterTerm, InfoTerm, LimitsTerm, ListingTerm, NameTerm,
+    Reason, RouteTerm, ServiceTerm, UrlTerm,
 };
 
 rustler::init!("eid_nif");
@@ -233,6 +234,45 @@ fn info(env: Env<'_>) -> Term<'_> {
         .map(|info| (info.endpoint.clone(), InfoTerm(info)))
         .collect();
     term::map(env, pairs)
+}
+
+/// `rancher(Ref :: reference(), BaseUrl :: binary(), {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
+///
+/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, {Service :: binary(), [inet:ip_address()]}}}`, or
+/// `{Ref, {error, Reason}}` also if `BaseUrl` does not parse.
+#[rustler::nif]
+fn rancher<'a>(reference: Reference<'a>, url: Binary<'a>, limits: LimitsTerm, within_ms: u64) -> Atom {
+    let rancher = Rancher::new(&String::from_utf8_lossy(&url), limits.0);
+    answer(reference, within_ms, async move {
+        rancher?.service().await.map(ServiceTerm)
+    })
+}
+
+/// `node_name(Ref :: reference(), Rancher :: binary() | none, {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
+///
+/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, Name :: binary()}}` or `{Ref, {error, {no_name,
+/// Sentence :: binary()}}}`. The environment is that of the process, which `os:putenv/2` does not change.
+#[rustler::nif]
+fn node_name<'a>(reference: Reference<'a>, rancher: UrlTerm, limits: LimitsTerm, within_ms: u64) -> Atom {
+    let naming = Naming {
+        rancher: rancher.0,
+        ..Naming::default()
+    };
+    let ask = async move { naming.find()?.ask(limits.0).await };
+    let in_time = async move {
+        let name = timeout(Duration::from_millis(within_ms), ask).await;
+        Ok(NameTerm(name.unwrap_or(Err(NameError::Timeout))))
+    };
+    // It keeps the time itself.
+    answer(reference, u64::MAX, in_time)
+}
+
+/// `to_json(term()) -> binary()`: maps with atoms and binaries for keys, lists, which are always arrays, binaries, which are
+/// UTF-8, integers of 64 bits, floats, `true`, `false` and `null`; any other atom is a string. The rest is `badarg`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn to_json<'a>(env: Env<'a>, term: Term<'a>) -> NifResult<Binary<'a>> {
+    let json = json::encode(term).ok_or(rustler::Error::BadArg)?;
+    Ok(NewBinary::from_slice(env, &json).into())
 }
 
 fn directory(engine: &EngineTerm<'_>, host: &Address, limits: &LimitsTerm) -> Result<Directory, Error> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eid_docker::{
-    Bridge, Container, Endpoint, Error, Filter, Info, Limits, Listing, Location, Route, RouteKind, State,
+    Bridge, Container, Endpoint, Error, Filter, Info, Limits, Listing, Location, NameError, NodeName, Route, RouteKind,
+    Service, State,
 };
 use rustler::types::tuple::{get_tuple, make_tuple};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
@@ -56,6 +57,7 @@ pub mod atoms {
         refused,
         bad_response,
         timeout,
+        no_name,
     }
 }
 
@@ -295,4 +297,43 @@ pub fn map<'a>(env: Env<'a>, pairs: impl IntoIterator<Item = (impl Encoder, impl
     let empty = Term::map_new(env);
     let put = |map: Term<'a>, (key, value)| map.map_put(key, value).unwrap_or(map);
     pairs.into_iter().fold(empty, put)
+}
+
+/// The URL of Rancher's metadata service: `binary() | none`. What is not UTF-8 becomes something that is no URL.
+pub struct UrlTerm(pub Option<String>);
+
+impl<'a> Decoder<'a> for UrlTerm {
+    fn decode(term: Term<'a>) -> NifResult<Self> {
+        if term.is_atom() {
+            return match term.decode::<Atom>()? {
+                tag if tag == atoms::none() => Ok(Self(None)),
+                _ => Err(rustler::Error::BadArg),
+            };
+        }
+        let url: Binary<'a> = term.decode()?;
+        Ok(Self(Some(String::from_utf8_lossy(&url).into_owned())))
+    }
+}
+
+/// `{ok, {Name :: binary(), [inet:ip_address()]}}`.
+pub struct ServiceTerm(pub Service);
+
+impl Encoder for ServiceTerm {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        let Self(service) = self;
+        let addresses: Vec<_> = service.addresses.iter().copied().map(Address).collect();
+        (atoms::ok(), (&service.name, addresses)).encode(env)
+    }
+}
+
+/// `{ok, Name :: binary()} | {error, {no_name, Sentence :: binary()}}`.
+pub struct NameTerm(pub Result<NodeName, NameError>);
+
+impl Encoder for NameTerm {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match &self.0 {
+            Ok(name) => (atoms::ok(), name.to_string()).encode(env),
+            Err(error) => (atoms::error(), (atoms::no_name(), error.to_string())).encode(env),
+        }
+    }
 }
