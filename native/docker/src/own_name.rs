@@ -87,7 +87,12 @@ impl Naming {
         self.decide(variable, own_container)
     }
 
-    fn decide<'a>(
+    /// The same in another environment and another container, which is asked for only where its ID is needed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Naming::find`].
+    pub fn decide<'a>(
         &self,
         variable: impl Fn(&str) -> Option<String>,
         container: impl FnOnce() -> Option<&'a str>,

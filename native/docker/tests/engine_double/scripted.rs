@@ -1,5 +1,6 @@
 //! An engine without a state: it answers as a test's script says, byte by byte.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -50,6 +51,11 @@ impl ScriptedEngine {
     /// A client of this engine.
     pub fn engine(&self, limits: Limits) -> Engine {
         engine_at(self.server.address(), limits)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// How many connections it has accepted.
