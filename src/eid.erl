@@ -1,9 +1,10 @@
 %% @doc eid, Erlang in Docker: the public API. Everything else is behind it.
 %%
-%% Nothing has to be started: the functions work as soon as eid is in the code path.
+%% For a carrier nothing has to be started: the functions work as soon as eid is in the code path. The application is there for
+%% discovery and the status page.
 -module(eid).
 
--export([lookup/1, set_route/2, info/0, format_error/1]).
+-export([start/0, lookup/1, set_route/2, set_routes/1, info/0, format_error/1]).
 
 -export_type([route/0, reason/0]).
 
@@ -24,6 +25,16 @@
                 | {handshake, Why :: term()}.
 %% Why a node can't be found (all but the last two) or connected. {@link format_error/1} explains.
 
+%% @doc Starts the application, for `erl … -s eid'. If a setting is wrong, this ends in an error with the sentence that
+%% says so, which on the command line ends the VM.
+-spec start() -> ok.
+start() ->
+    case application:ensure_all_started(eid) of
+        {ok, _} -> ok;
+        {error, {eid, {{bad_setting, _} = Bad, _}}} -> error(Bad);
+        {error, Reason} -> error(Reason)
+    end.
+
 %% @doc Finds out how `Node' would be dialled, without dialling it. Makes no atom of a binary, and
 %% logs nothing about the node. Takes microseconds for a container that is known already, and
 %% `connect_timeout' and `response_timeout' together at most, 5 s by default.
@@ -38,7 +49,11 @@ lookup(Node) when is_binary(Node) ->
 %% host or a network; `default' takes it back. It counts from the next connection on. Raises
 %% {@link eid_config:bad_setting()} for what is no route.
 -spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
-set_route(Key, Target) -> eid_resolver:set_route(Key, Target).
+set_route(Key, Target) -> set_routes(#{Key => Target}).
+
+%% @doc Sets several routes at once, as {@link set_route/2} does.
+-spec set_routes(#{eid_host_table:key() => eid_routes:target() | default}) -> ok.
+set_routes(Routes) -> eid_resolver:set_routes(Routes).
 
 %% @doc How eid is doing: what it knows of each Docker Engine that it has been asking, and how each
 %% connected node is reached. Asks nobody, and takes some microseconds for each.

@@ -6,11 +6,11 @@
 %% the request. See `native/nif' for the other side.
 -module(eid_nif).
 
--export([call/1]).
+-export([call/1, await/2]).
 -export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
          watch/7, take_notice/2, info/0, rancher/4, node_name/4, to_json/1]).
 
--export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, json/0]).
+-export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, container/0, watched/0, json/0]).
 
 -type engine() :: {Template :: binary(), Host :: binary(), CertFolder :: binary()}.
 %% Where a host's Docker Engine is: `<<"tcp://{host}:4243">>', `<<"https://{host}:2376">>' or
@@ -23,6 +23,13 @@
 
 -type kind() :: loopback | host | bridge | published.
 %% See {@link eid:route()}.
+
+-type container() :: {FullId :: binary(), Name :: binary(), NodeLabel :: binary()}.
+%% A running container; `NodeLabel' is its label `eid.node', or `<<>>'.
+
+-type watched() :: {changed, Digest :: pos_integer(), [container()]} | {failed, Digest :: pos_integer(), eid:reason()}
+                 | unchanged | {error, eid:reason()}.
+%% What has become of the containers that were watched.
 
 -type filter() :: {label, Key :: binary(), Value :: binary() | any} | {name, Glob :: binary()}.
 %% Which containers are meant: those that have a label, with this value or any, or those whose name is
@@ -49,6 +56,13 @@ call(Fun) ->
                 {error, Text} -> {error, {unreachable, Text}}
             end
     end.
+
+%% @doc The message that a call which answered `pending' has promised.
+-spec await(reference(), pending | {error, eid:reason()}) -> term().
+await(Ref, pending) ->
+    receive {Ref, Result} -> Result end;
+await(_Ref, {error, _} = Error) ->
+    Error.
 
 load() ->
     Path = filename:join(priv_dir(), "eid_nif"),

@@ -5,6 +5,7 @@
 -module(eid_report).
 
 -export([start/1, connected/1, failed/2, no_directory/2]).
+-export([open_redirects/0, redirect/1, restore/1]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -22,10 +23,42 @@ connected(Reporter) ->
     Reporter ! connected,
     ok.
 
-%% @doc Logs that the connection to `Node' failed, as a warning.
--spec failed(node() | unicode:chardata(), eid:reason()) -> ok.
+%% @doc Logs that the connection to `Node' failed, as a warning, unless somebody has asked to be told.
+-spec failed(node() | iodata(), eid:reason()) -> ok.
+failed(Node, Reason) when is_atom(Node) ->
+    failed(atom_to_binary(Node), Reason);
 failed(Node, Reason) ->
-    ?LOG_WARNING("No connection to ~ts: ~ts", [Node, eid_error:format(Reason)]).
+    case listeners(iolist_to_binary(Node)) of
+        [] -> ?LOG_WARNING("No connection to ~ts: ~ts", [Node, eid_error:format(Reason)]);
+        Listeners ->
+            _ = [Pid ! {eid_report, Reason} || Pid <- Listeners],
+            ok
+    end.
+
+%% @doc Has the failures of connections that discovery attempts told to it and not logged, because it tries
+%% again and again. The calling process owns the table of who is to be told.
+-spec open_redirects() -> ok.
+open_redirects() ->
+    _ = ets:new(?MODULE, [named_table, public, set, {read_concurrency, true}]),
+    ok.
+
+%% @doc The calling process gets a failure to connect `Node' as `{eid_report, Reason}', until {@link restore/1} or its
+%% end.
+-spec redirect(Node :: binary()) -> ok.
+redirect(Node) ->
+    true = ets:insert(?MODULE, {Node, self()}),
+    ok.
+
+%% @doc Failures to connect `Node' are logged again.
+-spec restore(Node :: binary()) -> ok.
+restore(Node) ->
+    true = ets:delete_object(?MODULE, {Node, self()}),
+    ok.
+
+listeners(Node) ->
+    try [Pid || {_, Pid} <- ets:lookup(?MODULE, Node), is_process_alive(Pid)]
+    catch error:badarg -> []    % discovery does not run
+    end.
 
 %% @doc Logs, as a warning, that each lookup has to ask this engine, and why.
 -spec no_directory(Endpoint :: binary(), eid:reason()) -> ok.

@@ -5,7 +5,7 @@
 %% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
 -module(eid_resolver).
 
--export([lookup/1, resolve/4, resolve_again/4, names/3, set_route/2, is_of_family/2]).
+-export([lookup/1, resolve/4, resolve_again/4, names/3, watch/6, set_routes/1, is_of_family/2, own_family/0]).
 
 -export_type([family/0]).
 
@@ -71,7 +71,7 @@ resolve(Node, Family, Patience, Bridge) ->
 
 %% @doc The same after a dial of this route has failed: an answer that was asked for before does not
 %% count, and a bridge is the last resort.
--spec resolve_again(Node :: iodata(), family(), timeout_ms(), Failed :: eid:route()) ->
+-spec resolve_again(Node :: iodata(), family() | any, timeout_ms(), Failed :: eid:route()) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve_again(Node, Family, Timeout, Failed) ->
     case query(Node, Family, Timeout, settings()) of
@@ -100,12 +100,7 @@ query(NodeText, Family, Patience, Settings) ->
     end.
 
 family(any, {_, _, _, _}) -> inet;
-family(any, none) ->
-    case init:get_argument(proto_dist) of
-        {ok, [["eid6_" ++ _ | _] | _]} -> inet6;
-        {ok, [["inet6_" ++ _ | _] | _]} -> inet6;
-        _ -> inet
-    end;
+family(any, none) -> own_family();
 family(any, _Ip6) -> inet6;
 family(Family, _Ip) -> Family.
 
@@ -164,7 +159,7 @@ ask(Engine, HostIp, #query{node = Node, bridge = Bridge, again = Again,
     Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
                                                  eid_config:limits(), time_left(Query), Again)
                          end),
-    Answer = await(Ref, Asked),
+    Answer = eid_nif:await(Ref, Asked),
     tell_once(Engine, HostIp),
     case Answer of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
@@ -195,6 +190,26 @@ names(Host, Family, Patience) ->
         {error, _} = Error -> Error
     end.
 
+%% @doc Waits, for so many milliseconds, until other containers of the host's engine run that match the filter. `Known' is the
+%% digest of the answer before, or 0.
+-spec watch(Host :: iodata(), family() | any, eid_nif:filter(), Known :: non_neg_integer(), eid_nif:limits(),
+            timeout_ms()) -> eid_nif:watched().
+watch(Host, Family, Filter, Known, Limits, Timeout) ->
+    case query(["x@", Host], Family, configured, settings()) of
+        {ok, Query} ->
+            with_address(Query,
+                         fun(Ip) ->
+                                 Ref = make_ref(),
+                                 Engine = engine(Ip, Query),
+                                 Answer = eid_nif:await(Ref, eid_nif:call(fun() -> eid_nif:watch(Ref, Engine, Ip, Filter, Known, Limits,
+                                                                                         Timeout)
+                                                                  end)),
+                                 tell_once(Engine, Ip),
+                                 Answer
+                         end);
+        {error, _} = Error -> Error
+    end.
+
 names_by(epmd, HostIp, Query) ->
     in_time(Query, fun() -> erl_epmd:names(HostIp) end);
 names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} = Query)
@@ -204,7 +219,7 @@ names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} 
     Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, ErlangPort, eid_config:limits(),
                                                 time_left(Query))
                          end),
-    Answer = await(Ref, Asked),
+    Answer = eid_nif:await(Ref, Asked),
     tell_once(Engine, HostIp),
     case Answer of
         {ok, Names} -> {ok, [{binary_to_list(Name), Port} || {Name, Port} <- Names]};
@@ -213,12 +228,6 @@ names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} 
 %% Nobody there has a list.
 names_by(_Direct, _HostIp, _Query) ->
     {ok, []}.
-
-%% The library promises one message within the time that it was given.
-await(Ref, pending) ->
-    receive {Ref, Result} -> Result end;
-await(_Ref, {error, _} = Error) ->
-    Error.
 
 engine(HostIp, #query{host = Host, settings = #settings{engines = Engines}}) ->
     eid_engines:for_host(Host, HostIp, Engines).
@@ -283,6 +292,15 @@ to_family(Ip, _Family) -> Ip.
 loopback_address(inet) -> {127, 0, 0, 1};
 loopback_address(inet6) -> {0, 0, 0, 0, 0, 0, 0, 1}.
 
+%% @doc The family of the carrier on the command line.
+-spec own_family() -> family().
+own_family() ->
+    case init:get_argument(proto_dist) of
+        {ok, [["eid6_" ++ _ | _] | _]} -> inet6;
+        {ok, [["inet6_" ++ _ | _] | _]} -> inet6;
+        _ -> inet
+    end.
+
 %% @doc Whether a host, as it stands in a node name, can be dialled over this family. It looks at
 %% the text only: a DNS name passes.
 -spec is_of_family(Host :: string(), family()) -> boolean().
@@ -341,21 +359,24 @@ compiled(Setting, Text, Compile) ->
 
 runtime_routes() -> persistent_term:get({?MODULE, runtime_routes}, #{}).
 
-%% @doc Sets or, with `default', takes back a route at run time, before those of the configuration.
--spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
-set_route(Key, Target) ->
+%% @doc Sets or, with `default', takes back routes at run time, before those of the configuration.
+-spec set_routes(#{eid_host_table:key() => eid_routes:target() | default}) -> ok.
+set_routes(Routes) ->
+    Parsed = [parse_route(Key, Target) || {Key, Target} <- maps:to_list(Routes)],
     %% There is no process to keep the routes: the carrier needs nothing started.
-    Change = case Target of
-                 default ->
-                     {Parsed, _} = eid_routes:parse_entry(Key, engine),
-                     fun(Routes) -> maps:remove(Parsed, Routes) end;
-                 _ ->
-                     {Parsed, _} = eid_routes:parse_entry(Key, Target),
-                     fun(Routes) -> Routes#{Parsed => Target} end
-             end,
     global:trans({?MODULE, self()},
                  fun() ->
-                         persistent_term:put({?MODULE, runtime_routes}, Change(runtime_routes())),
+                         Changed = lists:foldl(fun change_route/2, runtime_routes(), Parsed),
+                         persistent_term:put({?MODULE, runtime_routes}, Changed),
                          persistent_term:put({?MODULE, plain}, none)
                  end,
                  [node()]).
+
+parse_route(Key, default) ->
+    {Parsed, _} = eid_routes:parse_entry(Key, engine),
+    {Parsed, default};
+parse_route(Key, Target) ->
+    eid_routes:parse_entry(Key, Target).
+
+change_route({Key, default}, Routes) -> maps:remove(Key, Routes);
+change_route({Key, Target}, Routes) -> Routes#{Key => Target}.

@@ -1,0 +1,23 @@
+%% @doc The application `eid': discovery and the status page. The carrier needs neither, and works
+%% without the application being started.
+-module(eid_app).
+
+-behaviour(application).
+
+-export([start/2, stop/1]).
+
+%% @doc Checks every setting before anything runs. A wrong one fails the start with
+%% {@link eid_config:bad_setting()}, whose sentence names the key.
+-spec start(application:start_type(), term()) ->
+          {ok, pid()} | {error, eid_config:bad_setting() | term()}.
+start(_Type, _Arguments) ->
+    try
+        ok = eid_config:check(),
+        eid_sup:start_link(eid_clusters:parse(eid_config:clusters()))
+    catch
+        error:{bad_setting, _} = Bad -> {error, Bad}
+    end.
+
+%% @doc Nothing is left to do: connections outlive the application.
+-spec stop(term()) -> ok.
+stop(_State) -> ok.

@@ -1,0 +1,100 @@
+%% @doc One attempt to connect a node, in a process of its own: find it, see whether anything answers there, and have
+%% `net_kernel' connect it.
+%%
+%% The dial before the connection is what keeps the two apart that a carrier can't: an address where nobody is
+%% costs 2 s at most and no atom, and leaves no line in the log.
+-module(eid_attempt).
+
+-export([start_monitor/1, outcome/1, format/1]).
+
+-export_type([failure/0]).
+
+-type failure() :: eid:reason() | no_own_name | too_many_names | not_connected | {crashed, term()}.
+
+%% Milliseconds for a dial.
+-define(DIAL_TIME, 2000).
+%% Milliseconds in which a carrier's report comes once the connection has failed.
+-define(REPORT_TIME, 200).
+
+%% @doc Starts the attempt; {@link outcome/1} explains how it ends.
+-spec start_monitor(Node :: binary()) -> {pid(), reference()}.
+start_monitor(Node) ->
+    spawn_monitor(fun() -> exit({?MODULE, attempt(Node)}) end).
+
+%% @doc What has come of it, told by its exit reason.
+-spec outcome(Exit :: term()) -> connected | {failed, failure()}.
+outcome({?MODULE, Outcome}) -> Outcome;
+outcome(killed) -> {failed, timeout};
+outcome(Crash) -> {failed, {crashed, Crash}}.
+
+attempt(Node) ->
+    case is_alive() andalso eid:lookup(Node) of
+        false -> {failed, no_own_name};
+        {ok, Route} ->
+            case dial(Route) of
+                ok -> connect(Node);
+                {error, Posix} -> again(Node, Route, Posix)
+            end;
+        {error, Reason} -> {failed, Reason}
+    end.
+
+dial(#{ip := Ip, port := Port, route := Kind}) ->
+    case gen_tcp:connect(Ip, Port, family(Ip), dial_time(Kind)) of
+        {ok, Socket} -> gen_tcp:close(Socket);
+        {error, _} = Error -> Error
+    end.
+
+family(Ip) when tuple_size(Ip) =:= 8 -> [inet6];
+family(_Ip) -> [inet].
+
+%% A bridge is near or it is not there at all.
+dial_time(bridge) -> ?DIAL_TIME div 2;
+dial_time(_) -> ?DIAL_TIME.
+
+%% The carrier knows what to do where containers are kept apart, so all that matters is that there is another way.
+again(Node, #{route := bridge} = Failed, Posix) ->
+    case eid_resolver:resolve_again(Node, any, eid_config:lookup_time(), Failed) of
+        {ok, #{route := published} = Route} ->
+            case dial(Route) of
+                ok -> connect(Node);
+                {error, Why} -> {failed, {dial, Route, Why}}
+            end;
+        _ -> {failed, {dial, Failed, Posix}}
+    end;
+again(_Node, Route, Posix) ->
+    {failed, {dial, Route, Posix}}.
+
+connect(Node) ->
+    case eid_connector:atom(Node) of
+        {ok, Atom} ->
+            ok = eid_report:redirect(Node),
+            Connected = net_kernel:connect_node(Atom),
+            %% The peer may have been faster.
+            Outcome = case Connected =:= true orelse lists:member(Atom, nodes(connected)) of
+                          true -> connected;
+                          false -> {failed, reported()}
+                      end,
+            ok = eid_report:restore(Node),
+            Outcome;
+        {error, Reason} ->
+            {failed, Reason}
+    end.
+
+reported() ->
+    receive {eid_report, Reason} -> Reason
+    after ?REPORT_TIME -> not_connected
+    end.
+
+%% @doc A sentence for a person: what happened, and what to do next.
+-spec format(failure()) -> string().
+format(no_own_name) ->
+    "this node has no name, so it can't connect to others. Start it with -name ContainerID@HostIP.";
+format(too_many_names) ->
+    "so many new node names have come up that no more are taken: each would stay in the atom table. Look at what the "
+    "strategy lists; one more is taken every ten seconds.";
+format(not_connected) ->
+    "it was dialled, but did not become connected. Look at the log of the carrier on both sides.";
+format({crashed, Crash}) ->
+    lists:flatten(io_lib:format("the attempt crashed, which is an error in eid: ~0tP. Please report it.", [Crash, 20]));
+format(Reason) ->
+    eid:format_error(Reason).

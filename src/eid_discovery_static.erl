@@ -1,0 +1,18 @@
+%% @doc Discovery strategy: a fixed list, `{static, #{nodes => ['db@192.168.4.231', …]}}'.
+-module(eid_discovery_static).
+
+-behaviour(eid_discovery).
+
+-export([init/1, list/1]).
+
+%% @private
+-spec init(term()) -> [eid_discovery:peer()].
+init(Options) ->
+    #{nodes := Nodes} = eid_clusters:options(static, Options, #{nodes => {required, fun are_nodes/1, "a list of node names"}}),
+    Nodes.
+
+are_nodes(Nodes) -> is_list(Nodes) andalso lists:all(fun(Node) -> eid_discovery:node_name(Node) =/= error end, Nodes).
+
+%% @private
+-spec list([eid_discovery:peer()]) -> {eid_discovery:answer(), [eid_discovery:peer()]}.
+list(Nodes) -> {#{nodes => Nodes}, Nodes}.

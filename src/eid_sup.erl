@@ -1,0 +1,30 @@
+%% @doc The processes of the application: one that connects nodes, and one for each cluster that lists
+%% them. The first comes first, because the others tell it.
+-module(eid_sup).
+
+-behaviour(supervisor).
+
+-export([start_link/1, workers/0]).
+-export([init/1]).
+
+%% @doc Starts everything that is configured.
+-spec start_link([eid_clusters:cluster()]) -> supervisor:startlink_ret().
+start_link(Clusters) ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, Clusters).
+
+%% @doc The workers of the clusters, in the order of the configuration; none while the application does
+%% not run.
+-spec workers() -> [pid()].
+workers() ->
+    case whereis(?MODULE) of
+        undefined -> [];
+        _ ->
+            lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- supervisor:which_children(?MODULE), is_pid(Pid)])
+    end.
+
+%% @private
+init(Clusters) ->
+    Connector = #{id => eid_connector, start => {eid_connector, start_link, []}},
+    Workers = [#{id => {cluster, Name}, start => {eid_discovery_worker, start_link, [Cluster]}}
+               || #{name := Name} = Cluster <- Clusters],
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, [Connector | Workers]}}.
