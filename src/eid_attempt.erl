@@ -6,6 +6,7 @@
 -module(eid_attempt).
 
 -export([start_monitor/1, outcome/1, format/1]).
+-export([run/1]).    % spawned
 
 -export_type([failure/0]).
 
@@ -19,7 +20,11 @@
 %% @doc Starts the attempt; {@link outcome/1} explains how it ends.
 -spec start_monitor(Node :: binary()) -> {pid(), reference()}.
 start_monitor(Node) ->
-    spawn_monitor(fun() -> exit({?MODULE, attempt(Node)}) end).
+    spawn_monitor(?MODULE, run, [Node]).
+
+%% @private
+-spec run(Node :: binary()) -> no_return().
+run(Node) -> exit({?MODULE, attempt(Node)}).
 
 %% @doc What has come of it, told by its exit reason.
 -spec outcome(Exit :: term()) -> connected | {failed, failure()}.

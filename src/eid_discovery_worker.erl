@@ -79,8 +79,8 @@ take_nodes(#{nodes := Listed}, #state{cluster = #{name := Name, prune := Prune, 
         ++ [{bad_names, "~b of the ~b names in its list are no node names, for example ~0tp. A node name is Base@Host, with "
              "letters, digits, _ and - before the @.", [length(BadNames), length(Listed), hd(BadNames)]}
             || BadNames =/= []],
-    [warn(Name, Format, Arguments)
-     || {Kind, Format, Arguments} <- Warnings, not lists:member(Kind, State#state.told)],
+    _ = [warn(Name, Format, Arguments)
+         || {Kind, Format, Arguments} <- Warnings, not lists:member(Kind, State#state.told)],
     Nodes = [Node || {Node, _Target} <- Kept],
     Routes = maps:from_list([Peer || {_Node, Target} = Peer <- Kept, Target =/= default]),
     set_routes(Routes, State#state.routes),
@@ -122,10 +122,10 @@ set_routes(Routes, Before) ->
 take_problems(Problems, #state{cluster = #{name := Name}, problems = Before} = State) ->
     Now = erlang:system_time(millisecond),
     Current = maps:from_list([{text(Where), {unicode:characters_to_list(text(Sentence)), Now}} || {Where, Sentence} <- Problems]),
-    [warn(Name, "~ts: ~ts", [Where, Sentence])
-     || {Where, {Sentence, _}} <- maps:to_list(maps:without(maps:keys(Before), Current))],
-    [?LOG_NOTICE("Discovery of the cluster ~tp: ~ts answers again", [Name, Where])
-     || Where <- maps:keys(maps:without(maps:keys(Current), Before))],
+    _ = [warn(Name, "~ts: ~ts", [Where, Sentence])
+         || {Where, {Sentence, _}} <- maps:to_list(maps:without(maps:keys(Before), Current))],
+    _ = [?LOG_NOTICE("Discovery of the cluster ~tp: ~ts answers again", [Name, Where])
+         || Where <- maps:keys(maps:without(maps:keys(Current), Before))],
     State#state{problems = maps:map(fun(Where, {Sentence, _}) ->
                                             {_, Since} = maps:get(Where, Before, {Sentence, Now}),
                                             {Sentence, Since}
