@@ -31,7 +31,7 @@ parse(Clusters) when is_list(Clusters) ->
     case Names -- lists:usort(Names) of
         [] -> Parsed;
         [Twice | _] ->
-            eid_config:bad_setting("{eid, [{clusters, …}]} has two clusters with the name ~tp; names must differ", [Twice])
+            eid_config:bad_setting("{eid, [{clusters, ...}]} has two clusters with the name ~tp; names must differ", [Twice])
     end;
 parse(Other) ->
     eid_config:bad_setting("{eid, [{clusters, List}]} must be a list of maps; it is ~tp", [Other]).
@@ -46,7 +46,7 @@ cluster(#{name := Name, strategy := Strategy} = Cluster) when is_atom(Name) ->
     #{name => Name, strategy => strategy_name(Strategy), module => Module, state => Module:init(Options),
       interval => Interval, prune => Prune, limit => Limit};
 cluster(Other) ->
-    eid_config:bad_setting("each cluster in {eid, [{clusters, …}]} must be a map with name (an atom) and strategy; one is "
+    eid_config:bad_setting("each cluster in {eid, [{clusters, ...}]} must be a map with name (an atom) and strategy; one is "
                            "~tp", [Other]).
 
 is_interval(N) -> is_integer(N) andalso N >= ?SHORTEST_INTERVAL andalso N =< 16#7FFFFFFF.
@@ -62,21 +62,21 @@ options(Owner, Options, Known) when is_map(Options) ->
     case maps:keys(maps:without(maps:keys(Known), Options)) of
         [] -> maps:map(fun(Key, Check) -> option(Owner, Key, Options, Check) end, Known);
         [Key | _] ->
-            eid_config:bad_setting("~tp in {eid, [{clusters, …}]} has no option ~tp, only ~ts",
+            eid_config:bad_setting("~tp in {eid, [{clusters, ...}]} has no option ~tp, only ~ts",
                                    [Owner, Key, lists:join(", ", [atom_to_list(K) || K <- maps:keys(Known)])])
     end;
 options(Owner, Options, _Known) ->
-    eid_config:bad_setting("the options of ~tp in {eid, [{clusters, …}]} must be a map; they are ~tp", [Owner, Options]).
+    eid_config:bad_setting("the options of ~tp in {eid, [{clusters, ...}]} must be a map; they are ~tp", [Owner, Options]).
 
 option(Owner, Key, Options, {Default, Check, What}) ->
     case Options of
         #{Key := Value} ->
             Check(Value)
-                orelse eid_config:bad_setting("~ts of ~tp in {eid, [{clusters, …}]} must be ~ts; it is ~tp",
+                orelse eid_config:bad_setting("~ts of ~tp in {eid, [{clusters, ...}]} must be ~ts; it is ~tp",
                                               [Key, Owner, What, Value]),
             Value;
         #{} when Default =:= required ->
-            eid_config:bad_setting("~ts of ~tp is missing in {eid, [{clusters, …}]}; it must be ~ts", [Key, Owner, What]);
+            eid_config:bad_setting("~ts of ~tp is missing in {eid, [{clusters, ...}]}; it must be ~ts", [Key, Owner, What]);
         #{} -> Default
     end.
 
@@ -86,14 +86,14 @@ module(Name, {Strategy, Options}) when is_atom(Strategy) ->
     case erlang:function_exported(Module, init, 1) andalso erlang:function_exported(Module, list, 1) of
         true -> {Module, Options};
         false ->
-            eid_config:bad_setting("the strategy ~tp of the cluster ~tp in {eid, [{clusters, …}]} is neither one of ~ts nor a "
+            eid_config:bad_setting("the strategy ~tp of the cluster ~tp in {eid, [{clusters, ...}]} is neither one of ~ts nor a "
                                    "module with the behaviour eid_discovery",
                                    [Strategy, Name, lists:join(", ", [atom_to_list(S) || S <- maps:keys(?STRATEGIES)])])
     end;
 module(Name, Strategy) when is_atom(Strategy) ->
     module(Name, {Strategy, #{}});
 module(Name, Strategy) ->
-    eid_config:bad_setting("the strategy of the cluster ~tp in {eid, [{clusters, …}]} must be {Strategy, Options}; it is ~tp",
+    eid_config:bad_setting("the strategy of the cluster ~tp in {eid, [{clusters, ...}]} must be {Strategy, Options}; it is ~tp",
                            [Name, Strategy]).
 
 strategy_name({Strategy, _Options}) -> Strategy;

@@ -2,7 +2,7 @@
 %% attempt has a process of its own ({@link eid_attempt}).
 %%
 %% A node that can't be reached is tried again soon at first, then ever more rarely, down to once in 3 s, at
-%% random moments. At most 64 attempts are under way; those that have failed least go first, so that many bad nodes hold up no
+%% random moments. At most 256 attempts are under way; those that have failed least go first, so that many bad nodes hold up no
 %% good one.
 -module(eid_connector).
 
@@ -20,7 +20,7 @@
 %% `clusters': those that list the node. `waiting': for the next attempt. `since' when it is connected, by
 %% `erlang:system_time(millisecond)'; `undefined' if it is not. `error': why the last attempt failed.
 
--define(MAX_ATTEMPTS, 64).
+-define(MAX_ATTEMPTS, 256).
 %% Milliseconds between two attempts at a node: at first, by what factor they grow, and at most.
 -define(FIRST_GAP, 20).
 -define(GROWTH, 1.25).

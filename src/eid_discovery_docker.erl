@@ -69,7 +69,7 @@ source(Hosts) ->
     end.
 
 filter(none, none) ->
-    eid_config:bad_setting("label or name of docker is missing in {eid, [{clusters, …}]}: not every container is a node of the "
+    eid_config:bad_setting("label or name of docker is missing in {eid, [{clusters, ...}]}: not every container is a node of the "
                            "cluster", []);
 filter(Label, none) ->
     case binary:split(text(Label), <<"=">>) of
@@ -79,7 +79,7 @@ filter(Label, none) ->
 filter(none, Name) ->
     {name, text(Name)};
 filter(_Label, _Name) ->
-    eid_config:bad_setting("docker in {eid, [{clusters, …}]} has both a label and a name; it takes one of them", []).
+    eid_config:bad_setting("docker in {eid, [{clusters, ...}]} has both a label and a name; it takes one of them", []).
 
 %% @private
 %% Waits until something has changed on some host.

@@ -76,8 +76,8 @@ take_nodes(#{nodes := Listed}, #state{cluster = #{name := Name, prune := Prune, 
     {Kept, Cut} = cut(Limit, Peers, State#state.nodes),
     Warnings = [{limit, "it lists ~b nodes, and only ~b of them are connected. Raise its limit, or correct the list.",
                  [length(Peers), Limit]} || Cut]
-        ++ [{bad_names, "~b of the ~b names in its list are no node names, for example ~0tp. A node name is Base@Host, with "
-             "letters, digits, _ and - before the @.", [length(BadNames), length(Listed), hd(BadNames)]}
+        ++ [{bad_names, "~b of the ~b names in its list are no node names, for example ~0tP. A node name is Base@Host, with "
+             "letters, digits, _ and - before the @.", [length(BadNames), length(Listed), hd(BadNames), 30]}
             || BadNames =/= []],
     _ = [warn(Name, Format, Arguments)
          || {Kind, Format, Arguments} <- Warnings, not lists:member(Kind, State#state.told)],

@@ -26,10 +26,10 @@ compile(Other, _DaemonPort) ->
 
 host(Key) ->
     lists:member(Key, ["default", <<"default">>])
-        andalso eid_config:bad_setting("{eid, [{engines, …}]} has the key ~tp; it must be the atom default", [Key]),
+        andalso eid_config:bad_setting("{eid, [{engines, ...}]} has the key ~tp; it must be the atom default", [Key]),
     Host = eid_host_table:parse_key(engines, Key),
     eid_host_table:is_node(Host)
-        andalso eid_config:bad_setting("{eid, [{engines, …}]} has hosts for keys, and not nodes: ~tp", [Key]),
+        andalso eid_config:bad_setting("{eid, [{engines, ...}]} has hosts for keys, and not nodes: ~tp", [Key]),
     Host.
 
 endpoint(Text) ->

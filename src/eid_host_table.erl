@@ -32,7 +32,7 @@ parse_key(Setting, Key) ->
         end
     catch
         error:_ ->
-            eid_config:bad_setting("{eid, [{~ts, …}]} has a key that is no node name, host name, "
+            eid_config:bad_setting("{eid, [{~ts, ...}]} has a key that is no node name, host name, "
                                    "address or network: ~tp", [Setting, Key])
     end.
 

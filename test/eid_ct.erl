@@ -44,7 +44,7 @@ collect(Port, Output) ->
     after 60_000 -> error({erl_hangs, Output})
     end.
 
-%% The warnings that eid logs on a node, from now on.
+%% What eid logs on a node, from now on.
 start_log(Peer) ->
     {module, _} = peer:call(Peer, code, load_binary, binary(?MODULE)),
     ok = peer:call(Peer, logger, add_handler, [?MODULE, ?MODULE, #{}]),
@@ -54,9 +54,13 @@ binary(Module) ->
     {Module, Binary, File} = code:get_object_code(Module),
     [Module, File, Binary].
 
-log(#{msg := {Format, Arguments}, meta := #{mfa := {eid_report, _, _}}}, _Config) ->
-    Line = lists:flatten(io_lib:format(Format, Arguments)),
-    persistent_term:put(?MODULE, persistent_term:get(?MODULE) ++ [Line]);
+log(#{level := Level, msg := {Format, Arguments}, meta := #{mfa := {Module, _, _}}}, _Config) ->
+    case lists:member(Module, [eid_report, eid_connector, eid_discovery_worker]) andalso Level =/= debug of
+        true ->
+            Line = lists:flatten(io_lib:format(Format, Arguments)),
+            persistent_term:put(?MODULE, persistent_term:get(?MODULE) ++ [Line]);
+        false -> ok
+    end;
 log(_Event, _Config) ->
     ok.
 

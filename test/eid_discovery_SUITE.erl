@@ -1,0 +1,440 @@
+%% Discovery on one machine: nodes at loopback addresses, strategies of the tests' own, and a name server that says what
+%% the tests want.
+-module(eid_discovery_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([static_nodes_form_a_mesh/1, mesh_without_connect_all/1, nodes_come_and_go/1, clusters_side_by_side/1,
+         bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1, wrong_settings/1,
+         wrong_setting_on_the_command_line/1, node_without_a_name/1, hosts_file/1, addresses_of_a_name/1, time_to_live/1, names_that_fail/1,
+         services_with_ports/1, hostile_dns/1, names_that_become_atoms/1]).
+
+suite() -> [{timetrap, {minutes, 2}}].
+
+all() ->
+    [static_nodes_form_a_mesh, mesh_without_connect_all, nodes_come_and_go, clusters_side_by_side, bad_nodes_hold_up_none,
+     limit, crashing_strategy, one_line_for_each_change, wrong_settings, wrong_setting_on_the_command_line,
+     node_without_a_name, hosts_file, addresses_of_a_name, time_to_live, names_that_fail, services_with_ports, hostile_dns,
+     names_that_become_atoms].
+
+init_per_testcase(_, Config) -> Config.
+
+end_per_testcase(_, _Config) -> ok.
+
+static_nodes_form_a_mesh(_) ->
+    Nodes = ['a@127.0.0.2', 'b@127.0.0.3', 'c@127.0.0.4'],
+    Clusters = [#{name => shop, strategy => {static, #{nodes => Nodes}}}],
+    Peers = [start(Node, Clusters, []) || Node <- Nodes],
+    [await_nodes(Peer, Nodes -- [Node]) || {Peer, Node} <- lists:zip(Peers, Nodes)],
+    [#{name := shop, strategy := static, nodes := Listed, answered := At, error := none}] =
+        peer:call(hd(Peers), eid_discovery, info, []),
+    ?assertEqual([<<"b@127.0.0.3">>, <<"c@127.0.0.4">>], lists:sort(Listed)),
+    ?assert(is_integer(At)),
+    ?assertMatch(#{<<"b@127.0.0.3">> := #{clusters := [shop], state := connected, since := Since, error := none}}
+                   when is_integer(Since),
+                 peer:call(hd(Peers), eid_connector, info, [])),
+    stop(Peers).
+
+%% Where OTP does not spread connections, every one of them is discovery's.
+mesh_without_connect_all(_) ->
+    Nodes = ['a@127.0.0.2', 'b@127.0.0.3', 'c@127.0.0.4', 'd@127.0.0.5'],
+    Clusters = [#{name => shop, strategy => {static, #{nodes => Nodes}}}],
+    Peers = [start(Node, Clusters, ["-connect_all", "false"]) || Node <- Nodes],
+    [await_nodes(Peer, Nodes -- [Node]) || {Peer, Node} <- lists:zip(Peers, Nodes)],
+    stop(Peers).
+
+nodes_come_and_go(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [scripted(keep, false)], []),
+    answer(A, keep, #{nodes => [NodeB]}),
+    await_nodes(A, [NodeB]),
+    %% What leaves the list stays connected,
+    answer(A, keep, #{nodes => []}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    %% and what does not answer comes back by itself.
+    answer(A, keep, #{nodes => [NodeB]}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[<<"b@127.0.0.3">>]] end),
+    peer:stop(B),
+    await_nodes(A, []),
+    {ok, B2, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    await_nodes(A, [NodeB]),
+    stop([A]),
+    %% Pruned, it is disconnected.
+    A2 = start('a@127.0.0.2', [scripted(keep, true)], []),
+    answer(A2, keep, #{nodes => [NodeB]}),
+    await_nodes(A2, [NodeB]),
+    answer(A2, keep, #{nodes => unchanged}),
+    eid_ct:eventually(fun() -> listed(A2) =:= [[<<"b@127.0.0.3">>]] end),
+    ?assertEqual([NodeB], peer:call(A2, erlang, nodes, [])),
+    answer(A2, keep, #{nodes => []}),
+    await_nodes(A2, []),
+    stop([A2, B2]).
+
+clusters_side_by_side(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    {ok, C, NodeC} = eid_ct:start_node(c, "127.0.0.4", []),
+    A = start('a@127.0.0.2', [scripted(one, true), scripted(two, true)], ["-connect_all", "false"]),
+    answer(A, one, #{nodes => [NodeB, NodeC]}),
+    answer(A, two, #{nodes => [NodeC]}),
+    await_nodes(A, [NodeB, NodeC]),
+    eid_ct:eventually(fun() ->
+                              #{<<"c@127.0.0.4">> := #{clusters := Clusters}} = peer:call(A, eid_connector, info, []),
+                              lists:sort(Clusters) =:= [one, two]
+                      end),
+    %% One cluster has lost it, the other one has not.
+    answer(A, one, #{nodes => []}),
+    await_nodes(A, [NodeC]),
+    ?assertMatch(#{clusters := [two]}, maps:get(<<"c@127.0.0.4">>, peer:call(A, eid_connector, info, []))),
+    answer(A, two, #{nodes => []}),
+    await_nodes(A, []),
+    stop([A, B, C]).
+
+%% Two hundred nodes that take the connection and say nothing, more where nobody is, and one that is well.
+bad_nodes_hold_up_none(_) ->
+    {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 1024}]),
+    {ok, Port} = inet:port(Silent),
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    Bad = [{<<"s", (integer_to_binary(N))/binary, "@127.0.0.9">>, {{127,0,0,1}, Port}} || N <- lists:seq(1, 200)]
+        ++ [<<"n", (integer_to_binary(N))/binary, "@127.0.0.10">> || N <- lists:seq(1, 200)],
+    answer(A, shop, #{nodes => Bad ++ [NodeB]}),
+    Began = erlang:monotonic_time(millisecond),
+    await_nodes(A, [NodeB]),
+    ?assert(erlang:monotonic_time(millisecond) - Began < 3000),
+    %% The worker answers all the while.
+    ?assertMatch([#{nodes := [_ | _]}], peer:call(A, eid_discovery, info, [])),
+    stop([A, B]),
+    gen_tcp:close(Silent).
+
+limit(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [(scripted(shop, true))#{limit => 10}], []),
+    ok = eid_ct:start_log(A),
+    answer(A, shop, #{nodes => [NodeB]}),
+    await_nodes(A, [NodeB]),
+    %% Whoever is in the list stays, wherever new names come.
+    Names = [<<"n", (integer_to_binary(N))/binary, "@127.0.0.10">> || N <- lists:seq(1, 1000)],
+    answer(A, shop, #{nodes => Names ++ [NodeB, "no name", <<"bad@">>, 42, {}]}),
+    eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 10 end),
+    ?assert(lists:member(<<"b@127.0.0.3">>, hd(listed(A)))),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    timer:sleep(2500),
+    ?assertMatch([_, _], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop") =/= nomatch]),
+    ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "lists 1001 nodes") =/= nomatch]),
+    ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "4 of the 1005 names") =/= nomatch]),
+    stop([A, B]).
+
+crashing_strategy(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [scripted(shop, true)], []),
+    ok = eid_ct:start_log(A),
+    answer(A, shop, #{nodes => [NodeB]}),
+    await_nodes(A, [NodeB]),
+    answer(A, shop, crash),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
+    [#{error := #{text := Text, since := Since}}] = peer:call(A, eid_discovery, info, []),
+    ?assertNotEqual(nomatch, string:find(Text, "as_told")),
+    timer:sleep(2200),
+    ?assertMatch([#{error := #{since := Since}}], peer:call(A, eid_discovery, info, [])),
+    answer(A, shop, what),
+    timer:sleep(1100),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    answer(A, shop, #{nodes => [NodeB]}),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
+    ?assertMatch([_Warning, _Notice], eid_ct:log_lines(A)),
+    %% Killed, its process comes back.
+    [Worker] = peer:call(A, eid_sup, workers, []),
+    {links, Links} = peer:call(A, erlang, process_info, [Worker, links]),
+    [Runner] = Links -- [peer:call(A, erlang, whereis, [eid_sup])],
+    exit(Runner, kill),
+    answer(A, shop, #{nodes => []}),
+    await_nodes(A, []),
+    stop([A, B]).
+
+%% A node that can't be reached for a while: one line when that is clear, and one when it is back, whatever keeps it away.
+one_line_for_each_change(_) ->
+    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    ok = eid_ct:start_log(A),
+    answer(A, shop, #{nodes => ['b@127.0.0.3']}),
+    eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end),
+    [Refused] = eid_ct:log_lines(A),
+    ?assertNotEqual(nomatch, string:find(Refused, "connection refused")),
+    %% Another reason is no change of what matters; it is there to be asked for.
+    {ok, B0, _} = eid_ct:start_node(b, "127.0.0.3", ["-setcookie", "another"]),
+    eid_ct:eventually(fun() ->
+                              #{<<"b@127.0.0.3">> := #{error := Error}} = peer:call(A, eid_connector, info, []),
+                              Error =/= none andalso string:find(Error, "cookie") =/= nomatch
+                      end),
+    peer:stop(B0),
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    await_nodes(A, [NodeB]),
+    ?assertMatch([Refused, _Connected], eid_ct:log_lines(A)),
+    %% One that is away for a moment is not worth a line.
+    peer:stop(B),
+    {ok, B2, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    await_nodes(A, [NodeB]),
+    ?assertMatch([_, _], eid_ct:log_lines(A)),
+    stop([A, B2]).
+
+wrong_settings(_) ->
+    Named = fun(Strategy) -> [#{name => shop, strategy => Strategy}] end,
+    [begin
+         ok = application:set_env(eid, clusters, Clusters),
+         {error, {{bad_setting, Sentence}, _}} = application:start(eid),
+         ?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, Key), Sentence}),
+         ?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, "clusters"), Sentence})
+     end || {Clusters, Key} <-
+                [{#{}, "clusters"}, {[shop], "name"}, {[#{strategy => {static, #{nodes => []}}}], "name"},
+                 {[#{name => shop}], "strategy"}, {Named(stick), "stick"}, {Named({lists, #{}}), "lists"}, {Named(42), "42"},
+                 {Named({static, #{nodes => [nobody]}}), "nodes"}, {Named(static), "nodes"}, {Named({static, []}), "static"},
+                 {Named({dns, #{}}), "name"}, {Named({dns, #{name => "a b"}}), "name"}, {Named({dns, #{name => "a", base => "x y"}}), "base"},
+                 {Named({dns, #{name => "a", family => ip}}), "family"}, {Named({dns, #{nam => "a"}}), "nam"},
+                 {Named({srv, #{}}), "name"}, {Named({srv, #{name => ""}}), "name"},
+                 {Named({docker, #{}}), "hosts"}, {Named({docker, #{hosts => ["192.0.2.1"]}}), "label"},
+                 {Named({docker, #{hosts => [], label => "a"}}), "hosts"}, {Named({docker, #{hosts => ["a b"], label => "a"}}), "hosts"},
+                 {Named({docker, #{hosts => ["192.0.2.1"], label => 1}}), "label"},
+                 {Named({docker, #{hosts => ["192.0.2.1"], label => "a", name => "b"}}), "both"},
+                 {Named({docker, #{hosts => ["192.0.2.1"], label => "a", node => ip}}), "node"},
+                 {Named({rancher, #{url => "ftp://x"}}), "url"}, {Named({hosts_file, #{file => 1}}), "file"},
+                 {[#{name => shop, strategy => hosts_file, interval => 10}], "interval"},
+                 {[#{name => shop, strategy => hosts_file, limit => 0}], "limit"},
+                 {[#{name => shop, strategy => hosts_file, prune => yes}], "prune"},
+                 {[#{name => shop, strategy => hosts_file, colour => red}], "colour"},
+                 {[#{name => shop, strategy => hosts_file}, #{name => shop, strategy => hosts_file}], "shop"}]],
+    application:unset_env(eid, clusters),
+    ok = application:start(eid),
+    ?assertEqual([], eid_discovery:info()),
+    ok = application:stop(eid),
+    ?assertEqual({[], #{}}, {eid_discovery:info(), eid_connector:info()}).
+
+wrong_setting_on_the_command_line(_) ->
+    {Status, Output} = eid_ct:run_erl(["-noinput", "-pa", eid_ct:ebin(), "-eid", "clusters", "[#{name=>shop}]", "-s", "eid"], []),
+    ?assertNotEqual(0, Status),
+    ?assertNotEqual({nomatch, Output}, {string:find(Output, "each cluster in {eid, [{clusters"), Output}).
+
+%% It becomes a node later.
+node_without_a_name(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    {ok, A} = peer:start_link(#{connection => standard_io,
+                                args => (eid_ct:arguments("127.0.0.2")
+                                         -- ["-setcookie", "eid_ct"]) ++ ["-eid", "clusters", term([static([NodeB])])]}),
+    ok = peer:call(A, eid, start, []),
+    eid_ct:eventually(fun() ->
+                              #{<<"b@127.0.0.3">> := #{error := Error}} = peer:call(A, eid_connector, info, []),
+                              Error =/= none andalso string:find(Error, "-name") =/= nomatch
+                      end),
+    {ok, _} = peer:call(A, net_kernel, start, ['a@127.0.0.2', #{name_domain => longnames}]),
+    true = peer:call(A, erlang, set_cookie, [eid_ct]),
+    await_nodes(A, [NodeB]),
+    stop([A, B]).
+
+%% The hosts say which nodes they have; here each host's epmd stands for its engine, which the rig's suites have.
+hosts_file(Config) ->
+    File = filename:join(proplists:get_value(priv_dir, Config), "hosts"),
+    ok = file:write_file(File, "'127.0.0.1'.\n'no host'.\n"),
+    A = start('a@127.0.0.2', [#{name => shop, strategy => {hosts_file, #{file => File}}, interval => 1000}],
+              ["-eid", "response_timeout", "500"]),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
+    [#{error := #{text := Text}}] = peer:call(A, eid_discovery, info, []),
+    ?assertNotEqual(nomatch, string:find(Text, "no host: ")),
+    ?assertEqual(nomatch, string:find(Text, "127.0.0.1")),
+    ok = file:delete(File),
+    eid_ct:eventually(fun() ->
+                              [#{error := #{text := Gone}}] = peer:call(A, eid_discovery, info, []),
+                              string:find(Gone, File) =/= nomatch
+                      end),
+    stop([A]).
+
+addresses_of_a_name(Config) ->
+    Dns = eid_dns_double:start(
+            fun({"shop.test" = Name, a}) ->
+                    [eid_dns_double:a(Name, 1, {127,0,0,N}) || N <- [2, 3, 4, 4]]
+                        ++ [eid_dns_double:a(Name, 1, Ip) || Ip <- [{0,0,0,0}, {224,0,0,1}, {255,255,255,255}]];
+               ({"shop.test" = Name, aaaa}) -> [eid_dns_double:aaaa(Name, 1, {16#2001, 16#db8, 0, 0, 0, 0, 0, 7})];
+               (_) -> 3
+            end),
+    %% The base is that of the node itself, and the carrier's family counts.
+    Clusters = [#{name => shop, strategy => {dns, #{name => "shop.test"}}}],
+    Peers = [start(Node, Clusters, eid_dns_double:inetrc(Dns, priv_dir(Config))) || Node <- ['shop@127.0.0.2', 'shop@127.0.0.3']],
+    await_nodes(hd(Peers), ['shop@127.0.0.3']),
+    ?assertEqual([[<<"shop@127.0.0.3">>, <<"shop@127.0.0.4">>]], listed(hd(Peers))),
+    %% An address needs no route of the user's.
+    ?assertEqual({ok, #{ip => {127,0,0,4}, port => 12345, route => direct}},
+                 peer:call(hd(Peers), eid, lookup, ['shop@127.0.0.4'])),
+    Any = start('a@127.0.0.5', [#{name => any, strategy => {dns, #{name => "shop.test", family => any, base => "x"}}}],
+                eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    eid_ct:eventually(fun() -> lists:member(<<"x@2001:db8::7">>, hd(listed(Any))) end),
+    stop([Any | Peers]),
+    eid_dns_double:stop(Dns).
+
+%% A name is asked for again when its records are out of date, but not within a second, or at the interval.
+time_to_live(Config) ->
+    Ttls = #{"zero.test" => 0, "two.test" => 2, "day.test" => 86400},
+    Dns = eid_dns_double:start(fun({Name, a}) -> [eid_dns_double:a(Name, maps:get(Name, Ttls), {127,0,0,3})] end),
+    Clusters = [#{name => list_to_atom(Name), strategy => {dns, #{name => Name}}, interval => 3500} || Name <- maps:keys(Ttls)],
+    A = start('a@127.0.0.2', Clusters, eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    timer:sleep(8000),
+    Asked = eid_dns_double:asked(Dns),
+    stop([A]),
+    Gaps = fun(Name) -> gaps([At || {At, Asked_, a} <- Asked, Asked_ =:= Name]) end,
+    [?assert(lists:min(Gaps(Name)) >= 990) || Name <- maps:keys(Ttls)],
+    ?assert(length(Gaps("zero.test")) >= 4),
+    ?assert(lists:min(Gaps("two.test")) >= 1900),
+    ?assert(length(Gaps("two.test")) >= 2),
+    ?assert(lists:min(Gaps("day.test")) >= 3000),
+    ?assert(length(Gaps("day.test")) >= 1),
+    eid_dns_double:stop(Dns).
+
+gaps([A, B | Rest]) -> [B - A | gaps([B | Rest])];
+gaps(_) -> [].
+
+%% Whatever goes wrong with DNS, the nodes that are there stay, and one line says so.
+names_that_fail(Config) ->
+    Answers = ets:new(answers, [public]),
+    true = ets:insert(Answers, {now, good}),
+    Dns = eid_dns_double:start(
+            fun({Name, a}) ->
+                    case ets:lookup_element(Answers, now, 2) of
+                        good -> [eid_dns_double:a(Name, 1, {127,0,0,3})];
+                        Answer -> Answer
+                    end
+            end),
+    {ok, B, NodeB} = eid_ct:start_node(shop, "127.0.0.3", []),
+    A = start('shop@127.0.0.2', [#{name => shop, strategy => {dns, #{name => "shop.test"}}, interval => 1000, prune => true}],
+              eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    ok = eid_ct:start_log(A),
+    await_nodes(A, [NodeB]),
+    [begin
+         true = ets:insert(Answers, {now, Answer}),
+         eid_ct:eventually(fun() ->
+                                   [#{error := Error}] = peer:call(A, eid_discovery, info, []),
+                                   Error =/= none andalso string:find(maps:get(text, Error), Word) =/= nomatch
+                           end)
+     end || {Answer, Word} <- [{3, "no such name"}, {2, "servfail"}, {5, "refused"}, {silence, "time"}, {<<"?">>, "shop.test"},
+                               {<<0:200/unit:8>>, "shop.test"}]],
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    ?assertMatch([_], eid_ct:log_lines(A)),
+    true = ets:insert(Answers, {now, good}),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
+    ?assertMatch([_, _], eid_ct:log_lines(A)),
+    %% The name is there, and nobody behind it.
+    true = ets:insert(Answers, {now, []}),
+    await_nodes(A, []),
+    stop([A, B]),
+    eid_dns_double:stop(Dns).
+
+%% The port that DNS tells is the one that is dialled.
+services_with_ports(Config) ->
+    Dns = eid_dns_double:start(
+            fun({"_erlang._tcp.shop.test" = Name, srv}) ->
+                    [eid_dns_double:srv(Name, 1, Port, Target)
+                     || {Port, Target} <- [{23450, "A.test"}, {23451, "b.test"}, {23459, "nowhere.test"}, {0, "c.test"}, {1, "."}]];
+               ({"a.test" = Name, a}) -> [eid_dns_double:a(Name, 1, {127,0,0,2})];
+               ({"b.test" = Name, a}) -> [eid_dns_double:a(Name, 1, {127,0,0,3})];
+               (_) -> 3
+            end),
+    Clusters = [#{name => shop, strategy => {srv, #{name => "_erlang._tcp.shop.test"}}}],
+    Start = fun(Host, Ip, Port) ->
+                    {ok, Peer, _} = peer:start_link(#{name => shop, host => Host, longnames => true, connection => standard_io,
+                                                      args => eid_ct:arguments(Ip)
+                                                      ++ ["-kernel", "erlang_port", integer_to_list(Port),
+                                                          "-eid", "clusters", term(Clusters)]
+                                                      ++ eid_dns_double:inetrc(Dns, priv_dir(Config))}),
+                    ok = peer:call(Peer, eid, start, []),
+                    Peer
+            end,
+    A = Start("a.test", "127.0.0.2", 23450),
+    B = Start("b.test", "127.0.0.3", 23451),
+    await_nodes(A, ['shop@b.test']),
+    await_nodes(B, ['shop@a.test']),
+    ?assertEqual({ok, #{ip => {127,0,0,3}, port => 23451, route => fixed}}, peer:call(A, eid, lookup, ['shop@b.test'])),
+    [#{error := #{text := Text}}] = peer:call(A, eid_discovery, info, []),
+    ?assertNotEqual(nomatch, string:find(Text, "nowhere.test")),
+    %% Whoever stops discovery gets back the routes that were there before.
+    ok = peer:call(A, application, stop, [eid]),
+    ?assertNotMatch({ok, _}, peer:call(A, eid, lookup, ['shop@b.test'])),
+    stop([A, B]),
+    eid_dns_double:stop(Dns).
+
+%% Ten thousand answers, each with other names: at some of the addresses something even answers.
+hostile_dns(Config) ->
+    Ips = fun() -> [{127, rand:uniform(255), rand:uniform(255), rand:uniform(255)} || _ <- lists:seq(1, 25)] end,
+    Listeners = [begin {ok, L} = gen_tcp:listen(12345, [{ip, {127,0,1,N}}, {reuseaddr, true}]), L end || N <- lists:seq(1, 20)],
+    Dns = eid_dns_double:start(
+            fun({Name, a}) ->
+                    case rand:uniform(10) of
+                        1 -> rand:uniform(15);
+                        2 -> rand:bytes(rand:uniform(500));
+                        3 -> [eid_dns_double:a(lists:duplicate(60, $a + rand:uniform(20)) ++ ".test", rand:uniform(1 bsl 31) - 1, Ip) || Ip <- Ips()];
+                        4 -> [eid_dns_double:a(Name, 0, {127,0,1,rand:uniform(20)}) | [eid_dns_double:a(Name, 1, Ip) || Ip <- Ips()]];
+                        _ -> [eid_dns_double:a(Name, 1, Ip) || Ip <- Ips()]
+                    end
+            end),
+    A = start('shop@127.0.0.2', [#{name => shop, limit => 50, prune => true,
+                                   strategy => {eid_scripted_discovery, #{calls => {eid_discovery_dns, #{name => "shop.test"}},
+                                                                          times => 10_000}}}],
+              eid_dns_double:inetrc(Dns, priv_dir(Config)), fun(Peer) ->
+                                                      ok = eid_ct:start_log(Peer),
+                                                      peer:call(Peer, erlang, garbage_collect, [])
+                                              end),
+    Before = figures(A),
+    ok = peer:call(A, eid, start, []),
+    eid_ct:eventually(fun() -> peer:call(A, persistent_term, get, [eid_scripted_discovery, doing]) =:= done end, 100_000),
+    After = figures(A),
+    ct:pal("before ~p~nafter ~p", [Before, After]),
+    ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 3000),
+    ?assert(maps:get(memory, After) - maps:get(memory, Before) < 20_000_000),
+    %% Terms that were replaced go one after the other.
+    eid_ct:eventually(fun() -> maps:get(terms, figures(A)) - maps:get(terms, Before) < 100_000 end),
+    stop([A]),
+    [gen_tcp:close(Listener) || Listener <- Listeners],
+    eid_dns_double:stop(Dns).
+
+figures(Peer) ->
+    _ = [peer:call(Peer, erlang, garbage_collect, [Pid]) || Pid <- peer:call(Peer, erlang, processes, [])],
+    #{atoms => peer:call(Peer, erlang, system_info, [atom_count]),
+      memory => peer:call(Peer, erlang, memory, [total]),
+      terms => maps:get(memory, peer:call(Peer, persistent_term, info, [])),
+      processes => peer:call(Peer, erlang, system_info, [process_count])}.
+
+names_that_become_atoms(_) ->
+    Names = [<<"atoms", (integer_to_binary(N))/binary, "@127.0.0.1">> || N <- lists:seq(1, 3000)],
+    {Answers, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(), Names),
+    {Good, Bad} = lists:partition(fun({Answer, _}) -> Answer =:= ok end, Answers),
+    ?assertEqual({error, too_many_names}, hd(Bad)),
+    ?assert(length(Good) >= 1000 andalso length(Good) < 1100),
+    %% What is an atom already costs nothing.
+    {Known, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(),
+                                lists:append(lists:duplicate(20, lists:sublist(Names, 500)))),
+    ?assertEqual([], [Answer || {error, _} = Answer <- Known]).
+
+%% Nodes.
+
+start(Node, Clusters, Arguments) -> start(Node, Clusters, Arguments, fun(Peer) -> peer:call(Peer, eid, start, []) end).
+
+start(Node, Clusters, Arguments, Then) ->
+    [Name, Ip] = string:lexemes(atom_to_list(Node), "@"),
+    Tests = filename:absname(filename:dirname(code:which(?MODULE))),
+    {ok, Peer, Node} = eid_ct:start_node(list_to_atom(Name), Ip, ["-pa", Tests, "-eid", "clusters", term(Clusters) | Arguments]),
+    _ = Then(Peer),
+    Peer.
+
+term(Term) -> lists:flatten(io_lib:format("~0p", [Term])).
+
+stop(Peers) -> [peer:stop(Peer) || Peer <- Peers].
+
+static(Nodes) -> #{name => shop, strategy => {static, #{nodes => Nodes}}}.
+
+scripted(Key, Prune) ->
+    #{name => Key, strategy => {eid_scripted_discovery, #{key => Key}}, interval => 1000, prune => Prune}.
+
+answer(Peer, Key, Answer) -> ok = peer:call(Peer, application, set_env, [kernel, Key, Answer]).
+
+await_nodes(Peer, Nodes) ->
+    eid_ct:eventually(fun() -> lists:sort(peer:call(Peer, erlang, nodes, [])) =:= lists:sort(Nodes) end).
+
+listed(Peer) -> [lists:sort(Nodes) || #{nodes := Nodes} <- peer:call(Peer, eid_discovery, info, [])].
+
+priv_dir(Config) -> proplists:get_value(priv_dir, Config).

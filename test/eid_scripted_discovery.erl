@@ -1,0 +1,24 @@
+%% A discovery strategy whose answers the tests give.
+-module(eid_scripted_discovery).
+
+-behaviour(eid_discovery).
+
+-export([init/1, list/1]).
+
+%% The answer is the value of a key in the environment of `kernel', which a test sets on the node: an answer, or
+%% `crash'. With `calls' another strategy is asked so many times as fast as it answers.
+init(#{key := _} = Options) -> Options;
+init(#{calls := {Module, Options}, times := Times}) -> {Module, Module:init(Options), Times};
+init(Other) -> eid_config:bad_setting("a scripted discovery takes a key; it has ~p", [Other]).
+
+list(#{key := Key} = State) ->
+    case application:get_env(kernel, Key, #{nodes => []}) of
+        crash -> error(as_told);
+        Answer -> {Answer, State}
+    end;
+list({Module, State, 0}) ->
+    persistent_term:put(?MODULE, done),
+    {#{nodes => unchanged}, {Module, State, 0}};
+list({Module, State, Times}) ->
+    {Answer, Next} = Module:list(State),
+    {Answer#{again => now}, {Module, Next, Times - 1}}.
