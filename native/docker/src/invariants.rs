@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use hyper::body::Bytes;
 use hyper::StatusCode;
@@ -11,7 +12,10 @@ use crate::container::{Inspected, Listed};
 use crate::events::Lines;
 use crate::node_name::{is_full_id, is_host};
 use crate::snapshot::{Replaced, Snapshot};
-use crate::{published, route, Bridge, Container, ContainerRef, Endpoint, Error, NodeName, RouteKind};
+use crate::{
+    labels, listing, published, route, Bridge, Container, ContainerRef, Endpoint, Error, Filter, Label, NodeName,
+    RouteKind,
+};
 
 const HOSTS: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
@@ -54,11 +58,22 @@ pub fn list(data: &[u8]) {
     let ids: HashSet<&str> = list.iter().map(|container| container.id.as_str()).collect();
     if ids.len() == list.len() {
         let before = snapshot.len();
+        let all = Filter::Name("*".to_owned());
+        let matching = snapshot.matching(&all);
+        // Where events are refused, lists alone tell the same.
+        let seen = |it: &Arc<Container>| (it.id.clone(), it.name.clone(), it.labels.clone());
+        let polled = listing::running(list.clone());
+        assert!(polled.iter().map(seen).eq(matching.iter().map(seen)));
         assert!(
             snapshot.replace(snapshot.mark(), list.clone()).surprises.is_empty(),
             "the same again"
         );
         assert_eq!(snapshot.len(), before);
+        assert_eq!(snapshot.matching(&all), matching);
+        for it in &matching {
+            snapshot.invalidate(&it.id);
+        }
+        assert_eq!(snapshot.matching(&all), matching);
     }
     snapshot.replace(snapshot.mark(), vec![]);
     assert_eq!(snapshot.len(), 0);
@@ -141,6 +156,11 @@ fn container(found: &Container) {
         .attachments
         .iter()
         .all(|it| it.ipv4.is_some() || it.ipv6.is_some()));
+    assert!(found.labels.windows(2).all(|two| two[0].key < two[1].key));
+    assert!(found.labels.iter().map(Label::size).sum::<usize>() <= labels::MAX_SIZE);
+    for label in &found.labels {
+        assert_eq!(found.label(&label.key), Some(&*label.value));
+    }
     assert!(found
         .short_id()
         .is_none_or(|id| id.len() == 12 && found.id.starts_with(id)));

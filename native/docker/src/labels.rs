@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 /// What is kept of one container's labels takes so many bytes at most, in memory.
-const MAX_SIZE: usize = 2048;
+pub(crate) const MAX_SIZE: usize = 2048;
 
 /// Labels that begin so are eid's own.
 const OWN: &str = "eid.";

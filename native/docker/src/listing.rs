@@ -196,7 +196,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// What is kept of a list: the running containers in the order of their IDs, without what only lookups need.
-fn running(list: Vec<Container>) -> Vec<Arc<Container>> {
+pub(crate) fn running(list: Vec<Container>) -> Vec<Arc<Container>> {
     let mut running: Vec<Container> = list
         .into_iter()
         .filter(|container| container.running && is_full_id(&container.id))

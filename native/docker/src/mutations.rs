@@ -63,7 +63,17 @@ const NUMBERS: &[&str] = &[
 
 /// Behind these stands what is read; most of a text is not.
 const KEYS: &[&[u8]] = &[
-    b"Port\":", b"Ip\":", b"IP\":", b"Id\":", b"ID\":", b"Name", b"State", b"/tcp", b"Action", b"//",
+    b"Port\":",
+    b"Ip\":",
+    b"IP\":",
+    b"Id\":",
+    b"ID\":",
+    b"Name",
+    b"State",
+    b"/tcp",
+    b"Action",
+    b"//",
+    b"Labels\":{",
 ];
 
 /// The texts in a folder of samples, and their names, always in the same order.

@@ -1,0 +1,460 @@
+//! Those who wait for an engine's containers to become others are told of what matters to them, once and at once.
+
+mod engine_double;
+mod support;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eid_docker::{Container, Directory, Error, Filter, Limits, Listing, State};
+use engine_double::{engine_at, EngineDouble, HostPorts, Misbehaviour, NewContainer, Times, Where};
+use support::{container, in_time, live, skip, until, until_agreed, until_live};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// Long enough for whatever should not happen.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// What lasts longer is no mere gap.
+const GAP: Duration = Duration::from_secs(1);
+
+/// For engines whose answers should not come too late, however far a test sets the clock forward.
+const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(1000),
+    response: Duration::from_secs(1000),
+    body: 1024 * 1024,
+};
+
+fn directory(engine: &EngineDouble) -> Directory {
+    Directory::new(engine.engine(Limits::default()), None)
+}
+
+fn all() -> Filter {
+    Filter::Name("*".to_owned())
+}
+
+fn in_cluster(name: &str) -> Filter {
+    Filter::Label {
+        key: "eid.cluster".to_owned(),
+        value: Some(name.to_owned()),
+    }
+}
+
+fn new(name: &str, cluster: &str) -> NewContainer {
+    NewContainer::new(name).label("eid.cluster", cluster)
+}
+
+/// The digest and the names, sorted, of a listing that has not failed.
+fn names(listing: &Listing) -> (u64, Vec<String>) {
+    let Listing::Changed { digest, containers } = listing else {
+        panic!("{listing:?}")
+    };
+    let mut names: Vec<String> = containers.iter().map(|container| container.name.clone()).collect();
+    names.sort();
+    (*digest, names)
+}
+
+fn error(listing: &Listing) -> Error {
+    match listing {
+        Listing::Failed { error, .. } => error.clone(),
+        Listing::Changed { .. } => panic!("{listing:?}"),
+    }
+}
+
+async fn now(directory: &Directory, filter: &Filter) -> (u64, Vec<String>) {
+    names(&in_time(directory.listing(filter, 0)).await)
+}
+
+/// Somebody who waits.
+fn waiting(directory: &Directory, filter: &Filter, known: u64) -> JoinHandle<Listing> {
+    let (directory, filter) = (directory.clone(), filter.clone());
+    tokio::spawn(async move { directory.listing(&filter, known).await })
+}
+
+/// The same once it does wait.
+async fn settled(directory: &Directory, filter: &Filter, known: u64) -> JoinHandle<Listing> {
+    let waiting = waiting(directory, filter, known);
+    sleep(Duration::from_millis(50)).await;
+    assert!(!waiting.is_finished(), "{:?}", waiting.await);
+    waiting
+}
+
+/// What those are told who wait. By the clock on the wall it does not take long.
+async fn told(waiting: JoinHandle<Listing>) -> (u64, Vec<String>) {
+    until("it is told", || waiting.is_finished()).await;
+    names(&waiting.await.unwrap())
+}
+
+async fn is_not_told(listing: impl Future<Output = Listing>, time: Duration) {
+    if let Ok(listing) = timeout(time, listing).await {
+        panic!("{listing:?}");
+    }
+}
+
+// What changes
+
+#[tokio::test]
+async fn containers_that_start_die_and_are_renamed() {
+    let engine = EngineDouble::start();
+    let id = engine.run(new("db", "shop").label("eid.node", "db@h"));
+    engine.run(new("other", "club"));
+    let directory = directory(&engine);
+    let shop = in_cluster("shop");
+    let listing = in_time(directory.listing(&shop, 0)).await;
+    let Listing::Changed { containers, .. } = &listing else {
+        panic!("{listing:?}")
+    };
+    let seen = |it: &Arc<Container>| (it.id.clone(), it.name.clone(), it.node().map(str::to_owned));
+    assert_eq!(
+        containers.iter().map(seen).collect::<Vec<_>>(),
+        [(id, "db".to_owned(), Some("db@h".to_owned()))]
+    );
+    let one = listing.digest();
+    assert_ne!(one, 0);
+
+    let change = settled(&directory, &shop, one).await;
+    engine.run(new("web", "shop"));
+    let (two, names) = told(change).await;
+    assert_eq!(names, ["db", "web"]);
+
+    let change = settled(&directory, &shop, two).await;
+    engine.rename("web", "store");
+    let (three, names) = told(change).await;
+    assert_eq!(names, ["db", "store"]);
+
+    let change = settled(&directory, &shop, three).await;
+    engine.die("store");
+    // As before: so is the digest.
+    assert_eq!(told(change).await, (one, vec!["db".to_owned()]));
+
+    let change = settled(&directory, &shop, one).await;
+    engine.remove("db");
+    assert_eq!(told(change).await.1, [""; 0]);
+    assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
+}
+
+#[tokio::test]
+async fn who_waits_is_told_at_once() {
+    let engine = EngineDouble::start();
+    let directory = live(&engine).await;
+    let (mut known, _) = now(&directory, &all()).await;
+    let mut times = vec![];
+    for n in 0..20 {
+        let change = settled(&directory, &all(), known).await;
+        let began = Instant::now();
+        engine.run(new(&format!("c{n}"), "shop"));
+        known = told(change).await.0;
+        times.push(began.elapsed());
+    }
+    times.sort();
+    assert!(times[10] < Duration::from_millis(50), "{times:?}");
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_what_is_not_meant() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let directory = live(&engine).await;
+    let (known, _) = now(&directory, &in_cluster("shop")).await;
+    let change = settled(&directory, &in_cluster("shop"), known).await;
+    engine.run(new("other", "club"));
+    engine.rename("other", "another");
+    engine.connect("db", "net");
+    engine.disconnect("db", "bridge");
+    engine.die("another");
+    engine.create(new("later", "shop"));
+    until_live(&directory).await;
+    until("all is seen", || directory.info().events >= 6).await;
+    sleep(A_WHILE).await;
+    assert!(!change.is_finished());
+    change.abort();
+}
+
+#[tokio::test]
+async fn one_that_is_asked_about_is_what_it_was_before() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let directory = live(&engine).await;
+    let (known, _) = now(&directory, &all()).await;
+    engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::Inspect, Times::Always);
+    engine.reset_notes();
+    engine.connect("db", "net");
+    engine.until(|notes| notes.inspects == 1).await;
+    assert_eq!(now(&directory, &all()).await, (known, vec!["db".to_owned()]));
+    // and after a doubt too
+    engine.behave();
+    until_live(&directory).await;
+    directory.doubt(&container("db"));
+    is_not_told(directory.listing(&all(), known), A_WHILE).await;
+}
+
+#[tokio::test]
+async fn many_who_wait_are_all_told() {
+    let engine = EngineDouble::start();
+    let directory = live(&engine).await;
+    let (shop, _) = now(&directory, &in_cluster("shop")).await;
+    let waiting: Vec<_> = (0..500)
+        .map(|_| waiting(&directory, &in_cluster("shop"), shop))
+        .collect();
+    let club = settled(&directory, &in_cluster("club"), shop).await;
+    engine.run(new("db", "shop"));
+    for waiting in waiting {
+        assert_eq!(told(waiting).await.1, ["db"]);
+    }
+    assert!(!club.is_finished());
+    club.abort();
+    let notes = engine.notes();
+    assert!(notes.lists <= 2 && notes.inspects <= 2, "{}", notes.summary());
+}
+
+#[tokio::test]
+async fn a_burst_of_events_that_change_nothing() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop").publish(49153));
+    let directory = live(&engine).await;
+    let (known, _) = now(&directory, &all()).await;
+    let change = settled(&directory, &all(), known).await;
+    engine.misbehave(Misbehaviour::Burst, Where::OpenStreams, Times::Always);
+    engine.signal("db");
+    until("all events have come", || directory.info().events >= 10_000).await;
+    until_agreed(&directory, &engine).await;
+    assert!(!change.is_finished());
+    change.abort();
+}
+
+#[tokio::test]
+async fn ten_thousand_containers() {
+    let engine = EngineDouble::start();
+    let hostile = "x".repeat(3000);
+    for n in 0..10_000 {
+        let mut one = new(&format!("c{n}"), "shop");
+        // Some have a lot to say.
+        if n % 100 == 0 {
+            one = one.label("a", &hostile).label("\u{0}\u{202e}\"'\\", "\r\n");
+        }
+        engine.run(one);
+    }
+    let directory = live(&engine).await;
+    let (known, found) = now(&directory, &in_cluster("shop")).await;
+    assert_eq!(found.len(), 10_000);
+    let change = settled(&directory, &in_cluster("shop"), known).await;
+    engine.remove("c7");
+    let (_, found) = told(change).await;
+    assert_eq!(found.len(), 9_999);
+}
+
+#[tokio::test]
+async fn labels_that_are_too_much() {
+    let engine = EngineDouble::start();
+    let mut hostile = NewContainer::new("db").publish(49153).label("eid.cluster", "shop");
+    for n in 0..3000 {
+        hostile = hostile.label(&format!("k{n}"), "");
+    }
+    hostile = hostile.label("long", &"é".repeat(100_000));
+    engine.run(hostile);
+    // One that has more ports than are kept is known all the same.
+    let mut many_ports = new("ports", "shop").label("eid.node", "ports@h");
+    for port in 1..300 {
+        many_ports = many_ports.port(port, "tcp", "0.0.0.0", 40_000 + port);
+    }
+    engine.run(many_ports);
+    let directory = live(&engine).await;
+    let (known, found) = now(&directory, &in_cluster("shop")).await;
+    assert_eq!(found, ["db", "ports"]);
+    // A lookup of the first one needs no request.
+    assert_eq!(support::known(&directory, "db"), Some(49153));
+    for name in ["db", "ports"] {
+        let change = settled(&directory, &in_cluster("shop"), known).await;
+        engine.die(name);
+        let (without, _) = told(change).await;
+        let change = settled(&directory, &in_cluster("shop"), without).await;
+        engine.start_container(name);
+        assert_eq!(told(change).await, (known, vec!["db".to_owned(), "ports".to_owned()]));
+    }
+}
+
+// An engine that goes away
+
+#[tokio::test]
+async fn a_gap_is_not_told() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let directory = live(&engine).await;
+    let (known, _) = now(&directory, &all()).await;
+    let change = settled(&directory, &all(), known).await;
+    for events in 2..5 {
+        engine.cut_streams();
+        engine.until(|notes| notes.events == events).await;
+        until_live(&directory).await;
+    }
+    engine.restart_engine(HostPorts::New);
+    engine.until(|notes| notes.events == 5).await;
+    until_live(&directory).await;
+    assert!(!change.is_finished());
+    // Who asks in a gap waits for its end.
+    engine.cut_streams();
+    until("it is not live", || directory.info().state == State::Connecting).await;
+    assert_eq!(now(&directory, &all()).await, (known, vec!["db".to_owned()]));
+    assert!(!change.is_finished());
+    // What has changed meanwhile is told.
+    engine.stop_engine();
+    engine.remove("db");
+    engine.run(new("web", "shop"));
+    engine.start_engine();
+    assert_eq!(told(change).await.1, ["web"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_for_long() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let directory = live(&engine).await;
+    let (known, _) = now(&directory, &all()).await;
+    assert_eq!(directory.info().error, None);
+    let change = settled(&directory, &all(), known).await;
+    let began = Instant::now();
+    engine.stop_engine();
+    let failed = in_time(change).await.unwrap();
+    assert_eq!(error(&failed), Error::Unreachable("connection refused".to_owned()));
+    assert!(began.elapsed() >= GAP, "{:?}", began.elapsed());
+    assert_ne!(failed.digest(), 0);
+    assert_eq!(directory.info().error, Some(error(&failed)));
+    // Whoever asks meanwhile is told the same, and once.
+    assert_eq!(in_time(directory.listing(&all(), 0)).await, failed);
+    assert_eq!(in_time(directory.listing(&in_cluster("shop"), known)).await, failed);
+    is_not_told(directory.listing(&all(), failed.digest()), GAP).await;
+    let change = settled(&directory, &all(), failed.digest()).await;
+    engine.start_engine();
+    assert_eq!(told(change).await, (known, vec!["db".to_owned()]));
+    assert_eq!(directory.info().error, None);
+}
+
+#[tokio::test]
+async fn an_engine_that_was_never_there() {
+    let directory = Directory::new(engine_at("127.0.0.1:1".parse().unwrap(), Limits::default()), None);
+    let began = Instant::now();
+    let failed = in_time(directory.listing(&all(), 0)).await;
+    assert_eq!(error(&failed), Error::Unreachable("connection refused".to_owned()));
+    assert!(began.elapsed() < GAP);
+}
+
+#[tokio::test]
+async fn the_first_list_is_waited_for() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let patient = Directory::new(engine.engine(PATIENT), None);
+    engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::List, Times::Next(1));
+    let first = settled(&patient, &all(), 0).await;
+    sleep(GAP + A_WHILE).await;
+    assert!(!first.is_finished());
+    first.abort();
+    // One that never comes is a failure, and the next one comes.
+    let limits = Limits {
+        response: Duration::from_millis(1200),
+        ..Limits::default()
+    };
+    let hasty = Directory::new(engine.engine(limits), None);
+    engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::List, Times::Next(1));
+    let failed = in_time(hasty.listing(&all(), 0)).await;
+    assert_eq!(error(&failed), Error::Timeout);
+    assert_eq!(names(&in_time(hasty.listing(&all(), failed.digest())).await).1, ["db"]);
+}
+
+// An engine that refuses its events
+
+#[tokio::test]
+async fn refused_events() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
+    let directory = Directory::new(engine.engine(PATIENT), None);
+    let (known, found) = now(&directory, &in_cluster("shop")).await;
+    assert_eq!(
+        (found, directory.info().state),
+        (vec!["db".to_owned()], State::Inspecting)
+    );
+    assert!(matches!(
+        directory.info().error,
+        Some(Error::Refused { status: 403, .. })
+    ));
+    // Of many who wait one lists for all.
+    let waiting: Vec<_> = (0..100)
+        .map(|_| waiting(&directory, &in_cluster("shop"), known))
+        .collect();
+    let one = settled(&directory, &in_cluster("shop"), known).await;
+    assert_eq!(engine.notes().lists, 1);
+    skip(Duration::from_secs(6)).await;
+    engine.until(|notes| notes.lists == 2).await;
+    sleep(A_WHILE).await;
+    assert!(!one.is_finished());
+    engine.run(new("web", "shop"));
+    skip(Duration::from_secs(6)).await;
+    assert_eq!(told(one).await.1, ["db", "web"]);
+    for waiting in waiting {
+        assert_eq!(told(waiting).await.1, ["db", "web"]);
+    }
+    assert_eq!((engine.notes().lists, engine.notes().events), (3, 1));
+}
+
+#[tokio::test]
+async fn events_that_are_refused_for_some_time() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let directory = Directory::new(engine.engine(PATIENT), None);
+    let (known, _) = now(&directory, &all()).await;
+    let change = settled(&directory, &all(), known).await;
+    engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
+    engine.cut_streams();
+    until("it inspects", || directory.info().state == State::Inspecting).await;
+    // The same from a list as from events
+    sleep(A_WHILE).await;
+    assert!(!change.is_finished());
+    engine.behave();
+    skip(Duration::from_secs(61)).await;
+    until_live(&directory).await;
+    sleep(A_WHILE).await;
+    assert!(!change.is_finished());
+    engine.run(new("web", "shop"));
+    assert_eq!(told(change).await.1, ["db", "web"]);
+}
+
+#[tokio::test]
+async fn lists_that_are_refused_too() {
+    let engine = EngineDouble::start();
+    engine.misbehave(Misbehaviour::Forbidden, Where::Any, Times::Always);
+    let directory = directory(&engine);
+    let failed = in_time(directory.listing(&all(), 0)).await;
+    assert!(
+        matches!(error(&failed), Error::Refused { status: 403, .. }),
+        "{failed:?}"
+    );
+    is_not_told(directory.listing(&all(), failed.digest()), A_WHILE).await;
+}
+
+// Open and closed
+
+#[tokio::test]
+async fn a_directory_stays_open_while_somebody_waits() {
+    let engine = EngineDouble::start();
+    engine.run(new("db", "shop"));
+    let directory = Directory::new(engine.engine(PATIENT), None);
+    let (known, _) = now(&directory, &all()).await;
+    let change = settled(&directory, &all(), known).await;
+    engine.until(|notes| notes.lists == 2).await;
+    for _ in 0..5 {
+        sleep(A_WHILE).await;
+        skip(Duration::from_secs(61)).await;
+    }
+    sleep(A_WHILE).await;
+    assert_eq!((directory.info().state, engine.notes().events), (State::Live, 1));
+    change.abort();
+    // It counts as asked for until now.
+    sleep(A_WHILE).await;
+    skip(Duration::from_secs(50)).await;
+    sleep(A_WHILE).await;
+    assert_eq!(directory.info().state, State::Live);
+    skip(Duration::from_secs(61)).await;
+    until("it closes", || directory.info().state == State::Closed).await;
+    assert_eq!(now(&directory, &all()).await, (known, vec!["db".to_owned()]));
+}
