@@ -28,7 +28,8 @@ const UNUSED: Duration = Duration::from_secs(60);
 /// a container that is not there, one that has just changed, and every container while the directory is not
 /// [`State::Live`]. That something is wrong is only ever said by the engine itself.
 ///
-/// For each running container it takes about 1 kB of memory, at most 4.5 kB, for 10,000 containers at most.
+/// For each running container it takes about 1 kB of memory, 2 kB with many labels, at most 4.5 kB, for 10,000 containers at
+/// most.
 #[derive(Clone)]
 pub struct Directory {
     pub(crate) shared: Arc<Shared>,

@@ -391,6 +391,68 @@ mod tests {
     }
 
     #[test]
+    fn while_the_engine_is_asked_what_was_before_matches() {
+        let all = Filter::Name("*".to_owned());
+        let names =
+            |snapshot: &Snapshot| -> Vec<String> { snapshot.matching(&all).iter().map(|it| it.name.clone()).collect() };
+        let a = id("aaaaaaaaaaaa");
+        let mut snapshot = listed(vec![container("aaaaaaaaaaaa", "db")]);
+        let mark = snapshot.mark();
+        let before = snapshot.listed();
+        // one that changes, one that is new, and an answer from before
+        snapshot.invalidate(&a);
+        snapshot.invalidate(&a);
+        snapshot.invalidate(&id("bbbbbbbbbbbb"));
+        snapshot.refresh(&a, mark, None);
+        assert_eq!(names(&snapshot), ["db"]);
+        // the same, reached in another way
+        let moved = Container {
+            bindings: vec![binding(2)],
+            ..container("aaaaaaaaaaaa", "db")
+        };
+        snapshot.refresh(&a, snapshot.mark(), Some(moved));
+        assert_eq!((names(&snapshot), snapshot.listed()), (vec!["db".to_owned()], before));
+        snapshot.refresh(
+            &id("bbbbbbbbbbbb"),
+            snapshot.mark(),
+            Some(container("bbbbbbbbbbbb", "web")),
+        );
+        assert_eq!((names(&snapshot).len(), snapshot.listed()), (2, before + 1));
+        // a list from before that knows the new one does not bring back its former name
+        snapshot.invalidate(&a);
+        snapshot.refresh(&a, snapshot.mark(), Some(container("aaaaaaaaaaaa", "store")));
+        snapshot.replace(mark, vec![container("aaaaaaaaaaaa", "db")]);
+        assert_eq!(names(&snapshot), ["store", "web"]);
+        // gone, and back again
+        snapshot.invalidate(&a);
+        snapshot.refresh(&a, snapshot.mark(), None);
+        assert_eq!(names(&snapshot), ["web"]);
+        snapshot.invalidate(&a);
+        assert_eq!(names(&snapshot), ["web"]);
+        snapshot.clear();
+        assert!(names(&snapshot).is_empty());
+    }
+
+    #[test]
+    fn labels_are_no_surprise() {
+        let label = Label {
+            key: "eid.node".into(),
+            value: "db@h".into(),
+        };
+        let labelled = Container {
+            labels: vec![label],
+            ..container("aaaaaaaaaaaa", "db")
+        };
+        let mut snapshot = listed(vec![labelled]);
+        let again = snapshot.replace(snapshot.mark(), vec![container("aaaaaaaaaaaa", "db")]);
+        assert_eq!(again, Replaced::default());
+        assert_eq!(
+            snapshot.matching(&Filter::Name("db".to_owned()))[0].node(),
+            Some("db@h")
+        );
+    }
+
+    #[test]
     fn containers_come_and_go() {
         let mut snapshot = Snapshot::default();
         let a = id("aaaaaaaaaaaa");
@@ -599,5 +661,15 @@ mod tests {
         };
         let snapshot = listed(vec![large]);
         assert_eq!((snapshot.len(), find(&snapshot, "aaaaaaaaaaaa")), (1, None));
+        let all = Filter::Name("*".to_owned());
+        assert!(snapshot.matching(&all).is_empty());
+        // Which container it is fits more often than how it is reached.
+        let published = Container {
+            bindings: (1..1000).map(binding).collect(),
+            ..container("aaaaaaaaaaaa", "db")
+        };
+        let snapshot = listed(vec![published]);
+        assert_eq!((snapshot.len(), find(&snapshot, "aaaaaaaaaaaa")), (1, None));
+        assert!(snapshot.matching(&all)[0].size() < 500);
     }
 }

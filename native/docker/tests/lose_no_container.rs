@@ -1,15 +1,16 @@
 //! A thousand restarts of engines and cuts of event streams, while containers come, go and change: after each of them the
-//! directory says what the engine's own list says.
+//! directory says what the engine's own list says, and so does what was told to somebody who waits for changes.
 
 mod engine_double;
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eid_docker::{Directory, Limits};
+use eid_docker::{Directory, Filter, Limits, Listing};
 use engine_double::{EngineDouble, HostPorts, Misbehaviour, Times, Where};
 use fastrand::Rng;
-use support::{known, listed, open, skip, until_agreed, until_live};
+use support::{known, listed, open, skip, until, until_agreed, until_live};
 use tokio::time::sleep;
 
 const ENGINES: usize = 25;
@@ -88,6 +89,7 @@ async fn one_engine(seed: u64) -> Vec<Duration> {
     let directory = Directory::new(host.engine.engine(LIMITS), None);
     open(&directory).await;
     until_live(&directory).await;
+    let told = Told::follow(&directory);
     let mut waits = vec![];
     for cut in 0..CUTS {
         skip(LASTING).await;
@@ -101,6 +103,7 @@ async fn one_engine(seed: u64) -> Vec<Duration> {
         until_agreed(&directory, &host.engine).await;
         let waited = began.elapsed();
         assert!(waited < SOON, "engine {seed}, cut {cut}, {how}: {waited:?}");
+        told.until_agreed(&host.engine).await;
         host.assert_nothing_else(&directory);
         host.engine.behave();
         waits.push(waited);
@@ -108,7 +111,49 @@ async fn one_engine(seed: u64) -> Vec<Duration> {
     // Nothing that was still on its way makes it wrong again.
     sleep(Duration::from_millis(100)).await;
     until_agreed(&directory, &host.engine).await;
+    told.until_agreed(&host.engine).await;
+    told.assert_no_repetition();
     waits
+}
+
+/// What somebody is told who waits for changes all the time.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Listing>>>);
+
+impl Told {
+    fn follow(directory: &Directory) -> Self {
+        let told = Self::default();
+        let (directory, all) = (directory.clone(), Arc::clone(&told.0));
+        tokio::spawn(async move {
+            let mut known = 0;
+            loop {
+                let listing = directory.listing(&Filter::Name("*".to_owned()), known).await;
+                known = listing.digest();
+                all.lock().unwrap().push(listing);
+            }
+        });
+        told
+    }
+
+    async fn until_agreed(&self, engine: &EngineDouble) {
+        until("what was told is what the engine lists", || {
+            let mut running: Vec<_> = listed(engine).into_iter().map(|(id, name, _)| (id, name)).collect();
+            running.sort();
+            match self.0.lock().unwrap().last() {
+                Some(Listing::Changed { containers, .. }) => {
+                    let told = containers.iter().map(|it| (it.id.clone(), it.name.clone()));
+                    told.eq(running)
+                }
+                _ => false,
+            }
+        })
+        .await;
+    }
+
+    fn assert_no_repetition(&self) {
+        let told = self.0.lock().unwrap();
+        assert!(told.windows(2).all(|two| two[0].digest() != two[1].digest()));
+    }
 }
 
 /// An engine, and all containers that it ever had.
