@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::labels::{self, Label};
+use crate::labels::Labels;
 use crate::node_name::{is_id, ContainerRef};
 
 /// A port of a container that is published on its host.
@@ -53,9 +53,8 @@ pub struct Container {
     pub bindings: Vec<Binding>,
     /// The networks that it has an address in.
     pub attachments: Vec<Attachment>,
-    /// Its labels, in the order of their keys: of eid's own, `eid.…`, and then of the others, the shortest first, those that
-    /// fit in 2 kB.
-    pub labels: Vec<Label>,
+    /// Its labels: of eid's own, `eid.…`, and then of the others, the shortest first, those that fit in 2 kB.
+    pub labels: Labels,
 }
 
 impl Container {
@@ -71,15 +70,9 @@ impl Container {
         is_id(&self.id).then(|| &self.id[..12])
     }
 
-    /// The value of one of its labels.
-    pub fn label(&self, key: &str) -> Option<&str> {
-        let at = self.labels.binary_search_by(|label| (*label.key).cmp(key)).ok()?;
-        Some(&self.labels[at].value)
-    }
-
     /// What its node is called, if its label `eid.node` says so.
     pub fn node(&self) -> Option<&str> {
-        self.label("eid.node")
+        self.labels.get("eid.node")
     }
 
     /// Whether both are reached in the same way. Labels play no part: they never change.
@@ -117,22 +110,18 @@ impl Container {
     pub(crate) fn shrink_to_fit(&mut self) {
         self.bindings.shrink_to_fit();
         self.attachments.shrink_to_fit();
-        self.labels.shrink_to_fit();
     }
 
     /// The bytes that this takes in memory.
     pub(crate) fn size(&self) -> usize {
         let texts = self.attachments.iter().map(|a| a.network.capacity()).sum::<usize>();
-        let labels = self.labels.iter().map(Label::size).sum::<usize>();
-        let spare = (self.labels.capacity() - self.labels.len()) * size_of::<Label>();
         size_of::<Self>()
             + self.id.capacity()
             + self.name.capacity()
             + self.bindings.capacity() * size_of::<Binding>()
             + self.attachments.capacity() * size_of::<Attachment>()
             + texts
-            + labels
-            + spare
+            + self.labels.size()
     }
 }
 
@@ -267,7 +256,7 @@ mod wire {
                         .flat_map(|(port, bindings)| bindings.iter().filter_map(move |binding| binding.at(port))),
                 ),
                 attachments: attachments(settings.networks),
-                labels: labels::kept(&inspected.config.unwrap_or_default().labels),
+                labels: Labels::read(&inspected.config.unwrap_or_default().labels),
             })
         }
     }
@@ -302,7 +291,7 @@ mod wire {
                 host_network: listed.host_config.unwrap_or_default().is_host(),
                 bindings: sorted(ports.iter().filter_map(Port::binding)),
                 attachments: attachments(listed.network_settings.unwrap_or_default().networks),
-                labels: labels::kept(&listed.labels),
+                labels: Labels::read(&listed.labels),
             })
         }
     }
@@ -395,13 +384,6 @@ mod tests {
         }
     }
 
-    fn label(key: &str, value: &str) -> Label {
-        Label {
-            key: key.into(),
-            value: value.into(),
-        }
-    }
-
     #[test]
     fn an_inspected_container() {
         let container = inspected(
@@ -423,7 +405,7 @@ mod tests {
                     attachment("12", "172.17.0.2", None),
                     attachment("77", "172.18.0.2", Some("fd00::2"))
                 ],
-                labels: vec![label("a", "1"), label("eid.node", "db@h")],
+                labels: [("a", "1"), ("eid.node", "db@h")].into_iter().collect(),
             }
         );
     }
@@ -461,7 +443,7 @@ mod tests {
         ] {
             let container = inspected(json);
             assert!(!container.running && container.bindings.is_empty(), "{json}");
-            assert!(container.labels.is_empty(), "{json}");
+            assert!(container.labels.size() == 0, "{json}");
         }
     }
 
@@ -555,10 +537,10 @@ mod tests {
                     binding(Some("0.0.0.0"), 49153, 12345, true)
                 ],
                 attachments: vec![attachment("12", "172.17.0.2", None)],
-                labels: vec![label("eid.node", "db@h")],
+                labels: [("eid.node", "db@h")].into_iter().collect(),
             }
         );
-        assert_eq!((list[0].label("eid.node"), list[0].label("eid")), (Some("db@h"), None));
+        assert_eq!((list[0].node(), list[1].node()), (Some("db@h"), None));
         assert_eq!(list[0].short_id(), Some("0123456789ab"));
         assert!(!list[1].running && list[1].host_network && list[1].name.is_empty());
         assert_eq!((list[1].short_id(), list[2].short_id()), (None, None));

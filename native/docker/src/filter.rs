@@ -17,7 +17,7 @@ impl Filter {
     pub fn matches(&self, container: &Container) -> bool {
         match self {
             Self::Label { key, value } => {
-                let found = container.label(key);
+                let found = container.labels.get(key);
                 found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
             }
             Self::Name(glob) => is_like(&container.name, glob),
@@ -48,7 +48,6 @@ fn is_like(text: &str, glob: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Label;
 
     #[test]
     fn names() {
@@ -89,12 +88,8 @@ mod tests {
 
     #[test]
     fn labels() {
-        let label = |key: &str, value: &str| Label {
-            key: key.into(),
-            value: value.into(),
-        };
         let container = Container {
-            labels: vec![label("eid.cluster", "shop"), label("eid.node", "")],
+            labels: [("eid.cluster", "shop"), ("eid.node", "")].into_iter().collect(),
             ..Container::default()
         };
         let matches = |key: &str, value: Option<&str>| {

@@ -13,8 +13,7 @@ use crate::events::Lines;
 use crate::node_name::{is_full_id, is_host};
 use crate::snapshot::{Replaced, Snapshot};
 use crate::{
-    labels, listing, published, route, Bridge, Container, ContainerRef, Endpoint, Error, Filter, Label, NodeName,
-    RouteKind,
+    labels, listing, published, route, Bridge, Container, ContainerRef, Endpoint, Error, Filter, NodeName, RouteKind,
 };
 
 const HOSTS: [IpAddr; 4] = [
@@ -156,10 +155,14 @@ fn container(found: &Container) {
         .attachments
         .iter()
         .all(|it| it.ipv4.is_some() || it.ipv6.is_some()));
-    assert!(found.labels.windows(2).all(|two| two[0].key < two[1].key));
-    assert!(found.labels.iter().map(Label::size).sum::<usize>() <= labels::MAX_SIZE);
-    for label in &found.labels {
-        assert_eq!(found.label(&label.key), Some(&*label.value));
+    assert!(found
+        .labels
+        .iter()
+        .map(|(key, _)| key)
+        .is_sorted_by(|one, other| one < other));
+    assert!(found.labels.size() <= labels::MAX_SIZE);
+    for (key, value) in found.labels.iter() {
+        assert_eq!(found.labels.get(key), Some(value));
     }
     assert!(found
         .short_id()

@@ -3,52 +3,92 @@
 //! They are written by whoever starts the container, so there is a bound, and what is kept within it depends on nothing but
 //! the labels themselves: first those of eid's own, and then as many others as fit, the shortest first.
 
+use std::fmt;
+
 use serde_json::Value;
 
-/// What is kept of one container's labels takes so many bytes at most, in memory.
+/// The bytes that are kept of one container's labels.
 pub(crate) const MAX_SIZE: usize = 2048;
 
 /// Labels that begin so are eid's own.
 const OWN: &str = "eid.";
 
-/// One label of a container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Label {
-    pub key: Box<str>,
-    pub value: Box<str>,
+/// Labels of a container, each key once, in the order of the keys.
+///
+/// All of them are one text in memory: a box for each would take more than what is in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Each key and its value, one after the other.
+    text: Box<str>,
+    /// The lengths of them.
+    lengths: Box<[(u16, u16)]>,
 }
 
-impl Label {
-    /// The bytes that this takes in memory.
-    pub(crate) fn size(&self) -> usize {
-        size_of_texts(&self.key, &self.value)
+impl Labels {
+    /// Those that are kept. What is no object has none, and a value that is no text is no label.
+    pub(crate) fn read(labels: &Value) -> Self {
+        let all = labels.as_object().into_iter().flatten();
+        Self::kept(all.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))))
     }
-}
 
-fn size_of_texts(key: &str, value: &str) -> usize {
-    size_of::<Label>() + key.len() + value.len()
-}
-
-/// The labels that are kept, in the order of their keys. What is no object has none, and a value that is no text is no label.
-pub(crate) fn kept(labels: &Value) -> Vec<Label> {
-    let all = labels.as_object().into_iter().flatten();
-    let mut texts: Vec<(&str, &str)> = all
-        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
-        .collect();
-    texts.sort_unstable_by_key(|&(key, value)| (!key.starts_with(OWN), key.len() + value.len(), key));
-    let mut room = MAX_SIZE;
-    let mut kept = Vec::new();
-    for (key, value) in texts {
-        if let Some(rest) = room.checked_sub(size_of_texts(key, value)) {
-            room = rest;
-            kept.push(Label {
-                key: key.into(),
-                value: value.into(),
-            });
+    fn kept<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut labels: Vec<_> = labels.collect();
+        labels.sort_unstable_by_key(|&(key, value)| (!key.starts_with(OWN), key.len() + value.len(), key));
+        let mut room = MAX_SIZE;
+        labels.retain(|label| {
+            let rest = room.checked_sub(size(label));
+            room = rest.unwrap_or(room);
+            rest.is_some()
+        });
+        labels.sort_unstable();
+        Self {
+            text: labels.iter().flat_map(|&(key, value)| [key, value]).collect(),
+            lengths: labels.iter().filter_map(lengths).collect(),
         }
     }
-    kept.sort_unstable();
-    kept
+
+    /// The value of the label that has this key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut rest = &*self.text;
+        self.lengths.iter().map(move |&(key_length, value_length)| {
+            let (key, after) = rest.split_at(key_length.into());
+            let (value, after) = after.split_at(value_length.into());
+            rest = after;
+            (key, value)
+        })
+    }
+
+    /// The bytes that they take in memory, at most [`MAX_SIZE`].
+    pub(crate) fn size(&self) -> usize {
+        self.text.len() + size_of_val(&*self.lengths)
+    }
+}
+
+fn size((key, value): &(&str, &str)) -> usize {
+    key.len() + value.len() + size_of::<(u16, u16)>()
+}
+
+/// `None` for what would not have been kept.
+fn lengths((key, value): &(&str, &str)) -> Option<(u16, u16)> {
+    Some((key.len().try_into().ok()?, value.len().try_into().ok()?))
+}
+
+#[cfg(test)]
+impl FromIterator<(&'static str, &'static str)> for Labels {
+    fn from_iter<T: IntoIterator<Item = (&'static str, &'static str)>>(labels: T) -> Self {
+        Self::kept(labels.into_iter())
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
 }
 
 #[cfg(test)]
@@ -56,13 +96,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pairs(labels: &[Label]) -> Vec<(&str, &str)> {
-        labels.iter().map(|label| (&*label.key, &*label.value)).collect()
+    fn pairs(labels: &Labels) -> Vec<(&str, &str)> {
+        labels.iter().collect()
     }
 
     #[test]
     fn in_the_order_of_their_keys() {
-        let labels = kept(&json!({"b": "2", "eid.cluster": "shop", "a": "", "": "x", "é\n\u{0}": "\u{202e}"}));
+        let labels = Labels::read(&json!({"b": "2", "eid.cluster": "shop", "a": "", "": "x", "é\n\u{0}": "\u{202e}"}));
         let expected = [
             ("", "x"),
             ("a", ""),
@@ -83,9 +123,9 @@ mod tests {
             json!(7),
             json!({}),
         ] {
-            assert_eq!(kept(&none), [], "{none}");
+            assert_eq!(pairs(&Labels::read(&none)), [], "{none}");
         }
-        let labels = kept(&json!({"a": 1, "b": null, "c": {"d": "e"}, "f": ["g"], "h": true, "i": "text"}));
+        let labels = Labels::read(&json!({"a": 1, "b": null, "c": {"d": "e"}, "f": ["g"], "h": true, "i": "text"}));
         assert_eq!(pairs(&labels), [("i", "text")]);
     }
 
@@ -94,18 +134,33 @@ mod tests {
         let long = "x".repeat(MAX_SIZE);
         let half = "x".repeat(MAX_SIZE / 2);
         // what does not fit is left out, and takes no room from the others
-        let labels = kept(&json!({"eid.long": long, "eid.node": "db@h", "a": "1", "long": long}));
+        let labels = Labels::read(&json!({"eid.long": long, "eid.node": "db@h", "a": "1", "long": long}));
         assert_eq!(pairs(&labels), [("a", "1"), ("eid.node", "db@h")]);
         // eid's own come first, however long
-        let labels = kept(&json!({"a": half, "eid.cluster": half, "b": "1"}));
+        let labels = Labels::read(&json!({"a": half, "eid.cluster": half, "b": "1"}));
         assert_eq!(pairs(&labels), [("b", "1"), ("eid.cluster", half.as_str())]);
         // of equal ones the first key
-        let labels = kept(&json!({"b": half, "a": half}));
+        let labels = Labels::read(&json!({"b": half, "a": half}));
         assert_eq!(pairs(&labels), [("a", half.as_str())]);
         // thousands of small ones
         let many: serde_json::Map<String, Value> = (0..5000).map(|n| (format!("k{n:04}"), json!(""))).collect();
-        let labels = kept(&Value::Object(many));
-        assert!(labels.iter().map(Label::size).sum::<usize>() <= MAX_SIZE);
-        assert!(labels.len() > 40 && &*labels[0].key == "k0000" && labels.is_sorted());
+        let labels = Labels::read(&Value::Object(many));
+        assert!((MAX_SIZE - 9..=MAX_SIZE).contains(&labels.size()));
+        assert_eq!(labels.iter().next(), Some(("k0000", "")));
+        // those with nothing in them take room too
+        let label = |n: usize| (["", "a", "é"][n % 3], "");
+        assert!(Labels::kept((0..100_000).map(label)).size() <= MAX_SIZE);
+    }
+
+    #[test]
+    fn by_key() {
+        let labels: Labels = [("b", "2"), ("a", ""), ("", "0"), ("é", "ü")].into_iter().collect();
+        let get = |key| labels.get(key);
+        assert_eq!(
+            (get("b"), get("a"), get(""), get("é")),
+            (Some("2"), Some(""), Some("0"), Some("ü"))
+        );
+        assert_eq!((get("c"), get("ab"), Labels::default().get("")), (None, None, None));
+        assert_eq!(format!("{labels:?}"), r#"{"": "0", "a": "", "b": "2", "é": "ü"}"#);
     }
 }

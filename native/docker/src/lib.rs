@@ -66,7 +66,7 @@ pub use error::Error;
 pub use filter::Filter;
 pub use here::own_container;
 pub use http::Limits;
-pub use labels::Label;
+pub use labels::Labels;
 pub use listing::Listing;
 pub use node_name::{ContainerRef, NodeName};
 pub use own_name::{NameError, Naming, OwnName, Question};

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::node_name::{is_container, is_full_id, is_id};
-use crate::{Container, Filter, Label};
+use crate::{Container, Filter, Labels};
 
 /// More containers than a host runs; those beyond are not kept, and each lookup of one asks the engine.
 pub const MAX_CONTAINERS: usize = 10_000;
@@ -282,7 +282,7 @@ fn says_as_much(listed: &Container, known: &Container) -> bool {
 }
 
 /// What conditions are about.
-fn looks(container: &Container) -> (&str, &[Label]) {
+fn looks(container: &Container) -> (&str, &Labels) {
     (&container.name, &container.labels)
 }
 
@@ -435,12 +435,8 @@ mod tests {
 
     #[test]
     fn labels_are_no_surprise() {
-        let label = Label {
-            key: "eid.node".into(),
-            value: "db@h".into(),
-        };
         let labelled = Container {
-            labels: vec![label],
+            labels: [("eid.node", "db@h")].into_iter().collect(),
             ..container("aaaaaaaaaaaa", "db")
         };
         let mut snapshot = listed(vec![labelled]);
