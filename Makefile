@@ -28,4 +28,4 @@ fuzz:
 	native/fuzz/run.sh
 
 clean:
-	rm -rf _build target priv/eid_nif.so
+	rm -rf _build target priv/eid_nif.so priv/eid

@@ -4,7 +4,7 @@
 %% discovery and the status page.
 -module(eid).
 
--export([start/0, lookup/1, set_route/2, set_routes/1, info/0, format_error/1]).
+-export([start/0, lookup/1, set_route/2, set_routes/1, info/0, node_name/0, format_error/1]).
 
 -export_type([route/0, reason/0]).
 
@@ -59,6 +59,15 @@ set_routes(Routes) -> eid_resolver:set_routes(Routes).
 %% connected node is reached. Asks nobody, and takes some microseconds for each.
 -spec info() -> eid_info:info().
 info() -> eid_info:info().
+
+%% @doc Finds the name that this node should have: what `eid name' prints, for a node that is started
+%% without a name and takes one with `net_kernel:start/2'. `EID_NAME' or the ID of this container stands
+%% before the `@', and the first that is there of `EID_HOST', `MY_POD_IP' and what Rancher's metadata service
+%% at `EID_RANCHER' says after it. The variables are those that the VM was started with. Nobody but
+%% Rancher is asked, for `connect_timeout' and `response_timeout' together at most. The sentence says
+%% what is missing and what to set.
+-spec node_name() -> {ok, Name :: binary()} | {error, {no_name, Sentence :: binary()}}.
+node_name() -> eid_own_name:find().
 
 %% @doc A sentence for a person: what happened, and what to do next.
 -spec format_error(reason()) -> string().

@@ -48,7 +48,7 @@ fresh_clone(Config) ->
 
 is_built(Application) ->
     [?assert(filelib:is_file(filename:join(Application, File)))
-     || File <- ["ebin/eid.app", "ebin/eid_tcp_dist.beam", "priv/eid_nif.so"]].
+     || File <- ["ebin/eid.app", "ebin/eid_tcp_dist.beam", "priv/eid_nif.so", "priv/eid"]].
 
 %% A user's project, as the README describes it: eid from git, and two nodes in a suite of its own.
 git_dependency(Config) ->

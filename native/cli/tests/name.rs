@@ -1,0 +1,196 @@
+//! `eid name`, as an entry point calls it.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use eid_docker::own_container;
+
+/// `eid` with these arguments and nothing but these variables.
+fn eid(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(arguments, environment).output().unwrap()
+}
+
+fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command
+}
+
+/// Asserts that it prints this and nothing else.
+fn prints(arguments: &[&str], environment: &[(&str, &str)], line: &str) {
+    let output = eid(arguments, environment);
+    assert_eq!(text(&output.stderr), "", "{arguments:?} {environment:?}");
+    assert_eq!(text(&output.stdout), line, "{arguments:?} {environment:?}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+/// Asserts that it fails with one sentence that has this in it.
+fn fails(arguments: &[&str], environment: &[(&str, &str)], part: &str) {
+    let output = eid(arguments, environment);
+    let error = text(&output.stderr);
+    assert!(error.starts_with("eid: ") && error.contains(part), "{error:?}");
+    assert_eq!(error.matches('\n').count(), 1, "{error:?}");
+    assert_eq!(text(&output.stdout), "");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Answers each request with the body that belongs to its path, one request a connection.
+fn metadata(pages: &'static [(&'static str, &'static str)]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = vec![];
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
+                head.push(byte[0]);
+            }
+            let path = text(&head).split(' ').nth(1).unwrap();
+            let page = pages.iter().find(|(known, _)| *known == path);
+            let (status, body) = page.map_or(("404 Not Found", "Not found"), |(_, body)| ("200 OK", body));
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn names_from_the_environment() {
+    let shop = ("EID_NAME", "shop");
+    prints(&["name"], &[shop, ("EID_HOST", "192.0.2.1")], "shop@192.0.2.1\n");
+    prints(&["name"], &[shop, ("MY_POD_IP", "fd00::3")], "shop@fd00::3\n");
+    prints(&["name", "--host", "h"], &[shop, ("EID_HOST", "192.0.2.1")], "shop@h\n");
+    prints(
+        &["name", "--host="],
+        &[shop, ("EID_HOST", "192.0.2.1")],
+        "shop@192.0.2.1\n",
+    );
+    prints(
+        &["name", "--short"],
+        &[shop, ("EID_HOST", ""), ("MY_POD_IP", "10.0.0.1")],
+        "shop@10.0.0.1\n",
+    );
+}
+
+#[test]
+fn names_after_the_container() {
+    match own_container() {
+        Some(id) => {
+            prints(&["name", "--host", "h"], &[], &format!("{id}@h\n"));
+            prints(&["name", "--host", "h", "--short"], &[], &format!("{}@h\n", &id[..12]));
+        }
+        None => fails(
+            &["name", "--host", "h"],
+            &[("HOSTNAME", "4f1c0b6a9d8e")],
+            "set EID_NAME",
+        ),
+    }
+}
+
+#[test]
+fn what_is_missing_or_wrong() {
+    let shop = ("EID_NAME", "shop");
+    fails(&["name"], &[shop], "set EID_HOST");
+    fails(
+        &["name"],
+        &[("EID_NAME", "shop@h"), ("EID_HOST", "h")],
+        "EID_NAME is \"shop@h\"",
+    );
+    fails(&["name"], &[shop, ("EID_HOST", "[::1]")], "EID_HOST is \"[::1]\"");
+    fails(&["name", "--host", "a\nb"], &[shop], "--host is \"a\\nb\"");
+    fails(&["name", "--rancher", "metadata"], &[shop], "give it a URL");
+}
+
+#[test]
+fn names_that_rancher_completes() {
+    let address = metadata(&[
+        ("/latest/self/host", r#"{"agent_ip":"192.0.2.1"}"#),
+        ("/latest/self/container", r#"{"primary_ip":"10.42.0.1"}"#),
+    ]);
+    let url = format!("http://{address}/latest");
+    let shop = ("EID_NAME", "shop");
+    prints(&["name", "--rancher", &url], &[shop], "shop@10.42.0.1\n");
+    prints(&["name"], &[shop, ("EID_RANCHER", &url)], "shop@10.42.0.1\n");
+    prints(&["name", "--rancher", &url], &[shop, ("EID_HOST", "h")], "shop@h\n");
+    if let Some(id) = own_container() {
+        prints(&["name", "--rancher", &url], &[], &format!("{id}@192.0.2.1\n"));
+    }
+    fails(
+        &["name", "--rancher", &format!("{url}/x")],
+        &[shop],
+        "status 404: Not found",
+    );
+}
+
+#[test]
+fn a_rancher_that_does_not_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let began = Instant::now();
+    fails(
+        &["name", "--rancher", &url],
+        &[("EID_NAME", "shop")],
+        "does not answer in time",
+    );
+    assert!(began.elapsed() < Duration::from_secs(10));
+    drop(silent);
+    fails(
+        &["name", "--rancher", &url],
+        &[("EID_NAME", "shop")],
+        "connection refused",
+    );
+}
+
+#[test]
+fn a_wrong_command_line() {
+    for arguments in [&[][..], &["nmae"], &["name", "--hots", "h"], &["name", "h"]] {
+        let output = eid(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn the_help_tells_the_exit_status() {
+    for arguments in [&["--help"][..], &["name", "--help"], &["help", "name"], &["name", "-h"]] {
+        let output = eid(arguments, &[]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("Exit status:"), "{arguments:?}");
+    }
+    assert!(text(&eid(&["--version"], &[]).stdout).starts_with("eid "));
+}
+
+#[test]
+fn an_output_that_takes_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = command(&["name", "--host", "h"], &[("EID_NAME", "shop")]);
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("eid: "));
+}
+
+/// The bound is for a machine that does nothing else; the fastest of several runs is nearest to that.
+#[test]
+fn it_takes_less_than_5_ms() {
+    let fastest = (0..20).map(|_| {
+        let began = Instant::now();
+        prints(
+            &["name", "--host", "192.0.2.1"],
+            &[("EID_NAME", "shop")],
+            "shop@192.0.2.1\n",
+        );
+        began.elapsed()
+    });
+    let fastest = fastest.min().unwrap();
+    assert!(fastest < Duration::from_millis(5), "{fastest:?}");
+}

@@ -1,0 +1,156 @@
+%% What a node calls itself, Rancher's metadata service, and terms as JSON, through the library.
+-module(eid_naming_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0]).
+-export([names_by_the_environment/1, names_by_rancher/1, no_name/1, the_command_agrees/1, a_service/1,
+         a_bad_service/1, a_hanging_service/1, terms_as_json/1, terms_without_json/1]).
+
+all() -> [names_by_the_environment, names_by_rancher, no_name, the_command_agrees, a_service,
+          a_bad_service, a_hanging_service, terms_as_json, terms_without_json].
+
+-define(LIMITS, {500, 500, 65536}).
+
+%% eid:node_name/0 in a VM that was started with this environment and nothing else that matters.
+node_name(Environment) ->
+    Unset = [{Name, false} || Name <- ["EID_NAME", "EID_HOST", "MY_POD_IP", "EID_RANCHER"]],
+    Code = "io:format(\"~0p.\", [eid:node_name()]), halt().",
+    {0, Output} = eid_ct:run_erl(["-noinput", "-pa", eid_ct:ebin(), "-eval", Code],
+                                 lists:ukeymerge(1, lists:keysort(1, Environment), lists:keysort(1, Unset))),
+    {ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Output)),
+    {ok, Term} = erl_parse:parse_term(Tokens),
+    Term.
+
+names_by_the_environment(_) ->
+    ?assertEqual({ok, <<"shop@10.1.2.3">>}, node_name([{"EID_NAME", "shop"}, {"MY_POD_IP", "10.1.2.3"}])),
+    ?assertEqual({ok, <<"shop@fd00::3">>},
+                 node_name([{"EID_NAME", "shop"}, {"EID_HOST", "fd00::3"}, {"MY_POD_IP", "10.1.2.3"}])).
+
+names_by_rancher(_) ->
+    Url = metadata(#{"/latest/self/container" => "{\"primary_ip\": \"10.42.0.1\"}"}),
+    ?assertEqual({ok, <<"shop@10.42.0.1">>}, node_name([{"EID_NAME", "shop"}, {"EID_RANCHER", Url}])).
+
+no_name(_) ->
+    Missing = fun(Environment) ->
+                      {error, {no_name, Sentence}} = node_name(Environment),
+                      Sentence
+              end,
+    [?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, Part), Sentence})
+     || {Part, Sentence} <-
+            [{"set EID_HOST", Missing([{"EID_NAME", "shop"}])},
+             {"EID_NAME is", Missing([{"EID_NAME", "a b"}, {"EID_HOST", "h"}])},
+             {"connection refused", Missing([{"EID_NAME", "shop"}, {"EID_RANCHER", "http://127.0.0.1:1"}])}]].
+
+%% The command and the function are the same code.
+the_command_agrees(_) ->
+    Eid = filename:join([filename:dirname(eid_ct:ebin()), "priv", "eid"]),
+    ?assertEqual("shop@192.0.2.1\n",
+                 os:cmd("EID_NAME=shop EID_HOST=192.0.2.1 '" ++ Eid ++ "' name")),
+    ?assertEqual({ok, <<"shop@192.0.2.1">>}, node_name([{"EID_NAME", "shop"}, {"EID_HOST", "192.0.2.1"}])).
+
+a_service(_) ->
+    Url = metadata(#{"/latest/self/service" =>
+                         "{\"name\": \"shop\", \"containers\": ["
+                         "{\"primary_ip\": \"10.42.0.2\", \"state\": \"running\"}, "
+                         "{\"primary_ip\": \"10.42.0.1\", \"state\": \"running\"}, "
+                         "{\"primary_ip\": \"10.42.0.3\", \"state\": \"stopped\"}, "
+                         "{\"primary_ip\": \"fd00::1\"}]}"}),
+    Before = erlang:system_info(atom_count),
+    ?assertEqual({ok, {<<"shop">>, [{10,42,0,1}, {10,42,0,2}, {16#fd00,0,0,0,0,0,0,1}]}}, rancher(Url)),
+    ?assertEqual(Before, erlang:system_info(atom_count)).
+
+a_bad_service(_) ->
+    ?assertEqual({error, {refused, 404, <<"Not found">>}}, rancher(metadata(#{}))),
+    ?assertEqual({error, bad_response}, rancher(metadata(#{"/latest/self/service" => "<html>"}))),
+    ?assertEqual({error, {refused, 200, <<"this container has no service there">>}},
+                 rancher(metadata(#{"/latest/self/service" => "null"}))),
+    ?assertEqual({error, {unreachable, <<"connection refused">>}}, rancher("http://127.0.0.1:1/latest")),
+    [?assertMatch({error, {unreachable, _}}, rancher(NoUrl))
+     || NoUrl <- ["", "rancher-metadata", "https://h", "http://h/\r\nX: y", <<255>>]],
+    %% And of the wrong type, nothing is sent.
+    ?assertError(badarg, eid_nif:rancher(make_ref(), "http://h", ?LIMITS, 1000)),
+    ?assertError(badarg, eid_nif:node_name(make_ref(), undefined, ?LIMITS, 1000)).
+
+%% Exactly one message, in time, also where the time of the whole is shorter than that of a request.
+a_hanging_service(_) ->
+    {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {active, false}]),
+    {ok, Port} = inet:port(Listen),
+    Url = "http://127.0.0.1:" ++ integer_to_list(Port),
+    ?assertEqual({error, timeout}, rancher(Url)),
+    ?assertEqual({error, timeout}, rancher(Url, 50)),
+    Ref = make_ref(),
+    pending = eid_nif:call(fun() -> eid_nif:node_name(Ref, iolist_to_binary(Url), ?LIMITS, 50) end),
+    ?assertMatch({error, {no_name, _}}, answer(Ref)),
+    receive {Ref, _} = Second -> error(Second) after 600 -> ok end.
+
+rancher(Url) -> rancher(Url, 5000).
+
+rancher(Url, WithinMs) ->
+    Ref = make_ref(),
+    pending = eid_nif:call(fun() -> eid_nif:rancher(Ref, iolist_to_binary(Url), ?LIMITS, WithinMs) end),
+    answer(Ref).
+
+answer(Ref) ->
+    receive {Ref, Answer} -> Answer after 10_000 -> error(no_answer) end.
+
+%% A metadata service at a URL of its own, with a page for each path. It ends with the test case.
+metadata(Pages) ->
+    {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {active, false}, {packet, http}, {reuseaddr, true}]),
+    {ok, Port} = inet:port(Listen),
+    Server = spawn_link(fun() -> receive go -> serve(Listen, Pages) end end),
+    ok = gen_tcp:controlling_process(Listen, Server),
+    Server ! go,
+    lists:concat(["http://127.0.0.1:", Port, "/latest"]).
+
+serve(Listen, Pages) ->
+    {ok, Socket} = gen_tcp:accept(Listen),
+    {ok, {http_request, 'GET', {abs_path, Path}, _}} = gen_tcp:recv(Socket, 0),
+    true = lists:member({'Accept', "application/json"}, headers(Socket)),
+    {Status, Body} = case Pages of
+                         #{Path := Page} -> {"200 OK", Page};
+                         _ -> {"404 Not Found", "{\"code\":404,\"message\":\"Not found\"}"}
+                     end,
+    ok = gen_tcp:send(Socket, ["HTTP/1.1 ", Status, "\r\nConnection: close\r\nContent-Length: ",
+                               integer_to_list(iolist_size(Body)), "\r\n\r\n", Body]),
+    gen_tcp:close(Socket),
+    serve(Listen, Pages).
+
+headers(Socket) ->
+    case gen_tcp:recv(Socket, 0) of
+        {ok, {http_header, _, Name, _, Value}} -> [{Name, Value} | headers(Socket)];
+        {ok, http_eoh} -> []
+    end.
+
+json(Term) -> eid_nif:call(fun() -> eid_nif:to_json(Term) end).
+
+terms_as_json(_) ->
+    Wide = binary_to_atom(<<"日本"/utf8>>),
+    Long = binary_to_atom(unicode:characters_to_binary(lists:duplicate(255, $日))),
+    [?assertEqual({Term, Json}, {Term, json(Term)})
+     || {Term, Json} <-
+            [{#{}, <<"{}">>}, {[], <<"[]">>}, {<<>>, <<"\"\"">>},
+             {true, <<"true">>}, {false, <<"false">>}, {null, <<"null">>},
+             {undefined, <<"\"undefined\"">>}, {'a b"', <<"\"a b\\\"\"">>}, {'é', <<"\"é\""/utf8>>},
+             {Wide, <<"\"日本\""/utf8>>},
+             {Long, <<$", (atom_to_binary(Long))/binary, $">>},
+             {0, <<"0">>}, {-1, <<"-1">>}, {1 bsl 64 - 1, <<"18446744073709551615">>},
+             {-(1 bsl 63), <<"-9223372036854775808">>}, {1.5, <<"1.5">>}, {-0.25, <<"-0.25">>},
+             {<<"é\"\\\n\0"/utf8>>, <<"\"é\\\"\\\\\\n\\u0000\""/utf8>>},
+             {"ab", <<"[97,98]">>},
+             {#{a => [#{<<"b">> => 1}]}, <<"{\"a\":[{\"b\":1}]}">>},
+             {nested(64), iolist_to_binary([lists:duplicate(65, $[), lists:duplicate(65, $])])}]],
+    Many = maps:from_list([{integer_to_binary(N), N} || N <- lists:seq(1, 1000)]),
+    Json = json(Many),
+    [?assertNotEqual(nomatch, binary:match(Json, [<<"\"", Key/binary, "\":", Key/binary>>]))
+     || Key <- maps:keys(Many)].
+
+terms_without_json(_) ->
+    _ = json([]),    % it is loaded
+    [?assertError(badarg, json(Term))
+     || Term <- [{a}, self(), make_ref(), fun() -> ok end, <<255>>, <<1:3>>, [1 | 2], 1 bsl 64,
+                 -(1 bsl 63) - 1, #{1 => 2}, #{"a" => 1}, #{a => {}}, [[<<255>>]], #{<<255>> => 1},
+                 nested(65), nested(1_000_000)]].
+
+nested(0) -> [];
+nested(Depth) -> [nested(Depth - 1)].
