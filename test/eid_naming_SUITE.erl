@@ -3,12 +3,29 @@
 
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0]).
+-export([all/0, groups/0, suite/0, init_per_group/2, end_per_group/2]).
 -export([names_by_the_environment/1, names_by_rancher/1, no_name/1, the_command_agrees/1, a_service/1,
          a_bad_service/1, a_hanging_service/1, terms_as_json/1, terms_without_json/1]).
+-export([in_docker/1, in_podman/1]).
 
 all() -> [names_by_the_environment, names_by_rancher, no_name, the_command_agrees, a_service,
-          a_bad_service, a_hanging_service, terms_as_json, terms_without_json].
+          a_bad_service, a_hanging_service, terms_as_json, terms_without_json, {group, rig}].
+
+groups() -> [{rig, [in_docker, in_podman]}].
+
+suite() -> [{timetrap, {minutes, 3}}].
+
+init_per_group(rig, Config) ->
+    case eid_rig:available(podman) of
+        true ->
+            ok = eid_rig:up(),
+            %% It brings the images along.
+            {0, _} = eid_rig:command("podman-service 2 start"),
+            Config;
+        {skip, _} = Skip -> Skip
+    end.
+
+end_per_group(rig, _Config) -> eid_rig:down().
 
 -define(LIMITS, {500, 500, 65536}).
 
@@ -56,6 +73,8 @@ a_service(_) ->
                          "{\"primary_ip\": \"10.42.0.1\", \"state\": \"running\"}, "
                          "{\"primary_ip\": \"10.42.0.3\", \"state\": \"stopped\"}, "
                          "{\"primary_ip\": \"fd00::1\"}]}"}),
+    {error, _} = rancher("http://127.0.0.1:1"),    % every module is loaded
+    {ok, _} = rancher(Url),
     Before = erlang:system_info(atom_count),
     ?assertEqual({ok, {<<"shop">>, [{10,42,0,1}, {10,42,0,2}, {16#fd00,0,0,0,0,0,0,1}]}}, rancher(Url)),
     ?assertEqual(Before, erlang:system_info(atom_count)).
@@ -154,3 +173,29 @@ terms_without_json(_) ->
 
 nested(0) -> [];
 nested(Depth) -> [nested(Depth - 1)].
+
+in_docker(_) -> in_container(#{host => 1, engine => docker}).
+
+in_podman(_) -> in_container(#{host => 2, engine => podman}).
+
+%% The hostname says nothing, and the image has nothing of ours but the command.
+in_container(Engine) ->
+    Eid = filename:join([filename:dirname(eid_ct:ebin()), "priv"]),
+    [Release | _] = eid_rig:releases(),
+    try
+        [begin
+             Run = lists:append(["run -d --label eid.test=1 --stop-timeout 1 ", Options, " -v '",
+                                 string:trim(os:cmd("readlink -f '" ++ Eid ++ "'")),
+                                 ":/opt/eid:ro' eid-otp:", Release, " sleep infinity"]),
+             Id = lists:last(string:lexemes(eid_rig:client(Engine, Run), "\r\n")),
+             ?assertEqual(64, length(Id)),
+             Name = fun(Arguments) ->
+                            eid_rig:client(Engine, ["exec -e EID_HOST=192.0.2.1 ", Id, " /opt/eid/eid name ", Arguments])
+                    end,
+             ?assertEqual({Options, Id ++ "@192.0.2.1"}, {Options, Name("")}),
+             ?assertEqual({Options, lists:sublist(Id, 12) ++ "@2001:db8::1"},
+                          {Options, Name("--short --host 2001:db8::1")})
+         end || Options <- ["", "--hostname web", "--network host", "--name web --hostname 0123456789ab"]]
+    after
+        eid_rig:stop_all(Engine)
+    end.
