@@ -15,6 +15,11 @@ why_not_podman() {
   return 1
 }
 
+why_not_dns() {
+  command -v dnsmasq > /dev/null || { say "DNS cannot be served here: dnsmasq is not installed"; return; }
+  return 1
+}
+
 images_can_be_had() { command -v debootstrap > /dev/null || [ -n "$(releases)" ]; }
 
 # Namespaces, a cable, a bridge and address translation: what a host's network is made of, tried in one that is thrown away.

@@ -24,6 +24,9 @@ host_ipv6()       { echo "2001:db8::$1"; }
 # Podman serves the same port as dockerd, so it has addresses of its own.
 podman_ipv4()     { echo "192.0.2.1$1"; }
 podman_ipv6()     { echo "2001:db8::1$1"; }
+# Where containers have addresses that both hosts know: see pods.sh.
+pod_subnet()      { echo "10.77.$1.0/24"; }
+pod_subnet6()     { echo "fd00:e1d:77:$1::/64"; }
 engine_socket()   { echo "$STATE/host$1/docker.sock"; }
 engine_log()      { echo "$STATE/host$1/dockerd.log"; }
 podman_socket()   { echo "$STATE/host$1/podman.sock"; }
