@@ -82,7 +82,7 @@ script() -> filename:join([eid_ct:root(), "test", "rig", "rig"]).
 
 %% Starts a node in a container and waits until it runs. Options: `erl' (arguments in the place of
 %% the usual carrier), `docker' (in the place of the published port), `name' (of the container, and
-%% then of the node), `host' (the host part of the node's name), `mount' (folders, each to be found
+%% then of the node), `host' (the host part of the node's name), `node' (its whole name), `mount' (folders, each to be found
 %% in the container under the same name, or {Path, PathInContainer}; a path may be a socket's),
 %% `engine' (podman).
 -spec start_node(1 | 2, Release :: string(), map()) -> container().
@@ -99,11 +99,9 @@ start_detached(Host, Release, Options) ->
     {0, Output} = exec(Run ++ ["-noinput"]),
     Id = lists:sublist(string:trim(Output), 12),
     Name = maps:get(name, Options, Id),
-    #{host => Host, engine => engine(Options), id => Id,
-      node => list_to_atom(Name ++ "@" ++ name_host(Host, Options))}.
+    #{host => Host, engine => engine(Options), id => Id, node => list_to_atom(node_name(Name, Host, Options))}.
 
 run(Host, Release, Options, How) ->
-    Ip = name_host(Host, Options),
     Publish = maps:get(docker, Options, ["-p", host_ip(Host) ++ "::12345"]),
     {Named, Name} = case Options of
                         #{name := ContainerName} -> {["--name", ContainerName], ContainerName};
@@ -116,7 +114,7 @@ run(Host, Release, Options, How) ->
             "-v", real(code:priv_dir(eid)) ++ ":/opt/eid/priv:ro"]
         ++ lists:append([["-v", volume(Mount)] || Mount <- maps:get(mount, Options, [])])
         ++ ["eid-otp:" ++ Release, "sh", "-c",
-            "export CONTAINER=$HOSTNAME; exec erl -name " ++ Name ++ "@" ++ Ip ++ " \"$@\"", "erl",
+            "export CONTAINER=$HOSTNAME; exec erl -name " ++ node_name(Name, Host, Options) ++ " \"$@\"", "erl",
             "-pa", "/opt/eid/ebin", "-setcookie", "eid_rig" | Carrier].
 
 volume({Path, Inside}) -> Path ++ ":" ++ Inside ++ ":ro";
@@ -128,6 +126,9 @@ real(Path) ->
     string:trim(os:cmd("readlink -f '" ++ Path ++ "'")).
 
 name_host(Host, Options) -> maps:get(host, Options, host_ip(Host)).
+
+node_name(_Name, _Host, #{node := Node}) -> Node;
+node_name(Name, Host, Options) -> Name ++ "@" ++ name_host(Host, Options).
 
 exec(Arguments) ->
     Port = open_port({spawn_executable, script()},

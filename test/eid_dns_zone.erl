@@ -1,0 +1,48 @@
+%% What the rig's DNS servers answer (test/rig, `rig dns'): addresses by name, which count at once, and SRV records, which count
+%% after a reload.
+-module(eid_dns_zone).
+
+-export([start/1, stop/0, addresses/2, services/2, clear/0]).
+
+%% Time to live of all records, in seconds.
+-spec start(Ttl :: non_neg_integer()) -> ok.
+start(Ttl) -> rig(["dns start ", integer_to_list(Ttl)]).
+
+-spec stop() -> ok.
+stop() -> rig("dns stop").
+
+%% From now on these are the addresses of a name, A and AAAA. None: there is no such name.
+-spec addresses(Name :: string(), [string()]) -> ok.
+addresses(Name, []) ->
+    case file:delete(hosts_file(Name)) of
+        ok -> ok;
+        {error, enoent} -> ok
+    end;
+addresses(Name, Ips) ->
+    replace(hosts_file(Name), [[Ip, " ", Name, "\n"] || Ip <- Ips]).
+
+%% From now on these are the SRV records of this name, and there are no others.
+-spec services(Name :: string(), [{Target :: string(), inet:port_number()}]) -> ok.
+services(Name, Targets) ->
+    replace(filename:join(folder(), "records"),
+            [io_lib:format("srv-host=~s,~s,~b~n", [Name, Target, Port]) || {Target, Port} <- Targets]),
+    rig("dns reload").
+
+-spec clear() -> ok.
+clear() ->
+    _ = [file:delete(File) || File <- filelib:wildcard(filename:join([folder(), "hosts", "*"]))],
+    ok = file:write_file(filename:join(folder(), "records"), "").
+
+hosts_file(Name) -> filename:join([folder(), "hosts", Name]).
+
+%% Nobody reads half a file.
+replace(File, Lines) ->
+    New = filename:join(folder(), "new"),
+    ok = file:write_file(New, Lines),
+    ok = file:rename(New, File).
+
+folder() -> eid_rig:info("dns.folder").
+
+rig(Command) ->
+    {0, _} = eid_rig:command(Command),
+    ok.

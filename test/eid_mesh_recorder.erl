@@ -1,0 +1,44 @@
+%% On a node of a cluster: when its VM was up, and when each peer came and went, by the clock of the machine, which all
+%% containers share. `-s eid_mesh_recorder' before `-s eid'.
+-module(eid_mesh_recorder).
+
+-export([start/0, history/0]).
+
+-export_type([history/0]).
+
+-type microseconds() :: integer().
+-type history() :: #{up := microseconds(), events := [{microseconds(), nodeup | nodedown, node()}]}.
+
+-spec start() -> ok.
+start() ->
+    Self = self(),
+    {_, Monitor} = spawn_monitor(fun() -> init(Self) end),
+    receive
+        {recording, Recorder} -> demonitor(Monitor, [flush]), true = is_pid(Recorder), ok;
+        {'DOWN', Monitor, process, _, Why} -> error(Why)
+    end.
+
+%% Those that are connected already count from now.
+init(Parent) ->
+    true = register(?MODULE, self()),
+    Up = now_us(),
+    ok = net_kernel:monitor_nodes(true),
+    Parent ! {recording, self()},
+    loop(#{up => Up, events => [{Up, nodeup, Node} || Node <- nodes()]}).
+
+loop(#{events := Events} = History) ->
+    receive
+        {Change, Node} when Change =:= nodeup; Change =:= nodedown ->
+            loop(History#{events := [{now_us(), Change, Node} | Events]});
+        {history, From, Ref} ->
+            From ! {Ref, History#{events := lists:reverse(Events)}},
+            loop(History)
+    end.
+
+-spec history() -> history().
+history() ->
+    Ref = make_ref(),
+    ?MODULE ! {history, self(), Ref},
+    receive {Ref, History} -> History after 5000 -> error(timeout) end.
+
+now_us() -> os:system_time(microsecond).
