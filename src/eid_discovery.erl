@@ -64,8 +64,10 @@ node_name(Node) ->
     try
         Name = if
                    is_atom(Node) -> atom_to_binary(Node);
-                   true -> <<_/binary>> = unicode:characters_to_binary(Node)
+                   true -> unicode:characters_to_binary(Node)
                end,
+        %% As a pattern, compiled on OTP 25, it would not load on 29.
+        true = is_binary(Name),
         case eid_nif:call(fun() -> eid_nif:parse_node_name(Name) end) of
             {error, bad_node_name} -> error;
             _ -> {ok, Name}

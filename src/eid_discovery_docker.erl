@@ -55,7 +55,10 @@ is_host(Host) ->
     end.
 
 text(Text) when is_atom(Text) -> atom_to_binary(Text);
-text(Text) -> <<_/binary>> = unicode:characters_to_binary(Text).
+text(Text) ->
+    Binary = unicode:characters_to_binary(Text),
+    true = is_binary(Binary),
+    Binary.
 
 is_text(Text) ->
     try text(Text) =/= <<>>
