@@ -178,7 +178,7 @@ start_controller(Host) ->
     Routes = lists:flatten(io_lib:format("~0p", [#{"10.77.0.0/16" => direct}])),
     Erl = ["exec", integer_to_list(Host), "erl", "-name", "controller@" ++ eid_rig:host_ip(Host), "-setcookie", ?COOKIE,
            "-hidden", "-connect_all", "false", "-dist_listen", "false", "-pa", eid_ct:ebin(),
-           "-proto_dist", "eid_tcp", "-start_epmd", "false", "-eid", "routes", Routes],
+           "-proto_dist", "eid_tcp", "-start_epmd", "false", "-eid", "routes", Routes, "-kernel", "logger_level", "critical"],
     {ok, Peer, _} = peer:start_link(#{connection => standard_io, wait_boot => 30_000, exec => {eid_rig:script(), Erl}}),
     Peer.
 
