@@ -28,7 +28,7 @@
                 filter :: eid_nif:filter(),
                 node_is :: id | name,
                 hosts = #{} :: #{Host :: binary() => #host{}},
-                resolve_at = 0 :: integer() | infinity,    % monotonic, milliseconds
+                resolve_at = now :: now | infinity | integer(),    % monotonic, milliseconds
                 dns_problem = [] :: [eid_discovery:problem()]}).
 
 %% @private
@@ -87,8 +87,12 @@ filter(_Label, _Name) ->
 %% @private
 %% Waits until something has changed on some host.
 -spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
-list(State) ->
-    Next = await_change(resolve(State)),
+list(#state{hosts = Before} = State) ->
+    Resolved = #state{hosts = Hosts} = resolve(State),
+    Next = case maps:keys(Before) -- maps:keys(Hosts) of
+               [] -> await_change(Resolved);
+               _Gone -> Resolved
+           end,
     {#{nodes => lists:append([nodes(Host, Containers, Next#state.node_is)
                               || {Host, #host{containers = Containers}} <- maps:to_list(Next#state.hosts)]),
        problems => Next#state.dns_problem
@@ -99,7 +103,7 @@ list(State) ->
 resolve(#state{source = {list, Hosts}} = State) ->
     follow(Hosts, State#state{resolve_at = infinity});
 resolve(#state{source = {dns, Name}, resolve_at = At} = State) ->
-    case At =< erlang:monotonic_time(millisecond) of
+    case At =:= now orelse At =< erlang:monotonic_time(millisecond) of
         false -> State;
         true ->
             case eid_dns:addresses(Name, [eid_resolver:own_family()]) of

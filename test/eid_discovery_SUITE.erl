@@ -8,7 +8,8 @@
 -export([static_nodes_form_a_mesh/1, mesh_without_connect_all/1, nodes_come_and_go/1, clusters_side_by_side/1,
          bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1, wrong_settings/1,
          wrong_setting_on_the_command_line/1, node_without_a_name/1, hosts_file/1, addresses_of_a_name/1, time_to_live/1, names_that_fail/1,
-         services_with_ports/1, hostile_dns/1, names_that_become_atoms/1]).
+         services_with_ports/1, hostile_dns/1, names_that_become_atoms/1, containers_by_event/1, containers_by_name/1,
+         hosts_by_dns/1, hostile_labels/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 
@@ -16,7 +17,7 @@ all() ->
     [static_nodes_form_a_mesh, mesh_without_connect_all, nodes_come_and_go, clusters_side_by_side, bad_nodes_hold_up_none,
      limit, crashing_strategy, one_line_for_each_change, wrong_settings, wrong_setting_on_the_command_line,
      node_without_a_name, hosts_file, addresses_of_a_name, time_to_live, names_that_fail, services_with_ports, hostile_dns,
-     names_that_become_atoms].
+     names_that_become_atoms, containers_by_event, containers_by_name, hosts_by_dns, hostile_labels].
 
 init_per_testcase(_, Config) -> Config.
 
@@ -406,6 +407,123 @@ names_that_become_atoms(_) ->
     {Known, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(),
                                 lists:append(lists:duplicate(20, lists:sublist(Names, 500)))),
     ?assertEqual([], [Answer || {error, _} = Answer <- Known]).
+
+%% Two hosts: what starts on one is connected, what ends leaves, and where one is down the other one counts all the same.
+containers_by_event(_) ->
+    {One, HostOne} = host(),
+    {Two, HostTwo} = host(),
+    A = start('a@127.0.0.2', [docker(#{hosts => [HostOne, HostTwo], label => "eid.cluster=shop"})], engines([One, Two])),
+    ok = eid_ct:start_log(A),
+    Id1 = run(One, "db", #{"eid.cluster" => "shop"}),
+    run(One, "other", #{"eid.cluster" => "shops"}),
+    run(One, "none", #{}),
+    Id2 = run(Two, "web", #{"eid.cluster" => "shop", "eid.node" => "web"}),
+    run(Two, "odd", #{"eid.cluster" => "shop", "eid.node" => "odd@127.0.0.9"}),
+    Short = binary:part(Id1, 0, 12),
+    All = lists:sort([node_name(Short, HostOne), node_name("web", HostTwo), <<"odd@127.0.0.9">>]),
+    eid_ct:eventually(fun() -> listed(A) =:= [All] end),
+    %% One of them is a node.
+    {ok, B, NodeB} = eid_ct:start_node(binary_to_atom(Short), HostOne, []),
+    await_nodes(A, [NodeB]),
+    %% A host that is gone keeps what it had,
+    eid_engine_double:stop(One),
+    run(Two, "new", #{"eid.cluster" => "shop", "eid.node" => "new"}),
+    eid_ct:eventually(fun() -> listed(A) =:= [lists:sort([node_name("new", HostTwo) | All])] end),
+    eid_ct:eventually(fun() ->
+                              [#{error := Error}] = peer:call(A, eid_discovery, info, []),
+                              Error =/= none andalso string:find(maps:get(text, Error), HostOne ++ ": ") =/= nomatch
+                      end),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    %% and one line tells of it.
+    ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop: " ++ HostOne) =/= nomatch]),
+    eid_engine_double:tell(Two, ["{\"do\":\"stop\",\"container\":\"", Id2, "\"}"]),
+    eid_ct:eventually(fun() -> not lists:member(node_name("web", HostTwo), hd(listed(A))) end),
+    stop([A, B]),
+    eid_engine_double:stop(Two).
+
+containers_by_name(_) ->
+    {One, Host} = host(),
+    A = start('a@127.0.0.2', [docker(#{hosts => [Host], name => "shop-*", node => name})], engines([One])),
+    [run(One, Name, #{}) || Name <- ["shop-1", "shop-web-2", "shop", "a-shop-1"]],
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name("shop-1", Host), node_name("shop-web-2", Host)]] end),
+    stop([A]),
+    eid_engine_double:stop(One).
+
+%% The hosts are the addresses of a name: new ones are followed, others no more, and a host of another name holds up nobody.
+hosts_by_dns(Config) ->
+    {One, HostOne} = host(),
+    {Two, HostTwo} = host(),
+    Known = ets:new(known, [public]),
+    Tell = fun(Hosts) -> ets:insert(Known, {hosts, [begin {ok, Ip} = inet:parse_address(Host), Ip end || Host <- Hosts]}) end,
+    Tell([HostOne]),
+    Dns = eid_dns_double:start(fun({"engines.test" = Name, a}) ->
+                                       [eid_dns_double:a(Name, 1, Ip) || Ip <- ets:lookup_element(Known, hosts, 2)];
+                                  (_) -> 3
+                               end),
+    A = start('a@127.0.0.2', [docker(#{hosts => "engines.test", label => "eid.cluster"})],
+              engines([One, Two]) ++ eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    [run(Double, "db", #{"eid.cluster" => "any", "eid.node" => "db"}) || Double <- [One, Two]],
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name("db", HostOne)]] end),
+    Tell([HostOne, HostTwo]),
+    eid_ct:eventually(fun() -> listed(A) =:= [lists:sort([node_name("db", HostOne), node_name("db", HostTwo)])] end),
+    Tell([HostTwo]),
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name("db", HostTwo)]] end),
+    eid_dns_double:stop(Dns),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
+    ?assertEqual([[node_name("db", HostTwo)]], listed(A)),
+    stop([A]),
+    [eid_engine_double:stop(Double) || Double <- [One, Two]].
+
+%% Ten thousand containers whose labels want to be nodes: most are no names, the others are nobody's.
+hostile_labels(_) ->
+    {One, Host} = host(),
+    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster=shop"}))#{limit => 50}], engines([One]),
+              fun(_Peer) -> not_yet end),
+    Before = figures(A),
+    ok = peer:call(A, eid, start, []),
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    run(One, "b", #{"eid.cluster" => "shop", "eid.node" => atom_to_list(NodeB)}),
+    await_nodes(A, [NodeB]),
+    [run(One, ["hostile", integer_to_list(N)], #{"eid.cluster" => "shop", "eid.node" => hostile_label(N rem 8, N)})
+     || N <- lists:seq(1, 10_000)],
+    eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 50 end, 30_000),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    After = figures(A),
+    ct:pal("before ~p~nafter ~p", [Before, After]),
+    ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 2000),
+    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < 20_000_000 end),
+    stop([A, B]),
+    eid_engine_double:stop(One).
+
+hostile_label(0, N) -> lists:duplicate(1 + N rem 1500, $x);
+hostile_label(1, _) -> "@";
+hostile_label(2, _) -> "a@b@c";
+hostile_label(3, _) -> "x@127.0.0.1/../..";
+hostile_label(4, N) -> ["n", integer_to_list(N), "@127.0.0.200"];
+hostile_label(5, N) -> ["n", integer_to_list(N)];
+hostile_label(6, _) -> "\\u0000\\n\\u2028";
+hostile_label(7, N) -> ["n", integer_to_list(N), "@", integer_to_list(N), ".invalid"].
+
+%% Docker hosts that are doubles of an engine.
+
+host() ->
+    Double = eid_engine_double:start(),
+    [Host, _Port] = string:lexemes(eid_engine_double:address(Double), ":"),
+    {Double, Host}.
+
+docker(Options) -> #{name => shop, strategy => {docker, Options}}.
+
+engines(Doubles) ->
+    Engines = [{hd(string:lexemes(Address, ":")), "tcp://" ++ Address}
+               || Address <- [eid_engine_double:address(Double) || Double <- Doubles]],
+    ["-eid", "engines", term(maps:from_list(Engines))].
+
+run(Double, Name, Labels) ->
+    Text = lists:join($,, [["\"", Key, "\":\"", Value, "\""] || {Key, Value} <- maps:to_list(Labels)]),
+    [Id] = eid_engine_double:ids(Double, ["{\"do\":\"add\",\"name\":\"", Name, "\",\"labels\":{", Text, "}}"]),
+    Id.
+
+node_name(Name, Host) -> iolist_to_binary([Name, "@", Host]).
 
 %% Nodes.
 
