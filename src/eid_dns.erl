@@ -73,7 +73,14 @@ without_dot(Target) -> string:lowercase(string:trim(Target, trailing, ".")).
 
 %% The data of the records of this type, behind whatever CNAME records there are.
 ask(Name, Type) ->
-    case inet_res:resolve(Name, in, Type, [], ?TIMEOUT) of
+    case ask(Name, Type, []) of
+        %% OTP 27 trips over an answer that was cut to fit into a datagram, where others ask again by TCP.
+        {error, formerr} -> ask(Name, Type, [{usevc, true}]);
+        Answer -> Answer
+    end.
+
+ask(Name, Type, Options) ->
+    case inet_res:resolve(Name, in, Type, Options, ?TIMEOUT) of
         {ok, Message} ->
             Records = [inet_dns:rr(Record) || Record <- inet_dns:msg(Message, anlist)],
             Ttls = [Seconds * 1000 || Fields <- Records, {ttl, Seconds} <- Fields],
