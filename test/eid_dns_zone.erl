@@ -41,7 +41,15 @@ replace(File, Lines) ->
     ok = file:write_file(New, Lines),
     ok = file:rename(New, File).
 
-folder() -> eid_rig:info("dns.folder").
+%% It does not change while this VM runs.
+folder() ->
+    case persistent_term:get(?MODULE, none) of
+        none ->
+            Folder = eid_rig:info("dns.folder"),
+            persistent_term:put(?MODULE, Folder),
+            Folder;
+        Folder -> Folder
+    end.
 
 rig(Command) ->
     {0, _} = eid_rig:command(Command),

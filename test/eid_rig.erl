@@ -17,7 +17,8 @@
 %% Why the rig can't run here, for a test that is skipped then.
 available() -> is_available("available").
 
-available(podman) -> is_available("available podman").
+available(podman) -> is_available("available podman");
+available(dns) -> is_available("available dns").
 
 is_available(Command) ->
     case command(Command) of

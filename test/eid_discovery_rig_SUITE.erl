@@ -1,0 +1,104 @@
+%% Discovery on the rig: containers on two hosts, OTP releases mixed, that become a cluster by themselves.
+-module(eid_discovery_rig_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([static/1, hosts_file/1, dns/1, srv/1, docker/1, rancher/1, found_by_peers/1, without_connect_all/1, split/1]).
+
+-define(SIZE, 20).
+-define(REPLACED, 5).
+%% A machine of two cores starts twenty VMs meanwhile.
+-define(MESH_TIME, 20_000).
+
+suite() -> [{timetrap, {minutes, 5}}].
+
+all() -> [static, hosts_file, dns, srv, docker, rancher, found_by_peers, without_connect_all, split].
+
+init_per_suite(Config) ->
+    case [Skip || {skip, _} = Skip <- [eid_rig:available(), eid_rig:available(dns)]] of
+        [Skip | _] -> Skip;
+        [] -> ok = eid_rig:up(), Config
+    end.
+
+end_per_suite(_Config) -> eid_rig:down().
+
+init_per_testcase(_, Config) -> Config.
+
+end_per_testcase(_, _Config) ->
+    {0, _} = eid_rig:command("link up"),
+    eid_rig:stop_all().
+
+static(Config) -> forms_again(static, Config).
+hosts_file(Config) -> forms_again(hosts_file, Config).
+dns(Config) -> forms_again(dns, Config).
+srv(Config) -> forms_again(srv, Config).
+docker(Config) -> forms_again(docker, Config).
+rancher(Config) -> forms_again(rancher, Config).
+
+%% A mesh of exactly the living, and again after some have been killed and replaced.
+forms_again(Strategy, Config) ->
+    Cluster = start(Strategy, ?SIZE, #{}, Config),
+    Formed = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
+    Replaced = eid_cluster:replace(Cluster, ?REPLACED),
+    Again = eid_cluster:await_mesh(Replaced, ?MESH_TIME),
+    ?assertEqual(?SIZE, length(eid_cluster:members(Replaced))),
+    ct:pal("~s: full mesh ~b ms after the last of ~b was started, and ~b ms after the last replacement",
+           [Strategy, Formed, ?SIZE, Again]),
+    eid_cluster:stop(Replaced).
+
+%% A node that looks for nobody.
+found_by_peers(Config) ->
+    Cluster = start(docker, 4, #{}, Config),
+    _ = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
+    {[#{node := Node}] = New, Grown} = eid_cluster:add(Cluster, 1, off),
+    _ = eid_cluster:await_mesh(Grown, ?MESH_TIME),
+    [{Node, {ok, Info}}] = eid_cluster:call(Grown, New, eid_discovery, info, []),
+    ?assertEqual([], Info),
+    eid_cluster:stop(Grown).
+
+%% Then nobody but discovery connects nodes.
+without_connect_all(Config) ->
+    Cluster = start(docker, 6, #{erl => ["-connect_all", "false"]}, Config),
+    _ = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
+    {_, Grown} = eid_cluster:add(Cluster, 1, off),
+    _ = eid_cluster:await_mesh(Grown, ?MESH_TIME),
+    eid_cluster:stop(Grown).
+
+%% The cable is pulled until each half has given up the other; then it is back.
+split(Config) ->
+    Cluster = start(docker, 6, #{erl => ["-kernel", "net_ticktime", "8"]}, Config),
+    _ = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
+    Start = logs(Cluster),
+    {0, _} = eid_rig:command("link down"),
+    ok = eid_ct:eventually(fun() -> lists:all(fun(Host) -> eid_cluster:mesh(Cluster, on(Host, Cluster)) =:= [] end, [1, 2]) end,
+                           30_000),
+    Split = logs(Cluster),
+    {0, _} = eid_rig:command("link up"),
+    Whole = eid_cluster:await_mesh(Cluster, 5000),
+    ct:pal("whole again ~b ms after the cable", [Whole]),
+    %% What is still on its way to the log.
+    timer:sleep(1000),
+    Healed = logs(Cluster),
+    ?assertEqual([], twice(Start, Split)),
+    ?assertEqual([], twice(Split, Healed)),
+    eid_cluster:stop(Cluster).
+
+start(Strategy, Size, Options, Config) ->
+    eid_cluster:start(Strategy, Size, Options#{dir => proplists:get_value(priv_dir, Config)}).
+
+on(Host, Cluster) -> [Member || #{host := H} = Member <- eid_cluster:members(Cluster), H =:= Host].
+
+%% What each member has logged so far, without the times.
+logs(Cluster) -> maps:from_list([{Node, events(eid_cluster:log(Member))} || #{node := Node} = Member <- eid_cluster:members(Cluster)]).
+
+events(Log) ->
+    [string:trim(Event) || Event <- re:split(Log, "^=[A-Z ]+ REPORT==== .*$", [multiline, {return, list}]), string:trim(Event) =/= ""].
+
+%% What a member has logged more than once since.
+twice(Before, After) ->
+    [{Node, lists:usort(Repeated)}
+     || {Node, Events} <- maps:to_list(After),
+        New <- [lists:nthtail(length(maps:get(Node, Before)), Events)],
+        Repeated <- [New -- lists:usort(New)],
+        Repeated =/= []].
