@@ -1,0 +1,102 @@
+%% @doc The status page: `{eid, [{status, #{ip => {127,0,0,1}, port => 8080, ready => 2}}]}'.
+%%
+%% It is off unless it is set. The server is OTP's own, `httpd' of the application `inets', run alone: `inets'
+%% has to be there, and need not be started. What it answers is in {@link eid_status_http}.
+-module(eid_status).
+
+-export([parse/1, child_specs/1, start_link/1]).
+
+-export_type([config/0]).
+
+-type config() :: #{ip := inet:ip_address(), port := inet:port_number(), ready := non_neg_integer()}.
+%% `ready': how many visible peers have to be connected before `/ready' says so.
+
+%% A node that has no peers yet may be the first one, so by default it counts as ready.
+-define(DEFAULTS, #{ip => {127,0,0,1}, port => 8080, ready => 0}).
+
+%% @doc Checks the `status' setting. Raises {@link eid_config:bad_setting()}.
+-spec parse(term()) -> config().
+parse(Map) when is_map(Map) ->
+    case maps:keys(maps:without(maps:keys(?DEFAULTS), Map)) of
+        [] -> maps:map(fun parse/2, maps:merge(?DEFAULTS, Map));
+        [Key | _] -> eid_config:bad_setting("{eid, [{status, Map}]} has the key ~0tp; it may have ip, port and ready", [Key])
+    end;
+parse(Other) ->
+    eid_config:bad_setting("{eid, [{status, Map}]} must be a map, for example #{ip => {127,0,0,1}, port => 8080, "
+                           "ready => 2}; it is ~0tp", [Other]).
+
+parse(ip, Value) ->
+    case address(Value) of
+        {ok, Ip} -> Ip;
+        {error, _} -> eid_config:bad_setting("{eid, [{status, #{ip => Ip}}]} must be an address of this node, for example "
+                                             "{127,0,0,1}; it is ~0tp", [Value])
+    end;
+parse(port, Port) when is_integer(Port), Port > 0, Port < 65536 ->
+    Port;
+parse(port, Other) ->
+    eid_config:bad_setting("{eid, [{status, #{port => Port}}]} must be an integer from 1 to 65535; it is ~0tp", [Other]);
+parse(ready, Peers) when is_integer(Peers), Peers >= 0 ->
+    Peers;
+parse(ready, Other) ->
+    eid_config:bad_setting("{eid, [{status, #{ready => N}}]} must be the number of peers that make this node ready, 0 or "
+                           "more; it is ~0tp", [Other]).
+
+address(Ip) when is_tuple(Ip) ->
+    case inet:ntoa(Ip) of
+        {error, einval} = Error -> Error;
+        _ -> {ok, Ip}
+    end;
+address(Text) when is_list(Text) -> inet:parse_strict_address(Text);
+address(_) -> {error, einval}.
+
+%% @doc What eid's supervisor runs for the page.
+-spec child_specs(config()) -> [supervisor:child_spec()].
+child_specs(Config) ->
+    [#{id => eid_round_trips, start => {eid_round_trips, start_link, []}},
+     #{id => ?MODULE, start => {?MODULE, start_link, [Config]}, type => supervisor, shutdown => infinity}].
+
+%% @doc Starts the server, or says in a sentence why it can't be started.
+-spec start_link(config()) -> {ok, pid()} | {error, {status, Sentence :: string()}}.
+start_link(Config) ->
+    case code:ensure_loaded(httpd) of
+        {module, httpd} ->
+            case can_listen(Config) of
+                ok -> start_server(Config);
+                {error, Posix} -> failed("the status page can't listen on ~ts port ~b (~ts). Give it another ip or port in "
+                                         "{eid, [{status, ...}]}, or end what listens there", Config, inet:format_error(Posix))
+            end;
+        {error, _} ->
+            failed("the status page on ~ts port ~b needs OTP's application inets (~ts). Add inets to the release or "
+                   "the image, or take {eid, [{status, ...}]} away", Config, "it is not in the code path")
+    end.
+
+failed(Format, #{ip := Ip, port := Port}, Why) ->
+    {error, {status, lists:flatten(io_lib:format(Format, [inet:ntoa(Ip), Port, Why]))}}.
+
+%% `httpd' hides the reason deep in the exit of a supervisor, so this tries before it.
+can_listen(#{ip := Ip, port := Port}) ->
+    case gen_tcp:listen(Port, [{ip, Ip}, {reuseaddr, true}, family(Ip)]) of
+        {ok, Socket} -> gen_tcp:close(Socket);
+        {error, _} = Error -> Error
+    end.
+
+start_server(Config) ->
+    {ok, Supervisor} = Started = inets:start(httpd, server_config(Config), stand_alone),
+    %% It starts without a server, too, if it does not like the configuration.
+    [_] = [Server || {_, Server, _, _} <- supervisor:which_children(Supervisor), is_pid(Server)],
+    Started.
+
+%% One request for each connection, and it has to come soon and be small. `minimum_bytes_per_second' is
+%% what ends a client that announces a body and does not send it.
+server_config(#{ip := Ip, port := Port, ready := Ready}) ->
+    Anywhere = code:root_dir(),    % these two must exist; nothing is read there, because no module does
+    [{bind_address, Ip}, {port, Port}, {ipfamily, family(Ip)},
+     {server_name, "eid"}, {server_tokens, none},
+     {server_root, Anywhere}, {document_root, Anywhere},
+     {modules, [eid_status_http]}, {customize, eid_status_http}, {eid_ready, Ready},
+     {keep_alive, false}, {keep_alive_timeout, 10}, {minimum_bytes_per_second, 1},
+     {max_clients, 64}, {max_uri_size, 1024}, {max_header_size, 8192},
+     {max_content_length, 1}, {max_body_size, 10}].    % a length of one digit, which is less
+
+family({_, _, _, _}) -> inet;
+family(_) -> inet6.
