@@ -10,6 +10,7 @@ WANTED=(
   rebar3=rebar3 erlang-base erlang-dev erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-tools
   erlang-common-test erlang-dialyzer erlang-edoc erlang-eunit erlang-syntax-tools erlang-parsetools erlang-runtime-tools
   erlang-xmerl
+  chromium=chromium chromium-driver=chromedriver python3-selenium
   docker.io=dockerd podman=podman netavark dnsmasq-base=dnsmasq debootstrap=debootstrap iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep
 )
 
