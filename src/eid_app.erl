@@ -13,7 +13,12 @@
 start(_Type, _Arguments) ->
     try
         ok = eid_config:check(),
-        eid_sup:start_link(eid_clusters:parse(eid_config:clusters()))
+        Clusters = eid_clusters:parse(eid_config:clusters()),
+        Status = case eid_config:status() of
+                     off -> off;
+                     Page -> eid_status:parse(Page)
+                 end,
+        eid_sup:start_link(Clusters, Status)
     catch
         error:{bad_setting, _} = Bad -> {error, Bad}
     end.

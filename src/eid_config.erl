@@ -5,7 +5,7 @@
 -module(eid_config).
 
 -export([check/0, erlang_port/0, docker_daemon_port/0, limits/0, lookup_time/0, engines/0,
-         engine_certs/0, routes/0, allowed_hosts/0, clusters/0, bad_setting/2]).
+         engine_certs/0, routes/0, allowed_hosts/0, clusters/0, status/0, bad_setting/2]).
 
 -export_type([bad_setting/0]).
 
@@ -85,6 +85,11 @@ allowed_hosts() -> get(allowed_hosts, any).
 %% @doc `{clusters, [Map]}' as the user wrote it; {@link eid_clusters} knows the form. Only the application reads it.
 -spec clusters() -> term().
 clusters() -> get(clusters, []).
+
+%% @doc `{status, Map}' as the user wrote it, or `off', which is the default; {@link eid_status} knows the form. Only the
+%% application reads it.
+-spec status() -> term().
+status() -> get(status, off).
 
 port(Key, Default) ->
     case application:get_env(kernel, Key, Default) of

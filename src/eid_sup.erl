@@ -1,16 +1,16 @@
-%% @doc The processes of the application: one that connects nodes, and one for each cluster that lists
-%% them. The first comes first, because the others tell it.
+%% @doc The processes of the application: one that connects nodes, one for each cluster that lists them, and
+%% the status page. The first comes first, because the others tell it.
 -module(eid_sup).
 
 -behaviour(supervisor).
 
--export([start_link/1, workers/0]).
+-export([start_link/2, workers/0]).
 -export([init/1]).
 
 %% @doc Starts everything that is configured.
--spec start_link([eid_clusters:cluster()]) -> supervisor:startlink_ret().
-start_link(Clusters) ->
-    supervisor:start_link({local, ?MODULE}, ?MODULE, Clusters).
+-spec start_link([eid_clusters:cluster()], eid_status:config() | off) -> supervisor:startlink_ret().
+start_link(Clusters, Status) ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, {Clusters, Status}).
 
 %% @doc The workers of the clusters, in the order of the configuration; none while the application does
 %% not run.
@@ -23,8 +23,11 @@ workers() ->
     end.
 
 %% @private
-init(Clusters) ->
+init({Clusters, Status}) ->
     Connector = #{id => eid_connector, start => {eid_connector, start_link, []}},
     Workers = [#{id => {cluster, Name}, start => {eid_discovery_worker, start_link, [Cluster]}}
                || #{name := Name} = Cluster <- Clusters],
-    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, [Connector | Workers]}}.
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, [Connector | Workers] ++ page(Status)}}.
+
+page(off) -> [];
+page(Status) -> eid_status:child_specs(Status).
