@@ -53,7 +53,7 @@ set_route(Key, Target) -> set_routes(#{Key => Target}).
 
 %% @doc Sets several routes at once, as {@link set_route/2} does.
 -spec set_routes(#{eid_host_table:key() => eid_routes:target() | default}) -> ok.
-set_routes(Routes) -> eid_resolver:set_routes(Routes).
+set_routes(Routes) -> eid_settings:set_routes(Routes).
 
 %% @doc How eid is doing: what it knows of each Docker Engine that it has been asking, and how each
 %% connected node is reached. Asks nobody, and takes some microseconds for each.

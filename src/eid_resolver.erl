@@ -5,7 +5,7 @@
 %% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
 -module(eid_resolver).
 
--export([lookup/1, resolve/4, resolve_again/4, names/3, watch/6, set_routes/1, is_of_family/2, own_family/0]).
+-export([lookup/1, resolve/4, resolve_again/4, names/3, watch/6, is_of_family/2, own_family/0]).
 
 -export_type([family/0]).
 
@@ -16,11 +16,6 @@
 -type patience() :: timeout_ms() | configured.
 %% `configured': the time of {@link eid_config:lookup_time()}.
 
--record(settings, {routes :: eid_routes:table(),
-                   hosts :: eid_routes:hosts(),
-                   engines :: eid_engines:table(),
-                   erlang_port :: inet:port_number()}).
-
 -record(query, {node :: binary(),
                 container :: binary(),
                 host :: binary(),
@@ -30,17 +25,17 @@
                 patience :: patience(),
                 bridge :: eid_nif:bridge(),
                 again :: boolean(),    % what is known of the node is wrong
-                settings :: #settings{}}).
+                settings :: eid_settings:settings()}).
 
 %% @doc See {@link eid:lookup/1}. What is in memory, where nothing is set for single hosts, is answered
 %% by one call of the library.
 -spec lookup(Node :: binary()) -> {ok, eid:route()} | {error, eid:reason()}.
 lookup(Node) ->
-    case known(Node, persistent_term:get({?MODULE, plain}, none), before) of
+    case known(Node, eid_settings:plain(), before) of
         {ok, _} = Found -> Found;
         unknown ->
-            Settings = settings(),
-            case known(Node, remember(Settings), now) of
+            Settings = eid_settings:read(),
+            case known(Node, eid_settings:remember_plain(Settings), now) of
                 {ok, _} = Found -> Found;
                 unknown ->
                     case query(Node, any, configured, Settings) of
@@ -64,7 +59,7 @@ known(Node, {Template, ErlangPort}, Read) ->
 -spec resolve(Node :: iodata(), family() | any, patience(), preferred | never) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve(Node, Family, Patience, Bridge) ->
-    case query(Node, Family, Patience, settings()) of
+    case query(Node, Family, Patience, eid_settings:read()) of
         {ok, Query} -> find(Query#query{bridge = Bridge});
         {error, _} = Error -> Error
     end.
@@ -74,7 +69,7 @@ resolve(Node, Family, Patience, Bridge) ->
 -spec resolve_again(Node :: iodata(), family() | any, timeout_ms(), Failed :: eid:route()) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve_again(Node, Family, Timeout, Failed) ->
-    case query(Node, Family, Timeout, settings()) of
+    case query(Node, Family, Timeout, eid_settings:read()) of
         {ok, Query} ->
             Bridge = case Failed of
                          #{route := bridge, ip := Ip} -> {last_resort, Ip};
@@ -105,7 +100,7 @@ family(any, _Ip6) -> inet6;
 family(Family, _Ip) -> Family.
 
 find(#query{node = Node, container = Container, host = Host, family = Family,
-            settings = #settings{routes = Table, erlang_port = ErlangPort}} = Query) ->
+            settings = #{routes := Table, erlang_port := ErlangPort}} = Query) ->
     case eid_routes:for_name(Node, Host, Table) of
         {Ip, Port} ->
             fixed(Ip, Port, Query);
@@ -122,7 +117,7 @@ find(#query{node = Node, container = Container, host = Host, family = Family,
 
 go({Ip, Port}, _HostIp, Query) ->
     fixed(Ip, Port, Query);
-go(direct, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} = Query) ->
+go(direct, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query) ->
     {ok, route(HostIp, ErlangPort, direct, Query)};
 go(epmd, HostIp, #query{container = Name} = Query) ->
     case in_time(Query, fun() -> erl_epmd:port_please(binary_to_list(Name), HostIp) end) of
@@ -136,7 +131,7 @@ go(engine, HostIp, Query) ->
     from_engine(HostIp, Query).
 
 %% An address that the user set is no address of the node's host, so only networks can allow it.
-fixed(Ip, Port, #query{settings = #settings{hosts = Hosts}} = Query) ->
+fixed(Ip, Port, #query{settings = #{hosts := Hosts}} = Query) ->
     case eid_routes:is_allowed(none, Ip, Hosts) of
         true -> {ok, route(Ip, Port, fixed, Query)};
         false -> {error, host_not_allowed}
@@ -145,7 +140,7 @@ fixed(Ip, Port, #query{settings = #settings{hosts = Hosts}} = Query) ->
 from_engine(HostIp, #query{again = true} = Query) ->
     ask(engine(HostIp, Query), HostIp, Query);
 from_engine(HostIp, #query{container = Container, bridge = Bridge,
-                           settings = #settings{erlang_port = ErlangPort}} = Query) ->
+                           settings = #{erlang_port := ErlangPort}} = Query) ->
     Engine = engine(HostIp, Query),
     case eid_nif:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort, Bridge) end) of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
@@ -154,7 +149,7 @@ from_engine(HostIp, #query{container = Container, bridge = Bridge,
     end.
 
 ask(Engine, HostIp, #query{node = Node, bridge = Bridge, again = Again,
-                           settings = #settings{erlang_port = ErlangPort}} = Query) ->
+                           settings = #{erlang_port := ErlangPort}} = Query) ->
     Ref = make_ref(),
     Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
                                                  eid_config:limits(), time_left(Query), Again)
@@ -178,8 +173,8 @@ tell_once(Engine, HostIp) ->
           {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
 names(Host, Family, Patience) ->
     %% The name stands for any on that host.
-    case query(["x@", Host], Family, Patience, settings()) of
-        {ok, #query{settings = #settings{routes = Table}} = Query} ->
+    case query(["x@", Host], Family, Patience, eid_settings:read()) of
+        {ok, #query{settings = #{routes := Table}} = Query} ->
             with_address(Query,
                          fun(Ip) ->
                                  case eid_routes:for_name(<<>>, Query#query.host, Table) of
@@ -195,7 +190,7 @@ names(Host, Family, Patience) ->
 -spec watch(Host :: iodata(), family() | any, eid_nif:filter(), Known :: non_neg_integer(), eid_nif:limits(),
             timeout_ms()) -> eid_nif:watched().
 watch(Host, Family, Filter, Known, Limits, Timeout) ->
-    case query(["x@", Host], Family, configured, settings()) of
+    case query(["x@", Host], Family, configured, eid_settings:read()) of
         {ok, Query} ->
             with_address(Query,
                          fun(Ip) ->
@@ -212,7 +207,7 @@ watch(Host, Family, Filter, Known, Limits, Timeout) ->
 
 names_by(epmd, HostIp, Query) ->
     in_time(Query, fun() -> erl_epmd:names(HostIp) end);
-names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} = Query)
+names_by(Target, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query)
   when Target =:= engine; Target =:= published ->
     Ref = make_ref(),
     Engine = engine(HostIp, Query),
@@ -229,7 +224,7 @@ names_by(Target, HostIp, #query{settings = #settings{erlang_port = ErlangPort}} 
 names_by(_Direct, _HostIp, _Query) ->
     {ok, []}.
 
-engine(HostIp, #query{host = Host, settings = #settings{engines = Engines}}) ->
+engine(HostIp, #query{host = Host, settings = #{engines := Engines}}) ->
     eid_engines:for_host(Host, HostIp, Engines).
 
 is_own_container(Container) ->
@@ -240,7 +235,7 @@ is_own_container(Container) ->
     end.
 
 %% Calls `Fun' with the host's address, if that may be contacted.
-with_address(#query{host = Host, settings = #settings{hosts = Hosts}} = Query, Fun) ->
+with_address(#query{host = Host, settings = #{hosts := Hosts}} = Query, Fun) ->
     case eid_routes:may_be_allowed(Host, Hosts) andalso address(Query) of
         false -> {error, host_not_allowed};
         {ok, Ip} ->
@@ -316,67 +311,3 @@ time_left(#query{began = Began, patience = Patience}) ->
 
 milliseconds(configured) -> eid_config:lookup_time();
 milliseconds(Timeout) -> Timeout.
-
-%% The compiled settings are kept in persistent terms, beside the text that they were made from:
-%% reading them copies nothing, and a setting that changes is seen at once.
-
-settings() ->
-    #settings{routes = routes(), hosts = hosts(), engines = engines(),
-              erlang_port = eid_config:erlang_port()}.
-
-%% Settings that say nothing about single hosts or nodes, in a form that needs no looking at. The
-%% library knows when they have to be read again.
-remember(#settings{routes = Routes, hosts = Hosts, engines = Engines, erlang_port = ErlangPort}) ->
-    Plain = case eid_routes:is_any_allowed(Hosts) andalso eid_host_table:is_empty(Routes) andalso eid_engines:for_all(Engines) of
-                {ok, Template} -> {Template, ErlangPort};
-                _ -> none
-            end,
-    persistent_term:get({?MODULE, plain}, none) =:= Plain
-        orelse persistent_term:put({?MODULE, plain}, Plain),
-    Plain.
-
-routes() ->
-    compiled(routes, {eid_config:routes(), runtime_routes()},
-             fun({Configured, AtRunTime}) ->
-                     eid_routes:compile(eid_routes:parse(Configured), AtRunTime)
-             end).
-
-engines() ->
-    compiled(engines, {eid_config:engines(), eid_config:docker_daemon_port()},
-             fun({Engines, Port}) -> eid_engines:compile(Engines, Port) end).
-
-hosts() ->
-    compiled(allowed_hosts, eid_config:allowed_hosts(), fun eid_routes:compile_hosts/1).
-
-compiled(Setting, Text, Compile) ->
-    case persistent_term:get({?MODULE, Setting}, none) of
-        {Text, Compiled} -> Compiled;
-        _ ->
-            Compiled = Compile(Text),
-            persistent_term:put({?MODULE, Setting}, {Text, Compiled}),
-            Compiled
-    end.
-
-runtime_routes() -> persistent_term:get({?MODULE, runtime_routes}, #{}).
-
-%% @doc Sets or, with `default', takes back routes at run time, before those of the configuration.
--spec set_routes(#{eid_host_table:key() => eid_routes:target() | default}) -> ok.
-set_routes(Routes) ->
-    Parsed = [parse_route(Key, Target) || {Key, Target} <- maps:to_list(Routes)],
-    %% There is no process to keep the routes: the carrier needs nothing started.
-    global:trans({?MODULE, self()},
-                 fun() ->
-                         Changed = lists:foldl(fun change_route/2, runtime_routes(), Parsed),
-                         persistent_term:put({?MODULE, runtime_routes}, Changed),
-                         persistent_term:put({?MODULE, plain}, none)
-                 end,
-                 [node()]).
-
-parse_route(Key, default) ->
-    {Parsed, _} = eid_routes:parse_entry(Key, engine),
-    {Parsed, default};
-parse_route(Key, Target) ->
-    eid_routes:parse_entry(Key, Target).
-
-change_route({Key, default}, Routes) -> maps:remove(Key, Routes);
-change_route({Key, Target}, Routes) -> Routes#{Key => Target}.
