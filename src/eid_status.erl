@@ -56,7 +56,7 @@ child_specs(Config) ->
      #{id => ?MODULE, start => {?MODULE, start_link, [Config]}, type => supervisor, shutdown => infinity}].
 
 %% @doc Starts the server, or says in a sentence why it can't be started.
--spec start_link(config()) -> {ok, pid()} | {error, {status, Sentence :: string()}}.
+-spec start_link(config()) -> supervisor:startlink_ret() | {error, {status, Sentence :: string()}}.
 start_link(Config) ->
     case code:ensure_loaded(httpd) of
         {module, httpd} ->
@@ -81,20 +81,29 @@ can_listen(#{ip := Ip, port := Port}) ->
     end.
 
 start_server(Config) ->
-    {ok, Supervisor} = Started = inets:start(httpd, server_config(Config), stand_alone),
-    %% It starts without a server, too, if it does not like the configuration.
-    [_] = [Server || {_, Server, _, _} <- supervisor:which_children(Supervisor), is_pid(Server)],
-    Started.
+    case inets:start(httpd, server_config(Config), stand_alone) of
+        {ok, Supervisor} = Started ->
+            case supervisor:which_children(Supervisor) of
+                [{_, Server, _, _}] when is_pid(Server) -> Started;
+                %% It does not like the configuration, and has logged why.
+                _ ->
+                    true = unlink(Supervisor),
+                    true = exit(Supervisor, shutdown),
+                    failed("the status page on ~ts port ~b ~ts", Config, "is nothing that this release's httpd can run")
+            end;
+        {error, Reason} ->
+            failed("the status page on ~ts port ~b can't be started: ~0tp", Config, Reason)
+    end.
 
-%% One request for each connection, and it has to come soon and be small. `minimum_bytes_per_second' is
-%% what ends a client that announces a body and does not send it.
+%% One request for each connection, small and soon: a client that is slower than `minimum_bytes_per_second' is hung up
+%% on. (There is no `keep_alive_timeout': with `keep_alive' off OTP 29 refuses to have one.)
 server_config(#{ip := Ip, port := Port, ready := Ready}) ->
     Anywhere = code:root_dir(),    % these two must exist; nothing is read there, because no module does
     [{bind_address, Ip}, {port, Port}, {ipfamily, family(Ip)},
      {server_name, "eid"}, {server_tokens, none},
      {server_root, Anywhere}, {document_root, Anywhere},
      {modules, [eid_status_http]}, {customize, eid_status_http}, {eid_ready, Ready},
-     {keep_alive, false}, {keep_alive_timeout, 10}, {minimum_bytes_per_second, 1},
+     {keep_alive, false}, {minimum_bytes_per_second, 200},
      {max_clients, 64}, {max_uri_size, 1024}, {max_header_size, 8192},
      {max_content_length, 1}, {max_body_size, 10}].    % a length of one digit, which is less
 

@@ -16,7 +16,7 @@ security_policy() ->
 %% @doc Writes the report down.
 -spec render(eid_status_report:report()) -> binary().
 render(#{node := #{name := Name}} = Report) ->
-    <<_/binary>> = unicode:characters_to_binary(
+    Page = unicode:characters_to_binary(
       ["<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
        "<title>", headline(Report), " · ", escape(Name), "</title>\n"
@@ -25,7 +25,10 @@ render(#{node := #{name := Name}} = Report) ->
        "<style>", eid_status_style:text(), "</style>\n"
        "</head>\n<body>\n<p id=\"lost\" role=\"alert\" hidden></p>\n<main>\n",
        head(Report), summary(Report), peers(Report), clusters(Report), engines(Report), foot(Report),
-       "</main>\n<script>", eid_status_script:text(), "</script>\n</body>\n</html>\n"]).
+       "</main>\n<script>", eid_status_script:text(), "</script>\n</body>\n</html>\n"]),
+    %% As a pattern, compiled on OTP 25, it would not load on 29.
+    true = is_binary(Page),
+    Page.
 
 icon() ->
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cg stroke='%2314803f' "

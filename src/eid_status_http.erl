@@ -9,11 +9,15 @@
 -include_lib("inets/include/httpd.hrl").
 -include_lib("kernel/include/logger.hrl").
 
+%% Milliseconds in which a client has to take so many bytes.
+-define(SEND_TIMEOUT, 5000).
+-define(PART, 65536).
+
 -type answer() :: {Status :: 200..599, ContentType :: string(), Body :: iodata()}.
 
 %% @doc Answers a request.
--spec do(#mod{}) -> {proceed, [{response, {response, [{atom() | string(), term()}], nobody | [binary()]}}]}.
-do(#mod{method = Method, request_uri = Uri, config_db = Settings}) ->
+-spec do(#mod{}) -> {proceed, [{response, {response, [{atom() | string(), term()}], nobody | {fun(), list()}}}]}.
+do(#mod{method = Method, request_uri = Uri, config_db = Settings, socket = Socket}) ->
     [Path | _] = string:split(Uri, "?"),
     {Status, Type, Text} = try
                                answer(Method, Path, httpd_util:lookup(Settings, eid_ready))
@@ -27,8 +31,24 @@ do(#mod{method = Method, request_uri = Uri, config_db = Settings}) ->
                | more_headers(Status, Type)],
     {proceed, [{response, {response, Headers, case Method of
                                                   "HEAD" -> nobody;
-                                                  _ -> [Body]
+                                                  _ -> {fun send/2, [Socket, Body]}
                                               end}}]}.
+
+%% A client that does not read what it asked for is hung up on. `httpd' itself would give everything to the socket
+%% at once, which keeps it for as long as the client likes, also after it has been closed. So this gives it parts, and
+%% waits for each; the last one, which is empty, for the one before.
+send(Socket, Body) ->
+    _ = inet:setopts(Socket, [{high_watermark, 2}, {low_watermark, 1}, {send_timeout, ?SEND_TIMEOUT},
+                              {send_timeout_close, true}]),
+    send_parts(Socket, Body).
+
+send_parts(Socket, Body) ->
+    Size = min(?PART, byte_size(Body)),
+    case gen_tcp:send(Socket, binary:part(Body, 0, Size)) of
+        ok when Size > 0 -> send_parts(Socket, binary:part(Body, Size, byte_size(Body) - Size));
+        ok -> sent;
+        {error, _} -> close
+    end.
 
 -spec answer(Method :: string(), Path :: string(), Required :: non_neg_integer()) -> answer().
 answer(Method, Path, Required) ->

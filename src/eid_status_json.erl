@@ -7,7 +7,9 @@
 -spec render(eid_status_report:report()) -> binary().
 render(Report) ->
     Term = term(Report),
-    <<_/binary>> = eid_nif:call(fun() -> eid_nif:to_json(Term) end).
+    Json = eid_nif:call(fun() -> eid_nif:to_json(Term) end),
+    true = is_binary(Json),    % and no error
+    Json.
 
 term(#{now := Now, node := Own, readiness := Readiness, peers := Peers, clusters := Clusters, engines := Engines}) ->
     #{name := Name, otp_release := Otp, eid_version := Version, carrier := Carrier, started := Started} = Own,
