@@ -7,15 +7,14 @@
 
 -export([all/0, suite/0]).
 -export([endpoints/1, readiness/1, refusals/1, slow_clients/1, hostile_texts/1, json/1, metrics/1, no_cookie/1,
-         bad_settings/1, port_taken/1, without_inets/1, round_trips/1, hashes/1, many_peers/1, releases/1, browser/1]).
--export([serve/1, init/1, request/3]).    % run on the nodes
+         application/1, bad_settings/1, port_taken/1, without_inets/1, round_trips/1, hashes/1, many_peers/1, releases/1, browser/1]).
 
 -define(PAGE, "127.0.0.2").
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
-    [endpoints, readiness, refusals, slow_clients, hostile_texts, json, metrics, no_cookie, bad_settings, port_taken,
+    [endpoints, readiness, refusals, slow_clients, hostile_texts, json, metrics, no_cookie, application, bad_settings, port_taken,
      without_inets, round_trips, hashes, many_peers, releases, browser].
 
 endpoints(_) ->
@@ -27,7 +26,7 @@ endpoints(_) ->
          ?assertNot(is_map_key("server", Headers)),
          ?assertMatch({match, _}, re:run(Policy, "^default-src 'none';")),
          ?assertEqual({match, [{0, length(Policy)}]}, re:run(Policy, "^((?!unsafe|http|\\*).)*$", [{capture, first}])),
-         {200, #{"content-type" := Type, "content-length" := _}, <<>>} = request(Page, "HEAD", Path)
+         {200, #{"content-type" := Type, "content-length" := _}, <<>>} = eid_status_node:request(Page, "HEAD", Path)
      end || {Path, Type} <- [{"/", "text/html; charset=utf-8"}, {"/?a=b", "text/html; charset=utf-8"},
                              {"/cluster.json", "application/json"},
                              {"/metrics", "text/plain; version=0.0.4; charset=utf-8"},
@@ -52,16 +51,16 @@ refusals(_) ->
     {Page, Peer} = start_page(#{}),
     [{404, _, _} = get(Page, Path) || Path <- ["/index.html", "/metrics/", "//", "/live/..%2f..%2fetc/passwd",
                                                "/../../../etc/passwd", "/usr/lib/erlang", "*", "/releases"]],
-    [{405, #{"allow" := "GET, HEAD"}, _} = request(Page, Method, "/live")
+    [{405, #{"allow" := "GET, HEAD"}, _} = eid_status_node:request(Page, Method, "/live")
      || Method <- ["POST", "PUT", "DELETE", "PATCH", "TRACE"]],
-    {404, _, _} = request(Page, "POST", "/nothing"),
-    {501, _, _} = request(Page, "OPTIONS", "/"),
+    {404, _, _} = eid_status_node:request(Page, "POST", "/nothing"),
+    {501, _, _} = eid_status_node:request(Page, "OPTIONS", "/"),
     {414, _, _} = get(Page, [$/ | lists:duplicate(2000, $a)]),
-    [{413, _, _} = answer(exchange(Page, ["POST / HTTP/1.1\r\nhost: a\r\n", Header, "\r\n\r\n"]))
+    [{413, _, _} = eid_status_node:answer(eid_status_node:exchange(Page, ["POST / HTTP/1.1\r\nhost: a\r\n", Header, "\r\n\r\n"]))
      || Header <- ["content-length: 100000", [$x | lists:duplicate(9000, $x)] ++ ": y"]],
     %% Each of these is answered, or hung up on, and then the next one is.
     [begin
-         exchange(Page, Request),
+         eid_status_node:exchange(Page, Request),
          {200, _, _} = get(Page, "/live")
      end || Request <- ["GET / HTTP/1.1\r\n\r\n", "GET /%zz HTTP/1.1\r\nhost: a\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
                         "\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n",
@@ -70,18 +69,25 @@ refusals(_) ->
     ?assertEqual([], [Header || Header <- maps:keys(element(2, get(Page, "/nothing"))), Header =:= "server"]),
     ?assert(is_process_alive(Peer)).
 
-%% A client that says nothing, or announces what it does not send, does not stay.
+%% A client that says nothing, announces what it does not send, or does not read, does not stay.
 slow_clients(_) ->
-    {Page, _} = start_page(#{}),
+    {{Ip, Port} = Page, Peer} = start_page(#{}),
+    Ports = length(peer:call(Peer, erlang, ports, [])),
+    pretend(Peer, eid_connector, maps:from_list([{integer_to_binary(N), peer(waiting, [shop], lists:duplicate(500, $x))}
+                                                 || N <- lists:seq(1, 10_000)])),
+    {ok, Deaf} = gen_tcp:connect(Ip, Port, [binary, {active, false}, {recbuf, 1024}]),
+    ok = gen_tcp:send(Deaf, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
     Began = erlang:monotonic_time(millisecond),
     Clients = [begin
-                   Socket = connect(Page),
+                   Socket = eid_status_node:connect(Page),
                    ok = gen_tcp:send(Socket, Part),
                    Socket
                end || Part <- ["", "GET / HT", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n"]],
     {200, _, _} = get(Page, "/live"),
     [?assertMatch({error, closed}, gen_tcp:recv(Socket, 0, 15_000)) || Socket <- Clients],
-    ?assert(erlang:monotonic_time(millisecond) - Began < 15_000).
+    ?assert(erlang:monotonic_time(millisecond) - Began < 15_000),
+    eid_ct:eventually(fun() -> length(peer:call(Peer, erlang, ports, [])) =:= Ports end, 30_000),
+    ok = gen_tcp:close(Deaf).
 
 -define(HOSTILE, <<"\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\\\n\r\t\0{}", 16#202E/utf8, "end">>).
 
@@ -284,11 +290,47 @@ no_cookie(_) ->
                             Encoded <- [binary:encode_hex(Digest), base64:encode(Digest),
                                         integer_to_binary(binary:decode_unsigned(Digest))]]],
     [begin
-         Answer = string:lowercase(exchange(Page, [Method, " ", Path, " HTTP/1.1\r\nhost: a\r\n\r\n"])),
+         Answer = string:lowercase(eid_status_node:exchange(Page, [Method, " ", Path, " HTTP/1.1\r\nhost: a\r\n\r\n"])),
          [?assertEqual({Path, nomatch}, {Path, string:find(Answer, string:lowercase(Secret))}) || Secret <- Digests]
      end || Method <- ["GET", "POST", "OPTIONS"],
             Path <- ["/", "/cluster.json", "/metrics", "/live", "/ready", "/nothing", "/%zz"]],
     [peer:stop(Node) || Node <- [B, C]].
+
+%% Nothing is pretended here.
+application(_) ->
+    Port = free_port({127,0,0,2}),
+    Setting = ["-eid", "status", term(#{ip => {127,0,0,2}, port => Port, ready => 1}), "-eid", "clusters",
+               term([#{name => shop, strategy => {static, #{nodes => ['page@127.0.0.2', 'b@127.0.0.3', 'c@127.0.0.4']}}}])],
+    {ok, Peer, _} = eid_ct:start_node(page, ?PAGE, ["-s", "eid" | Setting]),
+    Page = {{127,0,0,2}, Port},
+    eid_ct:eventually(fun() -> lists:keymember(eid, 1, peer:call(Peer, application, which_applications, [])) end),
+    {503, _, _} = get(Page, "/ready"),
+    {ok, B, _} = eid_ct:start_node(b, "127.0.0.3", []),
+    eid_ct:eventually(fun() -> {Status, _, _} = get(Page, "/ready"), Status =:= 200 end),
+    %% Why the other one can't be reached is known after the first attempt.
+    eid_ct:eventually(fun() -> [_, #{<<"error">> := Error}] = maps:get(<<"peers">>, get_json(Page)), Error =/= null end),
+    #{<<"peers">> := [#{<<"node">> := <<"b@127.0.0.3">>, <<"state">> := <<"connected">>, <<"since">> := <<_/binary>>},
+                      #{<<"node">> := <<"c@127.0.0.4">>, <<"since">> := null}],
+      <<"clusters">> := [#{<<"name">> := <<"shop">>, <<"strategy">> := <<"static">>, <<"error">> := null,
+                           <<"nodes">> := [<<"b@127.0.0.3">>, <<"c@127.0.0.4">>]}]} = get_json(Page),
+    {200, _, Html} = get(Page, "/"),
+    ?assertNotEqual(nomatch, binary:match(Html, <<"1 of 2 peers connected">>)),
+    %% The page goes with the application, and comes with it.
+    ok = peer:call(Peer, application, stop, [eid]),
+    {error, econnrefused} = gen_tcp:connect({127,0,0,2}, Port, []),
+    ok = peer:call(Peer, application, start, [eid]),
+    {200, _, _} = get(Page, "/ready"),
+    %% What can't be is said on the console.
+    [begin
+         {Status, Output} = eid_ct:run_erl(["-noinput", "-name", "d@127.0.0.5", "-s", "eid" | eid_ct:arguments("127.0.0.5")]
+                                           ++ Wrong, []),
+         ?assertNotEqual(0, Status),
+         ?assertNotEqual({nomatch, Output}, {string:find(Output, Sentence), Output})
+     end || {Wrong, Sentence} <- [{["-eid", "status", "#{port => http}"], "it is http"},
+                                  {Setting, "the status page can't listen on 127.0.0.2"}]],
+    ok = peer:stop(B).
+
+term(Term) -> lists:flatten(io_lib:format("~0p", [Term])).
 
 bad_settings(_) ->
     ?assertEqual(#{ip => {127,0,0,1}, port => 8080, ready => 0}, eid_status:parse(#{})),
@@ -373,7 +415,7 @@ on_release(Release) ->
     Page = serve_on(Peer, #{ready => 1}),
     pretend_hostile(Peer),
     [?assertMatch({Release, Path, {Status, _, _}},
-                  {Release, Path, peer:call(Peer, ?MODULE, request, [Page, Method, Path])})
+                  {Release, Path, peer:call(Peer, eid_status_node, request, [Page, Method, Path])})
      || {Method, Path, Status} <- [{"GET", "/", 200}, {"GET", "/cluster.json", 200}, {"GET", "/metrics", 200},
                                    {"GET", "/live", 200}, {"GET", "/ready", 503}, {"POST", "/", 405}, {"GET", "/x", 404}]],
     peer:stop(Peer).
@@ -444,12 +486,12 @@ start_page(Settings, Arguments) ->
     {serve_on(Peer, Settings#{ip => {127,0,0,2}}), Peer}.
 
 serve_on(Peer, Settings) ->
-    {?MODULE, Binary, File} = code:get_object_code(?MODULE),
-    {module, ?MODULE} = peer:call(Peer, code, load_binary, [?MODULE, File, Binary]),
+    {Module, Binary, File} = code:get_object_code(eid_status_node),
+    {module, Module} = peer:call(Peer, code, load_binary, [Module, File, Binary]),
     pretend(Peer, eid_connector, #{}),
     pretend(Peer, eid_discovery, []),
     #{ip := Ip} = Config = eid_status:parse(Settings#{port => free_port(maps:get(ip, Settings, {127,0,0,1}))}),
-    ok = peer:call(Peer, ?MODULE, serve, [Config]),
+    ok = peer:call(Peer, Module, serve, [Config]),
     {Ip, maps:get(port, Config)}.
 
 free_port(Ip) ->
@@ -457,14 +499,6 @@ free_port(Ip) ->
     {ok, Port} = inet:port(Socket),
     ok = gen_tcp:close(Socket),
     Port.
-
-%% As eid's supervisor does it.
-serve(Config) ->
-    {ok, Supervisor} = supervisor:start_link(?MODULE, eid_status:child_specs(Config)),
-    true = unlink(Supervisor),
-    ok.
-
-init(Children) -> {ok, {#{}, Children}}.
 
 start_peer(Page, Name, Ip) -> start_peer(Page, Name, Ip, []).
 
@@ -486,34 +520,7 @@ peer(State, Clusters, Error) -> #{clusters => Clusters, state => State, since =>
 ask_engine_that_is_down(Peer) ->
     {error, {unreachable, _}} = peer:call(Peer, eid, lookup, [<<"shop@192.0.2.99">>]).
 
-get(Page, Path) -> request(Page, "GET", Path).
-
-request(Page, Method, Path) ->
-    answer(exchange(Page, [Method, " ", Path, " HTTP/1.1\r\nhost: a\r\n\r\n"])).
-
-answer(Answer) ->
-    [Head, Body] = binary:split(Answer, <<"\r\n\r\n">>),
-    [Status | Lines] = string:split(binary_to_list(Head), "\r\n", all),
-    ["HTTP/1.1", Code | _] = string:lexemes(Status, " "),
-    {list_to_integer(Code),
-     maps:from_list([{string:lowercase(Name), string:trim(Value)} || Line <- Lines, [Name, Value] <- [string:split(Line, ":")]]),
-     Body}.
-
-%% Each connection serves one request.
-exchange(Page, Request) ->
-    Socket = connect(Page),
-    ok = gen_tcp:send(Socket, Request),
-    receive_all(Socket, <<>>).
-
-connect({Ip, Port}) ->
-    {ok, Socket} = gen_tcp:connect(Ip, Port, [binary, {active, false}]),
-    Socket.
-
-receive_all(Socket, Before) ->
-    case gen_tcp:recv(Socket, 0, 20_000) of
-        {ok, Data} -> receive_all(Socket, <<Before/binary, Data/binary>>);
-        {error, Closed} when Closed =:= closed; Closed =:= econnreset -> Before
-    end.
+get(Page, Path) -> eid_status_node:request(Page, "GET", Path).
 
 matches(Text, Pattern) ->
     case re:run(Text, Pattern, [global, {capture, first, binary}]) of
