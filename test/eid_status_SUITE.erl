@@ -1,4 +1,4 @@
-%% The status page, on nodes at loopback addresses, and in a browser. What discovery says is pretended here, so
+%% The status page, on nodes at loopback addresses, and in a browser. But for the last cases, what discovery says is pretended here, so
 %% that it can be anything; connections are real.
 -module(eid_status_SUITE).
 
@@ -427,25 +427,23 @@ browser(Config) ->
         {missing, What} -> {skip, "there is no " ++ What}
     end.
 
+%% A cluster that forms itself: nothing is pretended here. One node of it is not there, and one strategy has nobody to ask.
 in_browser(Python, Chromium, Driver, Folder) ->
-    {{_, Port} = Page, Peer} = start_page(#{ready => 2}),
-    [B, C, D] = [start_peer(Peer, Name, Ip) || {Name, Ip} <- [{"0a1b2c3d4e5f", "127.0.0.3"}, {"9f8e7d6c5b4a", "127.0.0.4"},
-                                                               {lists:append(lists:duplicate(8, "c0ffee12")), "127.0.0.5"}]],
+    Port = free_port({127,0,0,2}),
+    Page = {{127,0,0,2}, Port},
+    Names = [{"0a1b2c3d4e5f", "127.0.0.3"}, {"9f8e7d6c5b4a", "127.0.0.4"}, {lists:append(lists:duplicate(8, "c0ffee12")), "127.0.0.5"}],
+    [_, _, D] = [begin {ok, Peer, _} = eid_ct:start_node(Name, Ip, []), Peer end || {Name, Ip} <- Names],
+    Away = [lists:duplicate(64, $f), "@2001:db8:85a3:8d3:1319:8a2e:370:7348"],
+    Nodes = [iolist_to_binary(Away) | [iolist_to_binary([Name, "@", Ip]) || {Name, Ip} <- Names]],
+    Clusters = [#{name => shop, strategy => {static, #{nodes => Nodes}}},
+                #{name => jobs, strategy => {docker, #{hosts => ["127.0.0.1"], label => "eid.cluster=jobs"}}},
+                #{name => '<img src=x onerror=alert(1)>', strategy => {hosts_file, #{file => filename:join(Folder, "hosts")}}}],
+    ok = file:write_file(filename:join(Folder, "hosts"), "'127.0.0.4'.\n"),
+    {ok, Peer, _} = eid_ct:start_node(page, ?PAGE, ["-eid", "engines", "#{default => \"tcp://127.0.0.1:1\"}",
+                                                    "-eid", "clusters", lists:flatten(io_lib:format("~0p", [Clusters])),
+                                                    "-eid", "status", lists:flatten(io_lib:format("~0p", [#{ip => {127,0,0,2}, port => Port, ready => 2}]))]),
+    ok = peer:call(Peer, eid, start, []),
     _Hidden = start_peer(Peer, remsh, "127.0.0.6", ["-hidden"]),
-    Listed = [atom_to_binary(peer:call(Node, erlang, node, [])) || Node <- [B, C, D]],
-    Away = iolist_to_binary([lists:duplicate(64, $f), "@2001:db8:85a3:8d3:1319:8a2e:370:7348"]),
-    Now = erlang:system_time(millisecond),
-    Unreachable = eid:format_error({unreachable, <<"nobody answers at tcp://192.168.4.233:4243 (Connection refused)">>}),
-    pretend(Peer, eid_connector,
-            maps:from_list([{Away, peer(waiting, [shop], Unreachable)}
-                            | [{Node, (peer(connected, [shop], none))#{since => Now - Ago}}
-                               || {Node, Ago} <- lists:zip(Listed, [11_532_000, 95_000, 184_532_000])]])),
-    pretend(Peer, eid_discovery,
-            [#{name => shop, strategy => docker, nodes => [Away | Listed], answered => Now - 2300,
-               error => #{text => "192.168.4.233: " ++ Unreachable, since => Now - 187_000}},
-             #{name => jobs, strategy => dns, nodes => Listed, answered => Now - 4000, error => none},
-             #{name => '<img src=x onerror=alert(1)>', strategy => srv, nodes => [], answered => never, error => none}]),
-    ask_engine_that_is_down(Peer),
     Script = filename:join([eid_ct:root(), "test", "browser", "status_page.py"]),
     Url = "http://" ++ ?PAGE ++ ":" ++ integer_to_list(Port) ++ "/",
     eid_ct:eventually(fun() -> length(matches(element(3, get(Page, "/")), " ms<")) >= 4 end),
