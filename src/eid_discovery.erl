@@ -33,10 +33,12 @@
 %% when it has gone; what it says meanwhile is shown by {@link info/0}.
 
 -type answer() :: #{nodes := [peer()] | unchanged,
+                    partial => boolean(),
                     problems => [problem()],
                     again => interval | now | {within, Milliseconds :: non_neg_integer()}}.
 %% The nodes that should be connected now, or `unchanged' where that can't be said. This node itself may be
-%% among them. `again': when to ask the next time, by default after the cluster's `interval';
+%% among them. `partial' are nodes that others may be missing from, because not everybody who was asked has answered yet: those
+%% that were listed before stay in the list. `again': when to ask the next time, by default after the cluster's `interval';
 %% `{within, Ms}' if that is sooner, but not within a second; `now' for a strategy that waits by itself.
 
 -type info() :: #{name := atom(), strategy := atom(), nodes := [binary()],

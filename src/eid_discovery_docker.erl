@@ -21,7 +21,7 @@
 -define(SHORTEST_INTERVAL, 1000).
 
 -record(host, {watcher :: pid(),
-               containers = [] :: [eid_nif:container()],
+               containers = unknown :: unknown | [eid_nif:container()],    % what it had last
                problem = none :: none | eid:reason()}).
 
 -record(state, {source :: {list, [binary()]} | {dns, string()},
@@ -87,18 +87,26 @@ filter(_Label, _Name) ->
 %% @private
 %% Waits until something has changed on some host.
 -spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
-list(#state{hosts = Before} = State) ->
+list(#state{hosts = Before, dns_problem = DnsProblem} = State) ->
     Resolved = #state{hosts = Hosts} = resolve(State),
-    Next = case maps:keys(Before) -- maps:keys(Hosts) of
-               [] -> await_change(Resolved);
-               _Gone -> Resolved
+    HasNews = Resolved#state.dns_problem =/= DnsProblem orelse maps:keys(Before) -- maps:keys(Hosts) =/= [],
+    Next = case HasNews of
+               true -> Resolved;
+               false -> await_change(Resolved)
            end,
-    {#{nodes => lists:append([nodes(Host, Containers, Next#state.node_is)
-                              || {Host, #host{containers = Containers}} <- maps:to_list(Next#state.hosts)]),
-       problems => Next#state.dns_problem
-           ++ [{Host, eid:format_error(Problem)}
-               || {Host, #host{problem = Problem}} <- maps:to_list(Next#state.hosts), Problem =/= none],
-       again => now}, Next}.
+    {answer(Next), Next}.
+
+answer(#state{hosts = Hosts, node_is = NodeIs, dns_problem = DnsProblem}) ->
+    All = maps:to_list(Hosts),
+    Known = [{Host, Containers} || {Host, #host{containers = Containers}} <- All, Containers =/= unknown],
+    #{nodes => case Known of
+                   [] when All =/= []; DnsProblem =/= [] -> unchanged;
+                   _ -> lists:append([nodes(Host, Containers, NodeIs) || {Host, Containers} <- Known])
+               end,
+      partial => length(Known) < length(All) orelse DnsProblem =/= [],
+      problems => DnsProblem
+          ++ [{Host, eid:format_error(Problem)} || {Host, #host{problem = Problem}} <- All, Problem =/= none],
+      again => now}.
 
 resolve(#state{source = {list, Hosts}} = State) ->
     follow(Hosts, State#state{resolve_at = infinity});

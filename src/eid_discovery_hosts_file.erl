@@ -28,11 +28,9 @@ list(#state{names = Before} = State) ->
     case hosts(State#state.file) of
         {ok, Hosts} ->
             Answers = eid_parallel:map(fun(Host) -> {Host, names(Host)} end, Hosts),
-            Names = maps:from_list([{Host, case Answer of
-                                               {ok, Nodes} -> Nodes;
-                                               {error, _} -> maps:get(Host, Before, [])
-                                           end} || {Host, Answer} <- Answers]),
+            Names = maps:merge(maps:with(Hosts, Before), maps:from_list([{Host, Nodes} || {Host, {ok, Nodes}} <- Answers])),
             {#{nodes => lists:append(maps:values(Names)),
+               partial => map_size(Names) < length(lists:usort(Hosts)),
                problems => [{Host, problem(Reason)} || {Host, {error, Reason}} <- Answers]},
              State#state{names = Names}};
         {error, File, Reason} ->

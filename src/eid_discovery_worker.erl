@@ -71,8 +71,10 @@ terminate(_Reason, #state{routes = Routes}) ->
 
 take_nodes(#{nodes := unchanged}, State) ->
     State;
-take_nodes(#{nodes := Listed}, #state{cluster = #{name := Name, prune := Prune, limit := Limit}} = State) ->
-    {Peers, BadNames} = peers(Listed),
+take_nodes(#{nodes := Listed} = Answer, #state{cluster = #{name := Name, prune := Prune, limit := Limit}} = State) ->
+    Partial = maps:get(partial, Answer, false),
+    Before = [{Node, maps:get(Node, State#state.routes, default)} || Node <- State#state.nodes, Partial],
+    {Peers, BadNames} = peers(Listed ++ Before),
     {Kept, Cut} = cut(Limit, Peers, State#state.nodes),
     Warnings = [{limit, "it lists ~b nodes, and only ~b of them are connected. Raise its limit, or correct the list.",
                  [length(Peers), Limit]} || Cut]
@@ -84,7 +86,7 @@ take_nodes(#{nodes := Listed}, #state{cluster = #{name := Name, prune := Prune, 
     Nodes = [Node || {Node, _Target} <- Kept],
     Routes = maps:from_list([Peer || {_Node, Target} = Peer <- Kept, Target =/= default]),
     set_routes(Routes, State#state.routes),
-    eid_connector:want(Name, Nodes, Prune),
+    eid_connector:want(Name, Nodes, Prune andalso not Partial),
     State#state{nodes = Nodes, routes = Routes, answered = erlang:system_time(millisecond),
                 told = [Kind || {Kind, _, _} <- Warnings]}.
 
