@@ -4,7 +4,7 @@
 -module(bench_hosts).
 
 -export([container/2, container/3, sleeping_container/1, bare/3, local/1, call/4, engine/1]).
--export([start_epmds/0, remove_containers/0]).
+-export([start_epmds/0, remove_containers/0, label/0]).
 
 -export_type([container/0, bare/0]).
 
@@ -50,7 +50,7 @@ sleeping_container(Host) ->
                                " sleep infinity"]),
     lists:sublist(Id, 12).
 
-%% @doc Removes the sleeping containers of this run.
+%% @doc Removes the containers of this run that do not end by themselves.
 -spec remove_containers() -> ok.
 remove_containers() ->
     [eid_rig:docker(Host, ["rm -f ", Id])
@@ -58,6 +58,8 @@ remove_containers() ->
         Id <- string:lexemes(eid_rig:docker(Host, ["ps -aq --filter label=", label()]), "\n")],
     ok.
 
+%% @doc The label of this run's containers.
+-spec label() -> string().
 label() -> "eid.bench=" ++ os:getpid().
 
 %% @doc A node of the machine's own OTP in a host's network, in no container.

@@ -10,9 +10,10 @@
                 {cold, bench_cold, no_rig},
                 {traffic, bench_traffic, rig},
                 {restart, bench_restart, rig},
+                {formation, bench_formation, rig},
                 {latency, bench_latency, no_rig}]).
 %% A part that takes longer is given up.
--define(PART_TIME, 120_000).
+-define(PART_TIME, 600_000).
 %% Between two parts, what the first has left running ends.
 -define(REST, 2_000).
 

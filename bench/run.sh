@@ -10,7 +10,7 @@ out=_build/bench
 [ -e "$ebin/eid.app" ] || { echo "bench: eid is not built; \`make bench\` does that first" >&2; exit 1; }
 
 mkdir -p "$out"
-erlc +debug_info -Werror -o "$out" bench/*.erl test/eid_rig.erl test/eid_ct.erl
+erlc +debug_info -Werror -o "$out" bench/*.erl test/eid_{rig,ct,cluster,mesh_recorder,dns_zone,rancher_double}.erl
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 if cargo build --quiet --release --locked -p eid-docker --example engine-double; then
@@ -25,4 +25,4 @@ if "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.
 fi
 
 export EID_BENCH_RESULTS=$PWD/bench/RESULTS.md
-timeout --foreground 600 erl -noinput -pa "$ebin" "$out" -s eid_bench main -extra "$@"
+timeout --foreground 1200 erl -noinput -pa "$ebin" "$out" -s eid_bench main -extra "$@"

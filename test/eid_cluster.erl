@@ -1,19 +1,20 @@
 %% Clusters of many nodes in containers on the rig's two hosts, OTP releases mixed, that find each other by one of
 %% eid's strategies. Members are numbered: from the number follow host, release, name and address.
 %%
-%% The nodes are asked by one hidden node on each host, which is no part of the mesh; each keeps its own history, by
-%% `eid_mesh_recorder'.
+%% The nodes are asked by one hidden node on each host, which is no part of the mesh, and reaches them over their bridge; each
+%% keeps its own history, by `eid_mesh_recorder'.
 -module(eid_cluster).
 
 -export([start/3, stop/1, strategies/0, members/1, nodes/1, add/2, add/3, kill/2, replace/2]).
--export([mesh/1, mesh/2, await_mesh/2, call/5, history/2, log/1]).
+-export([mesh/1, mesh/2, await_mesh/2, call/5, history/2, since_up/2, log/1]).
 
 -export_type([cluster/0, member/0, strategy/0]).
 
 -type strategy() :: static | hosts_file | dns | srv | docker | rancher.
--type member() :: #{number := pos_integer(), host := 1 | 2, id := string(), node := node()}.
+-type member() :: #{number := pos_integer(), host := 1 | 2, id := string(), node := node(), ip := inet:ip_address()}.
 -type cluster() :: #{strategy := strategy(), settings := map(), members := [member()], next := pos_integer(),
                      controllers := #{1 | 2 => pid()}, dir := file:filename(), erl := [string()],
+                     docker := [string()],
                      rancher => eid_rancher_double:double()}.
 
 %% At once, on a machine of two cores.
@@ -26,12 +27,14 @@
 strategies() -> [static, hosts_file, dns, srv, docker, rancher].
 
 %% Starts so many members. Options: `dir' (a folder of this test's, needed), `most' (members at any one time, for the strategies that
-%% list them in advance), `interval', `ttl' (of DNS records, in seconds), `erl' (more arguments).
+%% list them in advance), `interval', `ttl' (of DNS records, in seconds), `erl' and `docker' (more
+%% arguments).
 -spec start(strategy(), Count :: pos_integer(), map()) -> cluster().
 start(Strategy, Count, #{dir := Dir} = Options) ->
     Folder = filename:join(Dir, "cluster_" ++ atom_to_list(Strategy)),
     ok = filelib:ensure_path(Folder),
     Prepared = prepare(#{strategy => Strategy, members => [], next => 1, dir => Folder, erl => maps:get(erl, Options, []),
+                         docker => maps:get(docker, Options, []),
                          controllers => maps:from_list([{Host, start_controller(Host)} || Host <- [1, 2]])}, Options),
     Settings = #{name => shop, strategy => {Strategy, strategy_options(Prepared, maps:get(most, Options, Count))},
                  interval => maps:get(interval, Options, 5000)},
@@ -86,11 +89,12 @@ add(Cluster, Count) -> add(Cluster, Count, on).
 %% With discovery `off' the new members look for nobody. They are listed, where somebody has to list them, just before
 %% they start.
 -spec add(cluster(), Count :: pos_integer(), Discovery :: on | off) -> {[member()], cluster()}.
-add(#{members := Members, next := Next} = Cluster, Count, Discovery) ->
+add(#{members := Members, next := Next, controllers := Controllers} = Cluster, Count, Discovery) ->
     Numbers = free_numbers(Cluster, Count),
     list(Cluster, [Number || #{number := Number} <- Members] ++ Numbers),
     Releases = eid_rig:releases(),
     New = parallel(fun(Number) -> start_member(Cluster, Number, Releases, Discovery) end, Numbers),
+    [ok = peer:call(maps:get(Host, Controllers), eid, set_route, [Node, {Ip, 12345}]) || #{host := Host, node := Node, ip := Ip} <- New],
     {New, Cluster#{members := Members ++ New, next := max(Next, lists:max(Numbers) + 1)}}.
 
 %% Whoever comes in the place of another has another name, but for a list that nobody changes.
@@ -100,16 +104,18 @@ free_numbers(#{strategy := static, members := Members}, Count) ->
 free_numbers(#{next := Next}, Count) ->
     lists:seq(Next, Next + Count - 1).
 
-start_member(#{strategy := Strategy, dir := Dir, erl := Erl}, Number, Releases, Discovery) ->
+start_member(#{strategy := Strategy, dir := Dir, erl := Erl, docker := More}, Number, Releases, Discovery) ->
     Host = host(Number),
     Release = lists:nth(1 + Number rem length(Releases), Releases),
     {Name, Docker} = container(Strategy, Number),
     Config = case Discovery of on -> "/opt/conf/sys"; off -> "/opt/conf/off" end,
-    Options = Name#{docker => Docker ++ ["-w", "/opt/conf"],
+    Options = Name#{docker => Docker ++ ["-w", "/opt/conf" | More],
                     mount => [{Dir, "/opt/conf"}, {ebin(), "/opt/test/ebin"}],
                     erl => ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-pa", "/opt/test/ebin", "-config", Config]
                         ++ Erl ++ ["-s", "eid_mesh_recorder", "-s", "eid"]},
-    maps:put(number, Number, eid_rig:start_detached(Host, Release, Options)).
+    #{id := Id} = Member = eid_rig:start_detached(Host, Release, Options),
+    {ok, Ip} = inet:parse_address(eid_rig:docker(Host, ["inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' ", Id])),
+    Member#{number => Number, ip => Ip}.
 
 ebin() -> filename:absname(filename:dirname(code:which(?MODULE))).
 
@@ -140,13 +146,8 @@ node_name(_, Number) -> "shop@" ++ pod_ip(Number).
 %% Lists these members where the strategy looks for them.
 list(#{strategy := dns}, Numbers) ->
     eid_dns_zone:addresses(?SERVICE, [pod_ip(Number) || Number <- Numbers]);
-list(#{strategy := srv, controllers := Controllers}, Numbers) ->
-    [begin
-         eid_dns_zone:addresses(target(Number), [eid_rig:host_ip(host(Number))]),
-         {ok, Ip} = inet:parse_address(eid_rig:host_ip(host(Number))),
-         [ok = peer:call(Controller, eid, set_route, [list_to_atom(node_name(srv, Number)), {Ip, port(Number)}])
-          || Controller <- maps:values(Controllers)]
-     end || Number <- Numbers],
+list(#{strategy := srv}, Numbers) ->
+    [eid_dns_zone:addresses(target(Number), [eid_rig:host_ip(host(Number))]) || Number <- Numbers],
     eid_dns_zone:services(?SRV, [{target(Number), port(Number)} || Number <- Numbers]);
 list(#{strategy := rancher, rancher := Double}, Numbers) ->
     eid_rancher_double:set(Double, {services, [#{name => "shop",
@@ -175,10 +176,9 @@ replace(#{members := Members} = Cluster, Count) ->
     Replaced.
 
 start_controller(Host) ->
-    Routes = lists:flatten(io_lib:format("~0p", [#{"10.77.0.0/16" => direct}])),
     Erl = ["exec", integer_to_list(Host), "erl", "-name", "controller@" ++ eid_rig:host_ip(Host), "-setcookie", ?COOKIE,
            "-hidden", "-connect_all", "false", "-dist_listen", "false", "-pa", eid_ct:ebin(),
-           "-proto_dist", "eid_tcp", "-start_epmd", "false", "-eid", "routes", Routes, "-kernel", "logger_level", "critical"],
+           "-proto_dist", "eid_tcp", "-start_epmd", "false", "-kernel", "logger_level", "critical"],
     {ok, Peer, _} = peer:start_link(#{connection => standard_io, wait_boot => 30_000, exec => {eid_rig:script(), Erl}}),
     Peer.
 
@@ -229,6 +229,13 @@ await_mesh(Cluster, Start, Deadline) ->
 history(Cluster, Member) ->
     [{_, {ok, History}}] = call(Cluster, [Member], eid_mesh_recorder, history, []),
     History.
+
+%% How many microseconds after a member's VM was up it was connected to each of the others, for the last time; 0 if it
+%% had been before.
+-spec since_up(cluster(), member()) -> [{node(), non_neg_integer()}].
+since_up(Cluster, Member) ->
+    #{up := Up, events := Events} = history(Cluster, Member),
+    maps:to_list(maps:from_list([{Node, Time - Up} || {Time, nodeup, Node} <- Events])).
 
 %% What a member has printed.
 -spec log(member()) -> string().

@@ -89,11 +89,14 @@ start(Strategy, Size, Options, Config) ->
 
 on(Host, Cluster) -> [Member || #{host := H} = Member <- eid_cluster:members(Cluster), H =:= Host].
 
-%% What each member has logged so far, without the times.
+%% What each member has logged so far, without the times; of a node that could not be connected, that alone and not why.
 logs(Cluster) -> maps:from_list([{Node, events(eid_cluster:log(Member))} || #{node := Node} = Member <- eid_cluster:members(Cluster)]).
 
 events(Log) ->
-    [string:trim(Event) || Event <- re:split(Log, "^=[A-Z ]+ REPORT==== .*$", [multiline, {return, list}]), string:trim(Event) =/= ""].
+    [case re:run(Event, "No connection to [^ ,:]+", [{capture, first, list}]) of
+         {match, [NoConnection]} -> NoConnection;
+         nomatch -> string:trim(Event)
+     end || Event <- re:split(Log, "^=[A-Z ]+ REPORT==== .*$", [multiline, {return, list}]), string:trim(Event) =/= ""].
 
 %% What a member has logged more than once since.
 twice(Before, After) ->

@@ -35,10 +35,17 @@ loop(#{events := Events} = History) ->
             loop(History)
     end.
 
+%% Waits until the VM is up: a node may be connected before.
 -spec history() -> history().
 history() ->
-    Ref = make_ref(),
-    ?MODULE ! {history, self(), Ref},
-    receive {Ref, History} -> History after 5000 -> error(timeout) end.
+    case whereis(?MODULE) of
+        undefined ->
+            timer:sleep(10),
+            history();
+        Recorder ->
+            Ref = make_ref(),
+            Recorder ! {history, self(), Ref},
+            receive {Ref, History} -> History after 5000 -> error(timeout) end
+    end.
 
 now_us() -> os:system_time(microsecond).
