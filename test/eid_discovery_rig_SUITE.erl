@@ -73,6 +73,7 @@ split(Config) ->
     {0, _} = eid_rig:command("link down"),
     ok = eid_ct:eventually(fun() -> lists:all(fun(Host) -> eid_cluster:mesh(Cluster, on(Host, Cluster)) =:= [] end, [1, 2]) end,
                            30_000),
+    ok = eid_ct:eventually(fun() -> have_lost_all(Cluster) end, 20_000),
     Split = logs(Cluster),
     {0, _} = eid_rig:command("link up"),
     Whole = eid_cluster:await_mesh(Cluster, 5000),
@@ -86,6 +87,13 @@ split(Config) ->
 
 start(Strategy, Size, Options, Config) ->
     eid_cluster:start(Strategy, Size, Options#{dir => proplists:get_value(priv_dir, Config)}).
+
+%% Whether each member says so of each on the other host.
+have_lost_all(Cluster) ->
+    Logs = logs(Cluster),
+    lists:all(fun({#{node := Node}, #{node := Lost}}) ->
+                      lists:member("No connection to " ++ atom_to_list(Lost), maps:get(Node, Logs))
+              end, [Pair || A <- on(1, Cluster), B <- on(2, Cluster), Pair <- [{A, B}, {B, A}]]).
 
 on(Host, Cluster) -> [Member || #{host := H} = Member <- eid_cluster:members(Cluster), H =:= Host].
 
