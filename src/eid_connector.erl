@@ -118,11 +118,15 @@ drop(Gone, Prune, #state{peers = Peers, connected = Connected} = State) ->
     [begin
          #peer{timer = Timer} = maps:get(Node, Peers),
          cancel(Timer),
+         ok = eid_report:restore(Node),
          Prune andalso is_map_key(Node, Connected) andalso erlang:disconnect_node(binary_to_existing_atom(Node))
      end || Node <- Gone],
     State#state{peers = maps:without(Gone, Peers)}.
 
+%% While it is listed, this process tells that it can't be reached. Whoever else sends it a message, `global' at the end of a
+%% connection for one, makes an attempt that would be told a second time.
 begin_peer(Node, #state{peers = Peers, connected = Connected} = State) ->
+    ok = eid_report:redirect(Node),
     PeerState = case Connected of
                     #{Node := _} -> connected;
                     #{} -> due

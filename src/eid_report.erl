@@ -36,10 +36,10 @@ failed(Node, Reason) ->
     end.
 
 %% @doc Has the failures of connections that discovery attempts told to it and not logged, because it tries
-%% again and again. The calling process owns the table of who is to be told.
+%% again and again. The calling process owns the table of who is to be told: for each node it may be several.
 -spec open_redirects() -> ok.
 open_redirects() ->
-    _ = ets:new(?MODULE, [named_table, public, set, {read_concurrency, true}]),
+    _ = ets:new(?MODULE, [named_table, public, bag, {read_concurrency, true}]),
     ok.
 
 %% @doc The calling process gets a failure to connect `Node' as `{eid_report, Reason}', until {@link restore/1} or its
