@@ -4,7 +4,8 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([static/1, hosts_file/1, dns/1, srv/1, docker/1, rancher/1, found_by_peers/1, without_connect_all/1, split/1]).
+-export([static/1, hosts_file/1, dns/1, srv/1, docker/1, rancher/1, network_alias/1, found_by_peers/1, without_connect_all/1,
+         split/1]).
 
 -define(SIZE, 20).
 -define(REPLACED, 5).
@@ -13,7 +14,7 @@
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-all() -> [static, hosts_file, dns, srv, docker, rancher, found_by_peers, without_connect_all, split].
+all() -> [static, hosts_file, dns, srv, docker, rancher, network_alias, found_by_peers, without_connect_all, split].
 
 init_per_suite(Config) ->
     case [Skip || {skip, _} = Skip <- [eid_rig:available(), eid_rig:available(dns)]] of
@@ -46,6 +47,20 @@ forms_again(Strategy, Config) ->
     ct:pal("~s: full mesh ~b ms after the last of ~b was started, and ~b ms after the last replacement",
            [Strategy, Formed, ?SIZE, Again]),
     eid_cluster:stop(Replaced).
+
+%% Docker's own DNS, where several containers of one host's network have the same alias.
+network_alias(_Config) ->
+    {0, _} = eid_rig:command("pods up"),
+    Clusters = "[#{name => shop, strategy => {dns, #{name => \"shop\"}}, interval => 1000}]",
+    Nodes = [eid_rig:start_node(1, Release, #{node => "shop@" ++ Ip,
+                                              docker => ["--network", "eid-pods", "--network-alias", "shop", "--ip", Ip],
+                                              erl => ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-eid", "clusters", Clusters,
+                                                      "-s", "eid"]})
+             || Release <- eid_rig:releases(), Ip <- ["10.77.1.2" ++ Release]],
+    All = lists:sort([Node || #{node := Node} <- Nodes]),
+    [eid_ct:eventually(fun() -> lists:sort([Node | peer:call(Peer, erlang, nodes, [])]) =:= All end)
+     || #{node := Node, peer := Peer} <- Nodes],
+    [peer:stop(Peer) || #{peer := Peer} <- Nodes].
 
 %% A node that looks for nobody.
 found_by_peers(Config) ->
