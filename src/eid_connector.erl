@@ -31,7 +31,7 @@
 %% An attempt that takes longer is given up: it has 5 s to look up, 2 s to dial, and OTP 7 s to connect.
 -define(ATTEMPT_TIME, 20_000).
 %% A node that is away for less is not worth a line in the log: it is starting.
--define(PATIENCE, 3000).
+-define(PATIENCE, 5000).
 
 -record(peer, {state :: waiting | due | {connecting, pid()} | connected,
                gap = ?FIRST_GAP :: number(),
