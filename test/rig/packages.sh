@@ -11,7 +11,8 @@ WANTED=(
   erlang-common-test erlang-dialyzer erlang-edoc erlang-eunit erlang-syntax-tools erlang-parsetools erlang-runtime-tools
   erlang-xmerl
   chromium=chromium chromium-driver=chromedriver python3-selenium
-  docker.io=dockerd podman=podman netavark dnsmasq-base=dnsmasq debootstrap=debootstrap iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep
+  docker.io=dockerd docker-compose=docker-compose python3-yaml podman=podman netavark dnsmasq-base=dnsmasq debootstrap=debootstrap
+  iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep
 )
 
 fail() { echo "packages: $*" >&2; exit 1; }

@@ -1,0 +1,317 @@
+%% The examples, run on the rig's Docker hosts by the commands of their READMEs. What is put in their place is only what differs from
+%% one reader to the next: the values that a block exports, and the hosts' addresses.
+-module(eid_examples_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([no_cookie/1, compose/1, two_hosts/1, kubernetes/1]).
+
+-define(COOKIE, "not-the-readers-cookie").
+-define(IMAGE, "eid-example").
+-define(PROJECT, "com.docker.compose.project=compose").
+-define(SHOP, "eid.cluster=shop").
+-define(OURS, "eid.test=1").
+
+suite() -> [{timetrap, {minutes, 5}}].
+
+all() -> [no_cookie, compose, two_hosts, kubernetes].
+
+%% The image is made on both hosts, as examples/README.md says, on the oldest Erlang of all and on the newest.
+init_per_suite(Config) ->
+    case eid_rig:available() of
+        true ->
+            ok = eid_rig:up(),
+            try build()
+            catch Class:Reason:Stack ->
+                    end_per_suite(Config),
+                    erlang:raise(Class, Reason, Stack)
+            end,
+            Config;
+        {skip, _} = Skip -> Skip
+    end.
+
+build() ->
+    Releases = eid_rig:releases(),
+    [Build] = blocks(""),
+    [sh(Host, "..", set("BASE", "eid-otp:" ++ Release, Build))
+     || {Host, Release} <- [{1, hd(Releases)}, {2, lists:last(Releases)}]].
+
+%% The hosts keep their images from one time to the next; these are not theirs.
+end_per_suite(_Config) ->
+    [try_sh(Host, "", "docker image rm --force " ++ ?IMAGE) || Host <- [1, 2]],
+    eid_rig:down().
+
+init_per_testcase(compose, Config) ->
+    case compose_command() of
+        none -> {skip, "there is neither docker compose nor docker-compose"};
+        Command -> [{compose, Command} | Config]
+    end;
+init_per_testcase(kubernetes, Config) ->
+    case {eid_rig:command("available dns"), eid_manifest:read(manifest())} of
+        {{0, _}, {ok, Objects}} ->
+            {0, _} = eid_rig:command("pods up"),
+            ok = eid_dns_zone:start(1),
+            [{objects, Objects} | Config];
+        {{0, _}, {error, Why}} -> {skip, Why};
+        {{_, Why}, _} -> {skip, string:trim(Why)}
+    end;
+init_per_testcase(_, Config) -> Config.
+
+%% Whatever a case has left.
+end_per_testcase(Case, _Config) ->
+    [[sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
+      || Label <- [?PROJECT, ?SHOP, ?OURS]] || Host <- [1, 2]],
+    case Case of
+        kubernetes -> eid_dns_zone:clear(), eid_dns_zone:stop(), eid_rig:command("pods down");
+        _ -> none
+    end,
+    [sh(Host, "", "docker network prune --force") || Host <- [1, 2]],
+    ok.
+
+%% The entry point says what is missing, and starts nothing.
+no_cookie(_) ->
+    Run = "docker run --rm --label " ?OURS " --env EID_HOST=192.0.2.1 " ?IMAGE,
+    {Status, Output} = try_sh(1, "", Run),
+    ?assertNotEqual(0, Status),
+    ?assertNotEqual({nomatch, Output}, {string:find(Output, "COOKIE is not set"), Output}),
+    {1, NoHost} = try_sh(1, "", "docker run --rm --label " ?OURS " --env COOKIE=x " ?IMAGE),
+    ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
+
+compose(Config) ->
+    [[Export, Up, Look, Down]] = blocks("compose"),
+    Run = fun(Line) -> sh(1, "compose", [set("COOKIE", ?COOKIE, Export), "\n", with(?config(compose, Config), Line)]) end,
+    Run(Up),
+    await(fun() -> {2, 3} = services(), mesh(compose_nodes()) end),
+    %% What the reader sees.
+    Seen = nodes_in(Run(Look)),
+    ?assertEqual(4, length(Seen)),
+    [?assertMatch({match, _}, re:run(atom_to_list(Node), "^shop@[0-9.]+$")) || Node <- Seen],
+    are_closed(),
+
+    %% A node that crashes is started again by Docker.
+    [{_, Crashed, _} | _] = compose_nodes(),
+    _ = try_sh(1, "", ["docker exec ", Crashed, " ", erl_call("erlang halt [1]")]),
+    await(fun() -> ok = ?assertEqual("1", inspect(1, Crashed, "{{.RestartCount}}")), mesh(compose_nodes()) end),
+
+    %% A container that is gone is replaced by compose, and one more of them is welcome.
+    sh(1, "", ["docker rm --force ", Crashed]),
+    await(fun() -> 4 = length(compose_nodes()), mesh(compose_nodes()) end),
+    Run(string:replace(Up, "worker=3", "worker=4")),
+    await(fun() -> {2, 4} = services(), mesh(compose_nodes()) end),
+    false = lists:keymember(Crashed, 2, compose_nodes()),
+    Run(string:replace(Up, "worker=3", "worker=1")),
+    await(fun() -> {2, 1} = services(), mesh(compose_nodes()) end),
+
+    Run(Down),
+    [?assertEqual({What, ""}, {What, sh(1, "", ["docker ", What, " --quiet --filter label=", ?PROJECT])})
+     || What <- ["ps --all", "network ls", "volume ls"]].
+
+%% Nothing is published, nothing of Docker is in there, and there is no epmd.
+are_closed() ->
+    [begin
+         ?assertEqual("", sh(1, "", ["docker port ", Id])),
+         ?assertEqual(nomatch, string:find(inspect(1, Id, "{{json .Mounts}}"), "docker.sock")),
+         is_quiet(1, Id)
+     end || {_, Id, _} <- compose_nodes()].
+
+services() ->
+    list_to_tuple([length(containers(1, "com.docker.compose.service=" ++ Service)) || Service <- ["web", "worker"]]).
+
+compose_nodes() ->
+    [{1, Id, list_to_atom("shop@" ++ inspect(1, Id, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"))}
+     || Id <- containers(1, ?PROJECT)].
+
+two_hosts(_) ->
+    [First, Second, [Look, Remove]] = blocks("two-hosts"),
+    Start = #{1 => First, 2 => Second},
+    Ids = [lists:last(string:lexemes(sh(Host, "two-hosts", set("COOKIE", ?COOKIE, on_the_rig(maps:get(Host, Start)))), "\n"))
+           || Host <- [1, 2, 2]],
+    ?assertEqual([64, 64, 64], [length(Id) || Id <- Ids]),
+    await(fun() -> 3 = length(shop_nodes()), mesh(shop_nodes()) end),
+    ?assertEqual(2, length(nodes_in(sh(1, "", Look)))),
+
+    %% Docker has chosen the port, on the private address only.
+    [begin
+         {match, _} = re:run(sh(Host, "", ["docker port ", Id]), "^12345/tcp -> 192\\.0\\.2\\.[12]:[0-9]+$"),
+         is_quiet(Host, Id)
+     end || {Host, Id, _} <- shop_nodes()],
+
+    %% One goes, another one comes.
+    sh(2, "", ["docker rm --force ", lists:last(Ids)]),
+    await(fun() -> 2 = length(shop_nodes()), mesh(shop_nodes()) end),
+    sh(1, "two-hosts", set("COOKIE", ?COOKIE, on_the_rig(First))),
+    await(fun() -> 3 = length(shop_nodes()), mesh(shop_nodes()) end),
+
+    [sh(Host, "", Remove) || Host <- [1, 2]],
+    ?assertEqual([], shop_nodes()).
+
+shop_nodes() ->
+    [{Host, Id, list_to_atom(lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host))}
+     || Host <- [1, 2], Id <- containers(Host, ?SHOP)].
+
+on_the_rig(Lines) ->
+    [string:replace(string:replace(Line, "192.168.4.231", eid_rig:host_ip(1), all), "192.168.4.232", eid_rig:host_ip(2), all)
+     || Line <- Lines].
+
+%% The pods of the manifest, without Kubernetes: containers in the rig's network of pods, and its DNS in the place of the
+%% headless Service's.
+kubernetes(Config) ->
+    Objects = ?config(objects, Config),
+    [[Secret, _Apply, Look]] = blocks("kubernetes"),
+    #{<<"spec">> := #{<<"clusterIP">> := <<"None">>, <<"publishNotReadyAddresses">> := true, <<"selector">> := Selector,
+                      <<"ports">> := [#{<<"port">> := 12345} = Port]}} = Service =
+        eid_manifest:object(<<"Service">>, <<"shop-nodes">>, Objects),
+    ?assertNot(is_map_key(<<"targetPort">>, Port)),
+    {Replicas, Labels, Pod} = eid_manifest:pods(eid_manifest:object(<<"Deployment">>, <<"shop">>, Objects)),
+    #{<<"containers">> := [#{<<"ports">> := [#{<<"containerPort">> := 12345}]} = Container]} = Pod,
+    Selector = maps:with(maps:keys(Selector), Labels),
+    is_closed(eid_manifest:object(<<"NetworkPolicy">>, <<"shop-nodes">>, Objects), Labels),
+
+    %% The secret that the README makes is the one that the pods want.
+    {match, [Name, Key]} = re:run(Secret, "create secret generic (\\S+) --from-literal=([^=]+)=", [{capture, all_but_first, binary}]),
+    Given = #{dir => ?config(priv_dir, Config), secrets => #{{Name, Key} => ?COOKIE}},
+    List = fun(Numbers) -> eid_dns_zone:addresses(eid_manifest:service_name(Service), [pod_ip(N) || N <- Numbers]) end,
+    Start = fun(Number) -> start_pod(Number, eid_manifest:run(Pod, Objects, Given#{pod_ip => pod_ip(Number)})) end,
+
+    %% A pod alone runs, and is not ready; the DNS has it nevertheless, which is what it takes to become ready.
+    List([1]),
+    First = Start(1),
+    await(fun() -> mesh([First]) end),
+    await_probes(Container, [First], 503),
+
+    Numbers = lists:seq(1, Replicas),
+    List(Numbers),
+    Pods = [First | [Start(N) || N <- tl(Numbers)]],
+    await(fun() -> mesh(Pods) end),
+    await_probes(Container, Pods, 200),
+    {Host, Id, _} = First,
+    [_, AsWritten] = string:split(Look, " -- "),
+    ?assertEqual(Replicas - 1, length(nodes_in(sh(Host, "", ["docker exec ", Id, " ", AsWritten])))),
+    [is_quiet(H, I) || {H, I, _} <- Pods],
+
+    %% One is replaced, at another address.
+    sh(Host, "", ["docker rm --force ", Id]),
+    List(tl(Numbers) ++ [Replicas + 1]),
+    Replaced = tl(Pods) ++ [Start(Replicas + 1)],
+    await(fun() -> mesh(Replaced) end).
+
+%% Only the pods themselves reach the erlang port, and nobody anything else.
+is_closed(#{<<"spec">> := #{<<"podSelector">> := #{<<"matchLabels">> := Selected}, <<"policyTypes">> := [<<"Ingress">>],
+                            <<"ingress">> := [#{<<"from">> := [#{<<"podSelector">> := #{<<"matchLabels">> := Allowed}}],
+                                                <<"ports">> := [#{<<"port">> := 12345}]}]}}, Labels) ->
+    Selected = Allowed = maps:with(maps:keys(Selected), Labels).
+
+pod_ip(Number) -> lists:flatten(io_lib:format("10.77.~b.~b", [pod_host(Number), 100 + Number])).
+pod_host(Number) -> 1 + Number rem 2.
+
+start_pod(Number, Arguments) ->
+    Host = pod_host(Number),
+    Run = ["run", "--detach", "--label", ?OURS, "--network", "eid-pods", "--ip", pod_ip(Number), "--dns", eid_rig:host_ip(Host)
+           | Arguments],
+    Id = lists:last(string:lexemes(sh(Host, "", ["docker", [[" ", quote(A)] || A <- Run]]), "\n")),
+    {Host, Id, list_to_atom("shop@" ++ pod_ip(Number))}.
+
+quote(Text) -> ["'", string:replace(Text, "'", "'\\''", all), "'"].
+
+%% Both of the container's probes, asked from the pod's host, which is where a kubelet is.
+await_probes(#{<<"readinessProbe">> := #{<<"httpGet">> := Ready}, <<"livenessProbe">> := #{<<"httpGet">> := Live}}, Pods, Readiness) ->
+    [await(fun() ->
+                   ?assertEqual({Readiness, 200}, {probe(Pod, Ready), probe(Pod, Live)}),
+                   ok
+           end) || Pod <- Pods].
+
+probe({Host, _Id, Node}, #{<<"path">> := Path, <<"port">> := Port}) ->
+    [_, Ip] = string:split(atom_to_list(Node), "@"),
+    Get = io_lib:format("exec 3<>/dev/tcp/~s/~b; printf \"GET ~s HTTP/1.0\\r\\n\\r\\n\" >&3; head -n 1 <&3", [Ip, Port, Path]),
+    {0, "HTTP/1." ++ [_, $\s, A, B, C | _]} = eid_rig:command(["exec ", integer_to_list(Host), " timeout 5 bash -c '", Get, "'"]),
+    list_to_integer([A, B, C]).
+
+manifest() -> filename:join([eid_ct:root(), "examples", "kubernetes", "shop.yaml"]).
+
+%% The lines of the blocks of commands in an example's README.
+blocks(Example) ->
+    {ok, Readme} = file:read_file(filename:join([eid_ct:root(), "examples", Example, "README.md"])),
+    {match, Blocks} = re:run(Readme, "```sh\n(.*?)```", [global, dotall, unicode, {capture, all_but_first, list}]),
+    [string:lexemes(Block, "\n") || [Block] <- Blocks].
+
+%% The commands with another value for a variable that they export.
+set(Name, Value, [Char | _] = Line) when is_integer(Char) ->
+    re:replace(Line, "^export " ++ Name ++ "=.*", "export " ++ Name ++ "='" ++ Value ++ "'", [unicode, {return, list}]);
+set(Name, Value, Lines) ->
+    Set = [set(Name, Value, lists:flatten(Line)) || Line <- Lines],
+    true = Set =/= Lines,
+    lists:join("\n", Set).
+
+compose_command() ->
+    case {try_sh(1, "", "docker compose version"), os:find_executable("docker-compose")} of
+        {{0, _}, _} -> "docker compose";
+        {_, false} -> none;
+        {_, _} -> "docker-compose"
+    end.
+
+with(Compose, Line) -> string:replace(Line, "docker compose", Compose).
+
+erl_call(Call) -> "erl_call -address 127.0.0.1:12345 -a '" ++ Call ++ "'".
+
+containers(Host, Label) ->
+    string:lexemes(sh(Host, "", ["docker ps --quiet --no-trunc --filter label=", Label]), "\n").
+
+inspect(Host, Id, Format) -> sh(Host, "", ["docker inspect --format '", Format, "' ", Id]).
+
+%% There is a node and no epmd, and the processes' arguments, which everybody on the host can read, do not tell the cookie.
+is_quiet(Host, Id) ->
+    Programs = sh(Host, "", ["docker top ", Id, " -eo pid,comm"]),
+    ?assertMatch({_, nomatch}, {Programs, string:find(Programs, "epmd")}),
+    ?assertNotMatch({_, nomatch}, {Programs, string:find(Programs, "beam.smp")}),
+    Arguments = sh(Host, "", ["docker top ", Id, " -eo pid,args"]),
+    ?assertMatch({_, nomatch}, {Arguments, string:find(Arguments, ?COOKIE)}).
+
+%% Each of these nodes is connected to all others, and to nobody else.
+mesh(Nodes) ->
+    All = lists:sort([Node || {_, _, Node} <- Nodes]),
+    Seen = [{Node, nodes_in(sh(Host, "", ["docker exec ", Id, " ", erl_call("erlang nodes []")]))} || {Host, Id, Node} <- Nodes],
+    ?assertEqual([{Node, All -- [Node]} || {_, _, Node} <- Nodes], Seen),
+    ok.
+
+%% The list that erl_call has printed, last of all.
+nodes_in(Output) ->
+    {ok, Tokens, _} = erl_scan:string(lists:last(string:lexemes(Output, "\n")) ++ "."),
+    {ok, Nodes} = erl_parse:parse_term(Tokens),
+    lists:sort(Nodes).
+
+%% Until it answers ok; then why it did not.
+await(Fun) -> await(Fun, erlang:monotonic_time(millisecond) + 30_000).
+
+await(Fun, Deadline) ->
+    try ok = Fun()
+    catch Class:Reason:Stack ->
+            case erlang:monotonic_time(millisecond) < Deadline of
+                true -> timer:sleep(100), await(Fun, Deadline);
+                false -> erlang:raise(Class, Reason, Stack)
+            end
+    end.
+
+%% Runs commands where the docker client means this host, in an example's folder.
+sh(Host, Example, Commands) ->
+    case try_sh(Host, Example, Commands) of
+        {0, Output} -> Output;
+        {Status, Output} -> error({status, Status, lists:flatten(Commands), Output})
+    end.
+
+try_sh(Host, Example, Commands) ->
+    %% Settings of rebar3 and of this VM are not for those that are started here.
+    Environment = [{Name, false} || Name <- ["REBAR_PROFILE", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
+        ++ [{"DOCKER_HOST", "unix://" ++ eid_rig:socket(Host)}],
+    Port = open_port({spawn_executable, "/bin/sh"},
+                     [{args, ["-euc", unicode:characters_to_list(Commands)]}, {env, Environment},
+                      {cd, filename:join([eid_ct:root(), "examples", Example])}, exit_status, stderr_to_stdout]),
+    collect(Port, []).
+
+collect(Port, Output) ->
+    receive
+        {Port, {data, Data}} -> collect(Port, [Output, Data]);
+        {Port, {exit_status, Status}} -> {Status, string:trim(lists:flatten(Output))}
+    after 120_000 -> error({hangs, lists:flatten(Output)})
+    end.
