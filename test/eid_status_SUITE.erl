@@ -446,7 +446,7 @@ in_browser(Python, Chromium, Driver, Folder) ->
     _Hidden = start_peer(Peer, remsh, "127.0.0.6", ["-hidden"]),
     Script = filename:join([eid_ct:root(), "test", "browser", "status_page.py"]),
     Url = "http://" ++ ?PAGE ++ ":" ++ integer_to_list(Port) ++ "/",
-    eid_ct:eventually(fun() -> length(matches(element(3, get(Page, "/")), " ms<")) >= 4 end),
+    eid_ct:eventually(fun() -> length(matches(element(3, get(Page, "/")), " ms<")) >= 3 end),
     Browser = open_port({spawn_executable, Python},
                         [{args, [Script, Url, Folder, Chromium, Driver]}, {line, 10_000}, exit_status, stderr_to_stdout]),
     attend(Browser, [{"leave", fun() -> peer:stop(D) end}, {"end", fun() -> peer:stop(Peer) end}], []).
