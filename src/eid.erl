@@ -4,7 +4,7 @@
 %% discovery and the status page.
 -module(eid).
 
--export([start/0, lookup/1, set_route/2, set_routes/1, info/0, node_name/0, format_error/1]).
+-export([start/0, lookup/1, set_route/2, info/0, node_name/0, format_error/1]).
 
 -export_type([route/0, reason/0]).
 
@@ -49,11 +49,7 @@ lookup(Node) when is_binary(Node) ->
 %% host or a network; `default' takes it back. It counts from the next connection on. Raises
 %% {@link eid_config:bad_setting()} for what is no route.
 -spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
-set_route(Key, Target) -> set_routes(#{Key => Target}).
-
-%% @doc Sets several routes at once, as {@link set_route/2} does.
--spec set_routes(#{eid_host_table:key() => eid_routes:target() | default}) -> ok.
-set_routes(Routes) -> eid_settings:set_routes(Routes).
+set_route(Key, Target) -> eid_settings:set_route(Key, Target).
 
 %% @doc How eid is doing: what it knows of each Docker Engine that it has been asking, and how each
 %% connected node is reached. Asks nobody, and takes some microseconds for each.

@@ -5,12 +5,12 @@
 %% costs 2 s at most and no atom, and leaves no line in the log.
 -module(eid_attempt).
 
--export([start_monitor/1, outcome/1, format/1]).
+-export([start_monitor/1, outcome/1, is_turned_away/1, format/1]).
 -export([run/1]).    % spawned
 
 -export_type([failure/0]).
 
--type failure() :: eid:reason() | no_own_name | too_many_names | not_connected | {crashed, term()}.
+-type failure() :: eid:reason() | no_own_name | own_address | too_many_names | not_connected | {crashed, term()}.
 
 %% Milliseconds for a dial.
 -define(DIAL_TIME, 2000).
@@ -36,15 +36,23 @@ attempt(Node) ->
     case is_alive() andalso eid:lookup(Node) of
         false -> {failed, no_own_name};
         {ok, Route} ->
-            case dial(Route) of
+            case leads_back(Route) orelse dial(Route) of
+                true -> {failed, own_address};
                 ok -> connect(Node);
                 {error, Posix} -> again(Node, Route, Posix)
             end;
         {error, Reason} -> {failed, Reason}
     end.
 
+%% Whether this is where this node listens itself: another name for it, which it would not answer to.
+leads_back(#{route := loopback}) -> true;
+leads_back(#{ip := Ip, port := Port, route := direct}) ->
+    [_Name, Host] = string:split(atom_to_list(node()), "@"),
+    Port =:= eid_config:erlang_port() andalso inet:parse_strict_address(Host) =:= {ok, Ip};
+leads_back(_) -> false.
+
 dial(#{ip := Ip, port := Port, route := Kind}) ->
-    case gen_tcp:connect(Ip, Port, family(Ip), dial_time(Kind)) of
+    case gen_tcp:connect(Ip, Port, family(Ip) ++ eid_socket:connect_options(), dial_time(Kind)) of
         {ok, Socket} -> gen_tcp:close(Socket);
         {error, _} = Error -> Error
     end.
@@ -90,10 +98,19 @@ reported() ->
     after ?REPORT_TIME -> not_connected
     end.
 
+%% @doc Whether the node has answered and wants no connection, so that somebody has to mend something.
+-spec is_turned_away(failure() | none) -> boolean().
+is_turned_away({handshake, bad_cookie}) -> true;
+is_turned_away({handshake, not_allowed}) -> true;
+is_turned_away({handshake, {another_node, _}}) -> true;
+is_turned_away(_) -> false.
+
 %% @doc A sentence for a person: what happened, and what to do next.
 -spec format(failure()) -> string().
 format(no_own_name) ->
     "this node has no name, so it can't connect to others. Start it with -name ContainerID@HostIP.";
+format(own_address) ->
+    "the name leads back to this node, which is called otherwise. Take it out of the list, or name the nodes as the list does.";
 format(too_many_names) ->
     "so many new node names have come up that no more are taken: each would stay in the atom table. Look at what the "
     "strategy lists; one more is taken every ten seconds.";

@@ -25,16 +25,16 @@
 
 %% @doc Checks the setting, down to the options of each strategy. Raises {@link eid_config:bad_setting()}.
 -spec parse(term()) -> [cluster()].
-parse(Clusters) when is_list(Clusters) ->
+parse(Clusters) when length(Clusters) >= 0 ->
     Parsed = [cluster(Cluster) || Cluster <- Clusters],
     Names = [Name || #{name := Name} <- Parsed],
     case Names -- lists:usort(Names) of
         [] -> Parsed;
         [Twice | _] ->
-            eid_config:bad_setting("{eid, [{clusters, ...}]} has two clusters with the name ~tp; names must differ", [Twice])
+            eid_config:bad_setting("{eid, [{clusters, ...}]} has two clusters with the name ~0tp; names must differ", [Twice])
     end;
 parse(Other) ->
-    eid_config:bad_setting("{eid, [{clusters, List}]} must be a list of maps; it is ~tp", [Other]).
+    eid_config:bad_setting("{eid, [{clusters, List}]} must be a list of maps; it is ~0tp", [Other]).
 
 cluster(#{name := Name, strategy := Strategy} = Cluster) when is_atom(Name) ->
     #{interval := Interval, prune := Prune, limit := Limit} =
@@ -43,11 +43,21 @@ cluster(#{name := Name, strategy := Strategy} = Cluster) when is_atom(Name) ->
                   prune => {false, fun is_boolean/1, "true or false"},
                   limit => {500, fun is_count/1, "a positive integer"}}),
     {Module, Options} = module(Name, Strategy),
-    #{name => Name, strategy => strategy_name(Strategy), module => Module, state => Module:init(Options),
+    #{name => Name, strategy => strategy_name(Strategy), module => Module, state => init(Name, Module, Options),
       interval => Interval, prune => Prune, limit => Limit};
 cluster(Other) ->
     eid_config:bad_setting("each cluster in {eid, [{clusters, ...}]} must be a map with name (an atom) and strategy; one is "
-                           "~tp", [Other]).
+                           "~0tp", [Other]).
+
+%% A strategy of the user's may trip over its options without a sentence.
+init(Name, Module, Options) ->
+    try Module:init(Options)
+    catch
+        error:{bad_setting, _} = Bad -> error(Bad);
+        Class:Reason:Stack ->
+            eid_config:bad_setting("the strategy of the cluster ~0tp in {eid, [{clusters, ...}]}, ~0tp, does not take its options: "
+                                   "~0tP", [Name, Module, {Class, Reason, Stack}, 30])
+    end.
 
 is_interval(N) -> is_integer(N) andalso N >= ?SHORTEST_INTERVAL andalso N =< 16#7FFFFFFF.
 
@@ -62,22 +72,27 @@ options(Owner, Options, Known) when is_map(Options) ->
     case maps:keys(maps:without(maps:keys(Known), Options)) of
         [] -> maps:map(fun(Key, Check) -> option(Owner, Key, Options, Check) end, Known);
         [Key | _] ->
-            eid_config:bad_setting("~tp in {eid, [{clusters, ...}]} has no option ~tp, only ~ts",
+            eid_config:bad_setting("~0tp in {eid, [{clusters, ...}]} has no option ~0tp, only ~ts",
                                    [Owner, Key, lists:join(", ", [atom_to_list(K) || K <- maps:keys(Known)])])
     end;
 options(Owner, Options, _Known) ->
-    eid_config:bad_setting("the options of ~tp in {eid, [{clusters, ...}]} must be a map; they are ~tp", [Owner, Options]).
+    eid_config:bad_setting("the options of ~0tp in {eid, [{clusters, ...}]} must be a map; they are ~0tp", [Owner, Options]).
 
 option(Owner, Key, Options, {Default, Check, What}) ->
     case Options of
         #{Key := Value} ->
-            Check(Value)
-                orelse eid_config:bad_setting("~ts of ~tp in {eid, [{clusters, ...}]} must be ~ts; it is ~tp",
+            passes(Check, Value)
+                orelse eid_config:bad_setting("~ts of ~0tp in {eid, [{clusters, ...}]} must be ~ts; it is ~0tp",
                                               [Key, Owner, What, Value]),
             Value;
         #{} when Default =:= required ->
-            eid_config:bad_setting("~ts of ~tp is missing in {eid, [{clusters, ...}]}; it must be ~ts", [Key, Owner, What]);
+            eid_config:bad_setting("~ts of ~0tp is missing in {eid, [{clusters, ...}]}; it must be ~ts", [Key, Owner, What]);
         #{} -> Default
+    end.
+
+passes(Check, Value) ->
+    try Check(Value)
+    catch error:_ -> false
     end.
 
 module(Name, {Strategy, Options}) when is_atom(Strategy) ->
@@ -86,14 +101,14 @@ module(Name, {Strategy, Options}) when is_atom(Strategy) ->
     case erlang:function_exported(Module, init, 1) andalso erlang:function_exported(Module, list, 1) of
         true -> {Module, Options};
         false ->
-            eid_config:bad_setting("the strategy ~tp of the cluster ~tp in {eid, [{clusters, ...}]} is neither one of ~ts nor a "
+            eid_config:bad_setting("the strategy ~0tp of the cluster ~0tp in {eid, [{clusters, ...}]} is neither one of ~ts nor a "
                                    "module with the behaviour eid_discovery",
                                    [Strategy, Name, lists:join(", ", [atom_to_list(S) || S <- maps:keys(?STRATEGIES)])])
     end;
 module(Name, Strategy) when is_atom(Strategy) ->
     module(Name, {Strategy, #{}});
 module(Name, Strategy) ->
-    eid_config:bad_setting("the strategy of the cluster ~tp in {eid, [{clusters, ...}]} must be {Strategy, Options}; it is ~tp",
+    eid_config:bad_setting("the strategy of the cluster ~0tp in {eid, [{clusters, ...}]} must be {Strategy, Options}; it is ~0tp",
                            [Name, Strategy]).
 
 strategy_name({Strategy, _Options}) -> Strategy;

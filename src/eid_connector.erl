@@ -2,14 +2,15 @@
 %% attempt has a process of its own ({@link eid_attempt}).
 %%
 %% A node that can't be reached is tried again soon at first, then ever more rarely, down to once in 3 s, at
-%% random moments. At most 256 attempts are under way; those that have failed least go first, so that many bad nodes hold up no
-%% good one.
+%% random moments. One that has turned this node away is tried once a minute in the end: somebody has to mend that, and the
+%% node would log each attempt. At most 256 attempts are under way, and as many more at nodes that have not failed yet, so that
+%% bad nodes hold up no good one.
 -module(eid_connector).
 
 -behaviour(gen_server).
 
 -export([start_link/0, want/3, atom/1, info/0]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([peer_info/0]).
 
@@ -21,10 +22,14 @@
 %% `erlang:system_time(millisecond)'; `undefined' if it is not. `error': why the last attempt failed.
 
 -define(MAX_ATTEMPTS, 256).
+-define(MAX_FIRST_ATTEMPTS, 256).
 %% Milliseconds between two attempts at a node: at first, by what factor they grow, and at most.
 -define(FIRST_GAP, 20).
 -define(GROWTH, 1.25).
 -define(LONGEST_GAP, 3000).
+%% The same for a node that has turned this one away.
+-define(TURNED_AWAY_GROWTH, 2).
+-define(TURNED_AWAY_GAP, 60_000).
 %% A connection that has lasted so many milliseconds makes a new beginning: gaps grow across shorter ones, so that
 %% a node which `global' has disconnected is not connected again and again at once.
 -define(LASTING, 10_000).
@@ -40,10 +45,16 @@
                error = none :: none | eid_attempt:failure(),
                told = false :: boolean()}).    % that it fails
 
--record(state, {clusters = #{} :: #{atom() => #{binary() => listed}},
-                peers = #{} :: #{binary() => #peer{}},    % that some cluster lists
-                connected :: #{binary() => Since :: integer()},    % all, system time in milliseconds
-                attempts = #{} :: #{pid() => {binary(), Timer :: reference()}},
+-record(connection, {since :: integer(),    % system time, milliseconds
+                     began :: integer()}).    % monotonic, milliseconds
+
+-record(state, {clusters = #{} :: #{atom() => #{Node :: binary() => eid_routes:target() | default}},
+                peers = #{} :: #{Node :: binary() => #peer{}},    % that some cluster lists
+                connections :: #{Node :: binary() => #connection{}},    % all
+                attempts = #{} :: #{pid() => {Node :: binary(), Timer :: reference()}},
+                unwanted = #{} :: #{Node :: binary() => unwanted},    % to be disconnected when the attempt has ended
+                routes = #{} :: #{Node :: binary() => eid_routes:target()},
+                told_no_name = false :: boolean(),
                 allowance = eid_node_atoms:new() :: eid_node_atoms:allowance()}).
 
 %% @doc Starts it. There is one.
@@ -51,11 +62,11 @@
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% @doc From now on these are the nodes of the cluster. One that is not among them any more is disconnected
-%% if `Prune' is true and no other cluster lists it.
--spec want(Cluster :: atom(), Nodes :: [binary()], Prune :: boolean()) -> ok.
-want(Cluster, Nodes, Prune) ->
-    gen_server:cast(?MODULE, {want, Cluster, Nodes, Prune}).
+%% @doc From now on these are the nodes of the cluster, and how to reach them. One that is not among them any more is
+%% disconnected if `Prune' is true and no other cluster lists it.
+-spec want(Cluster :: atom(), [{Node :: binary(), eid_routes:target() | default}], Prune :: boolean()) -> ok.
+want(Cluster, Peers, Prune) ->
+    gen_server:cast(?MODULE, {want, Cluster, Peers, Prune}).
 
 %% @doc The atom of a node that something answers for, unless too many names have become atoms: see
 %% {@link eid_node_atoms}.
@@ -73,71 +84,105 @@ info() ->
 
 %% @private
 init([]) ->
+    %% The routes that it has set are taken back, and its attempts ended.
+    process_flag(trap_exit, true),
     ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
     ok = eid_report:open_redirects(),
-    Now = erlang:system_time(millisecond),
-    {ok, #state{connected = maps:from_list([{atom_to_binary(Node), Now} || Node <- nodes(connected)])}}.
+    ok = eid_settings:set_discovered(#{}),
+    {ok, #state{connections = maps:from_list([{atom_to_binary(Node), connection()} || Node <- nodes(connected)])}}.
+
+connection() ->
+    #connection{since = erlang:system_time(millisecond), began = erlang:monotonic_time(millisecond)}.
+
+%% @private
+terminate(_Reason, #state{attempts = Attempts}) ->
+    _ = [exit(Attempt, kill) || Attempt <- maps:keys(Attempts)],
+    eid_settings:set_discovered(#{}).
 
 %% @private
 handle_call({atom, Node}, _From, State) ->
     {Answer, Allowance} = eid_node_atoms:take(Node, State#state.allowance),
     {reply, Answer, State#state{allowance = Allowance}};
-handle_call(info, _From, #state{peers = Peers, connected = Connected} = State) ->
+handle_call(info, _From, #state{peers = Peers, connections = Connections} = State) ->
     Wanted = maps:map(fun(Node, Peer) -> peer_info(Node, Peer, State) end, Peers),
-    Others = maps:map(fun(_Node, Since) -> #{clusters => [], state => connected, since => Since, error => none} end,
-                      Connected),
+    Others = maps:map(fun(_Node, #connection{since = Since}) ->
+                              #{clusters => [], state => connected, since => Since, error => none}
+                      end, Connections),
     {reply, maps:merge(Others, Wanted), State}.
 
-peer_info(Node, #peer{error = Error} = Peer, #state{clusters = Clusters, connected = Connected}) ->
+peer_info(Node, #peer{error = Error} = Peer, #state{clusters = Clusters, connections = Connections}) ->
     #{clusters => [Cluster || {Cluster, Nodes} <- maps:to_list(Clusters), is_map_key(Node, Nodes)],
       state => case Peer#peer.state of
                    {connecting, _} -> connecting;
                    connected -> connected;
                    _ -> waiting
                end,
-      since => maps:get(Node, Connected, undefined),
+      since => case Connections of
+                   #{Node := #connection{since = Since}} -> Since;
+                   #{} -> undefined
+               end,
       error => case Error of
                    none -> none;
                    _ -> eid_attempt:format(Error)
                end}.
 
 %% @private
-handle_cast({want, Cluster, Nodes, Prune}, #state{clusters = Clusters} = State) ->
-    Listed = maps:from_keys(Nodes, listed),
-    Before = maps:get(Cluster, Clusters, #{}),
-    Wanting = State#state{clusters = Clusters#{Cluster => Listed}},
-    Gone = [Node || Node <- maps:keys(maps:without(Nodes, Before)), not is_wanted(Node, Wanting)],
-    New = [Node || Node <- Nodes, not is_map_key(Node, State#state.peers)],
-    {noreply, start_due(lists:foldl(fun begin_peer/2, drop(Gone, Prune, Wanting), New))}.
+handle_cast({want, Cluster, Peers, Prune}, #state{clusters = Clusters} = State) ->
+    Listed = maps:remove(atom_to_binary(node()), maps:from_list(Peers)),
+    Before = maps:keys(maps:get(Cluster, Clusters, #{})),
+    Wanting = set_routes(State#state{clusters = Clusters#{Cluster => Listed}}),
+    Gone = [Node || Node <- Before, not is_wanted(Node, Wanting)],
+    New = [Node || Node <- maps:keys(Listed), not is_map_key(Node, State#state.peers)],
+    Dropped = lists:foldl(fun(Node, Now) -> drop(Node, Prune, Now) end, Wanting, Gone),
+    {noreply, start_due(lists:foldl(fun begin_peer/2, Dropped, New))};
+handle_cast(_Unexpected, State) ->
+    {noreply, State}.
 
 is_wanted(Node, #state{clusters = Clusters}) ->
     lists:any(fun(Nodes) -> is_map_key(Node, Nodes) end, maps:values(Clusters)).
 
-%% An attempt that is under way goes on; what comes of it is nobody's business any more.
-drop(Gone, Prune, #state{peers = Peers, connected = Connected} = State) ->
-    [begin
-         #peer{timer = Timer} = maps:get(Node, Peers),
-         cancel(Timer),
-         ok = eid_report:restore(Node),
-         Prune andalso is_map_key(Node, Connected) andalso erlang:disconnect_node(binary_to_existing_atom(Node))
-     end || Node <- Gone],
-    State#state{peers = maps:without(Gone, Peers)}.
+%% Where two clusters know different ways to a node, that of the first one by name is taken.
+set_routes(#state{clusters = Clusters, routes = Before} = State) ->
+    Merged = lists:foldr(fun({_Name, Nodes}, Routes) ->
+                                 maps:merge(Routes, maps:filter(fun(_Node, Target) -> Target =/= default end, Nodes))
+                         end, #{}, lists:sort(maps:to_list(Clusters))),
+    Merged =:= Before orelse eid_settings:set_discovered(Merged),
+    State#state{routes = Merged}.
+
+drop(Node, Prune, #state{peers = Peers, unwanted = Unwanted} = State) ->
+    case maps:take(Node, Peers) of
+        {#peer{timer = Timer, state = PeerState}, Others} ->
+            cancel(Timer),
+            ok = eid_report:restore(Node),
+            case PeerState of
+                {connecting, _} when Prune -> State#state{peers = Others, unwanted = Unwanted#{Node => unwanted}};
+                _ ->
+                    Prune andalso disconnect(Node, State),
+                    State#state{peers = Others}
+            end;
+        error -> State    % it is this node
+    end.
+
+disconnect(Node, #state{connections = Connections}) ->
+    is_map_key(Node, Connections) andalso erlang:disconnect_node(binary_to_existing_atom(Node)).
 
 %% While it is listed, this process tells that it can't be reached. Whoever else sends it a message, `global' at the end of a
 %% connection for one, makes an attempt that would be told a second time.
-begin_peer(Node, #state{peers = Peers, connected = Connected} = State) ->
+begin_peer(Node, #state{peers = Peers, connections = Connections, unwanted = Unwanted} = State) ->
     ok = eid_report:redirect(Node),
-    PeerState = case Connected of
+    PeerState = case Connections of
                     #{Node := _} -> connected;
                     #{} -> due
                 end,
-    State#state{peers = Peers#{Node => #peer{state = PeerState}}}.
+    State#state{peers = Peers#{Node => #peer{state = PeerState}}, unwanted = maps:remove(Node, Unwanted)}.
 
 %% @private
-handle_info({nodeup, Node, _Info}, State) ->
+handle_info({nodeup, Node, _Info}, State) when Node =:= node() ->
+    %% It has got its name, and may have been listed as somebody else.
+    {noreply, drop(atom_to_binary(Node), false, State)};
+handle_info({nodeup, Node, _Info}, #state{connections = Connections} = State) ->
     Name = atom_to_binary(Node),
-    Connected = (State#state.connected)#{Name => erlang:system_time(millisecond)},
-    {noreply, connected(Name, State#state{connected = Connected})};
+    {noreply, connected(Name, State#state{connections = Connections#{Name => connection()}})};
 handle_info({nodedown, Node, _Info}, State) ->
     {noreply, start_due(disconnected(atom_to_binary(Node), State))};
 handle_info({due, Node}, State) ->
@@ -149,9 +194,19 @@ handle_info({'DOWN', _Monitor, process, Attempt, Exit}, #state{attempts = Attemp
   when is_map_key(Attempt, Attempts) ->
     {{Node, Timer}, Rest} = maps:take(Attempt, Attempts),
     cancel(Timer),
-    {noreply, start_due(ended(Node, Attempt, eid_attempt:outcome(Exit), State#state{attempts = Rest}))};
+    Left = end_unwanted(Node, State#state{attempts = Rest}),
+    {noreply, start_due(ended(Node, Attempt, eid_attempt:outcome(Exit), Left))};
 handle_info(_Unexpected, State) ->
     {noreply, State}.
+
+%% The message about a connection may be on its way still.
+end_unwanted(Node, #state{unwanted = Unwanted} = State) ->
+    case maps:take(Node, Unwanted) of
+        {unwanted, Others} ->
+            try _ = erlang:disconnect_node(binary_to_existing_atom(Node)) catch error:badarg -> none end,
+            State#state{unwanted = Others};
+        error -> State
+    end.
 
 connected(Node, #state{peers = Peers} = State) ->
     case Peers of
@@ -163,15 +218,15 @@ connected(Node, #state{peers = Peers} = State) ->
         #{} -> State
     end.
 
-disconnected(Node, #state{peers = Peers, connected = Connected} = State) ->
-    {Since, Others} = case maps:take(Node, Connected) of
-                          error -> {0, Connected};
-                          Taken -> Taken
-                      end,
-    Left = State#state{connected = Others},
+disconnected(Node, #state{peers = Peers, connections = Connections} = State) ->
+    {Connection, Others} = case maps:take(Node, Connections) of
+                               error -> {connection(), Connections};
+                               Taken -> Taken
+                           end,
+    Left = State#state{connections = Others},
     case Peers of
         #{Node := #peer{state = connected, gap = Gap} = Peer} ->
-            NewGap = case erlang:system_time(millisecond) - Since < ?LASTING of
+            NewGap = case erlang:monotonic_time(millisecond) - Connection#connection.began < ?LASTING of
                          true -> Gap;
                          false -> ?FIRST_GAP
                      end,
@@ -187,16 +242,23 @@ due(Node, #state{peers = Peers} = State) ->
     end.
 
 %% The next attempt after a while, and the one after it later still.
-wait(Node, #peer{gap = Gap} = Peer, #state{peers = Peers} = State) ->
+wait(Node, #peer{gap = Gap, error = Error} = Peer, #state{peers = Peers} = State) ->
+    NextGap = case eid_attempt:is_turned_away(Error) of
+                  true -> min(?TURNED_AWAY_GAP, max(?LONGEST_GAP, Gap * ?TURNED_AWAY_GROWTH));
+                  false -> min(?LONGEST_GAP, Gap * ?GROWTH)
+              end,
     Wait = round(Gap * (0.5 + rand:uniform() / 2)),
     Timer = erlang:send_after(Wait, self(), {due, Node}),
-    Waiting = Peer#peer{state = waiting, timer = Timer, gap = min(?LONGEST_GAP, Gap * ?GROWTH)},
-    State#state{peers = Peers#{Node := Waiting}}.
+    State#state{peers = Peers#{Node := Peer#peer{state = waiting, timer = Timer, gap = NextGap}}}.
 
+%% Those that have failed least go first.
 start_due(#state{peers = Peers, attempts = Attempts} = State) ->
     Due = lists:sort([{Gap, Node} || {Node, #peer{state = due, gap = Gap}} <- maps:to_list(Peers)]),
-    Turns = max(0, ?MAX_ATTEMPTS - map_size(Attempts)),
-    lists:foldl(fun({_Gap, Node}, Now) -> attempt(Node, Now) end, State, lists:sublist(Due, Turns)).
+    {First, Again} = lists:partition(fun({Gap, _Node}) -> Gap =:= ?FIRST_GAP end, Due),
+    Turns = ?MAX_ATTEMPTS - map_size(Attempts),
+    lists:foldl(fun({_Gap, Node}, Now) -> attempt(Node, Now) end, State,
+                lists:sublist(First, max(0, Turns + ?MAX_FIRST_ATTEMPTS))
+                ++ lists:sublist(Again, max(0, Turns - length(First)))).
 
 attempt(Node, #state{peers = Peers, attempts = Attempts} = State) ->
     {Attempt, _Monitor} = eid_attempt:start_monitor(Node),
@@ -210,11 +272,18 @@ ended(Node, Attempt, Outcome, #state{peers = Peers} = State) ->
         #{Node := #peer{state = {connecting, Attempt}} = Peer} ->
             case Outcome of
                 %% The message about it is on its way, or it has gone again already.
-                connected -> wait(Node, Peer, State);
+                connected -> wait(Node, Peer, State#state{told_no_name = false});
+                {failed, no_own_name} -> wait(Node, Peer#peer{error = no_own_name}, tell_no_name(State));
                 {failed, Failure} -> wait(Node, failed(Node, Failure, Peer), State)
             end;
         #{} -> State
     end.
+
+%% It is the same for all nodes.
+tell_no_name(#state{told_no_name = true} = State) -> State;
+tell_no_name(State) ->
+    ?LOG_WARNING("No node is connected: ~ts", [eid_attempt:format(no_own_name)]),
+    State#state{told_no_name = true}.
 
 failed(Node, Failure, #peer{failing = Since, told = Told} = Peer) ->
     Now = erlang:monotonic_time(millisecond),

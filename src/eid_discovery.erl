@@ -22,11 +22,13 @@
 
 -export([info/0, node_name/1]).
 
--export_type([peer/0, answer/0, problem/0, info/0]).
+-export_type([peer/0, node_text/0, answer/0, problem/0, info/0]).
 
--type peer() :: Node | {Node, eid_routes:target()}.
-%% A node as an atom, a string or a binary, and if need be how to reach it, as with
-%% {@link eid:set_routes/1}. The binary is best: names that nobody answers to become no atoms.
+-type peer() :: node_text() | {node_text(), eid_routes:target()}.
+%% A node, and if need be how to reach it, as with {@link eid:set_route/2}. The user's own routes come before that.
+
+-type node_text() :: node() | unicode:chardata().
+%% Text is best: names that nobody answers to become no atoms.
 
 -type problem() :: {Where :: unicode:chardata(), Sentence :: unicode:chardata()}.
 %% Something that could not be asked, and why, with what to do about it. It is logged when it comes, and
@@ -37,8 +39,8 @@
                     problems => [problem()],
                     again => interval | now | {within, Milliseconds :: non_neg_integer()}}.
 %% The nodes that should be connected now, or `unchanged' where that can't be said. This node itself may be
-%% among them. `partial' are nodes that others may be missing from, because not everybody who was asked has answered yet: those
-%% that were listed before stay in the list. `again': when to ask the next time, by default after the cluster's `interval';
+%% among them. `partial': some may be missing, because not everybody who was asked has ever answered, so
+%% nobody is disconnected for not being listed. `again': when to ask the next time, by default after the cluster's `interval';
 %% `{within, Ms}' if that is sooner, but not within a second; `now' for a strategy that waits by itself.
 
 -type info() :: #{name := atom(), strategy := atom(), nodes := [binary()],

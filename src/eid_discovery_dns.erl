@@ -8,9 +8,10 @@
 -behaviour(eid_discovery).
 
 -export([init/1, list/1]).
--export([own_base/0, peers/2, is_base/1, is_name/1]).    % of other strategies that name nodes so
+-export([peers/2, is_base/1, is_name/1]).    % of other strategies that name nodes so
 
--record(state, {name :: string(), base :: string() | own, families :: [inet | inet6, ...]}).
+-record(state, {name :: string(), base :: unicode:chardata() | own, families :: [inet | inet6, ...],
+                last = #{} :: #{inet | inet6 => [inet:ip_address()]}}).    % what DNS has said
 
 %% @private
 -spec init(term()) -> #state{}.
@@ -33,24 +34,32 @@ families(Family) -> [Family].
 
 %% @private
 -spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
-list(#state{name = Name, base = Base, families = Families} = State) ->
-    Answer = case eid_dns:addresses(Name, Families) of
-                 {ok, Ips, Ttl} -> #{nodes => peers(Base, Ips), again => again(Ttl)};
-                 {error, Reason} -> #{nodes => unchanged, problems => [{Name, eid_dns:format_error(Reason)}]}
-             end,
-    {Answer, State}.
+list(#state{name = Name, base = Base, families = Families, last = Before} = State) ->
+    Answers = eid_parallel:map(fun(Family) -> {Family, eid_dns:addresses(Name, Family)} end, Families),
+    %% A name that has addresses of one family only may be unknown in the other one.
+    IsKnown = lists:any(fun({_Family, Answer}) -> element(1, Answer) =:= ok end, Answers),
+    Last = lists:foldl(fun({Family, {ok, Ips, _Ttl}}, All) -> All#{Family => Ips};
+                          ({Family, {error, nxdomain}}, All) when IsKnown -> All#{Family => []};
+                          ({_Family, {error, _Reason}}, All) -> All
+                       end, Before, Answers),
+    Problems = [{Name, eid_dns:format_error(Reason)}
+                || {_Family, {error, Reason}} <- Answers, not (IsKnown andalso Reason =:= nxdomain)],
+    Answer = #{nodes => peers(Base, lists:append(maps:values(Last))),
+               partial => map_size(Last) < length(Families),
+               problems => Problems,
+               again => again(lists:min([none | [Ttl || {_Family, {ok, _Ips, Ttl}} <- Answers]]))},
+    {case Last of
+         Nothing when map_size(Nothing) =:= 0 -> Answer#{nodes := unchanged};
+         _ -> Answer
+     end, State#state{last = Last}}.
 
 again(none) -> interval;
 again(Ttl) -> {within, Ttl}.
 
 %% @doc The nodes of this base name at these addresses, each to be dialled directly.
 -spec peers(Base :: unicode:chardata() | own, [inet:ip_address()]) -> [eid_discovery:peer()].
-peers(own, Ips) -> peers(own_base(), Ips);
+peers(own, Ips) -> peers(eid_own_name:base(), Ips);
 peers(Base, Ips) -> [{unicode:characters_to_binary([Base, "@", inet:ntoa(Ip)]), direct} || Ip <- Ips].
-
-%% @doc What stands before the `@' of this node's name.
--spec own_base() -> binary().
-own_base() -> hd(binary:split(atom_to_binary(node()), <<"@">>)).
 
 %% @doc Whether this can stand before the `@' of a node's name.
 -spec is_base(term()) -> boolean().

@@ -6,29 +6,23 @@
 %%
 %% `hosts' are the hosts as they stand in the nodes' names, or one DNS name whose addresses they are. `label' is `"key=value"'
 %% or `"key"'; `name' a container's name, with `*' for any text. A node is the label `eid.node' of its container if there is
-%% one, with `@Host' after it if it has none itself; otherwise ID and host, or with `node => name' the container's name and
-%% host. An ID has as many digits as the one in this node's own name, or else 12, which is how containers call themselves.
+%% one, with `@Host' after it if it has none itself; otherwise ID and host ({@link eid_own_name:id/1}), or with `node => name' the
+%% container's name and host.
 -module(eid_discovery_docker).
 
 -behaviour(eid_discovery).
 
 -export([init/1, list/1]).
 
-%% Of an ID, as Docker shows it and makes the container's host name of it.
--define(SHORT_ID, 12).
-%% The longest time between two looks at a DNS name of hosts, and the shortest, in milliseconds.
--define(RESOLVE_INTERVAL, 5000).
--define(SHORTEST_INTERVAL, 1000).
-
 -record(host, {watcher :: pid(),
                containers = unknown :: unknown | [eid_nif:container()],    % what it had last
                problem = none :: none | eid:reason()}).
 
--record(state, {source :: {list, [binary()]} | {dns, string()},
+-record(state, {source :: {list, [binary(), ...]} | {dns, string()},
                 filter :: eid_nif:filter(),
                 node_is :: id | name,
                 hosts = #{} :: #{Host :: binary() => #host{}},
-                resolve_at = now :: now | infinity | integer(),    % monotonic, milliseconds
+                resolver = none :: none | pid(),    % of a DNS name
                 dns_problem = [] :: [eid_discovery:problem()]}).
 
 %% @private
@@ -46,7 +40,7 @@ init(Options) ->
 are_hosts(Hosts) -> is_list_of_hosts(Hosts) orelse eid_discovery_dns:is_name(Hosts).
 
 is_list_of_hosts(Hosts) ->
-    is_list(Hosts) andalso Hosts =/= []
+    is_list(Hosts) andalso length(Hosts) > 0
         andalso lists:all(fun(Host) -> not is_integer(Host) andalso is_host(Host) end, Hosts).
 
 is_host(Host) ->
@@ -76,6 +70,8 @@ filter(none, none) ->
                            "cluster", []);
 filter(Label, none) ->
     case binary:split(text(Label), <<"=">>) of
+        [<<>> | _] -> eid_config:bad_setting("label of docker in {eid, [{clusters, ...}]} must be \"key=value\" or \"key\"; it is ~0tp",
+                                             [Label]);
         [Key] -> {label, Key, any};
         [Key, Value] -> {label, Key, Value}
     end;
@@ -85,15 +81,10 @@ filter(_Label, _Name) ->
     eid_config:bad_setting("docker in {eid, [{clusters, ...}]} has both a label and a name; it takes one of them", []).
 
 %% @private
-%% Waits until something has changed on some host.
+%% Waits until something has changed on some host, or which hosts there are.
 -spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
-list(#state{hosts = Before, dns_problem = DnsProblem} = State) ->
-    Resolved = #state{hosts = Hosts} = resolve(State),
-    HasNews = Resolved#state.dns_problem =/= DnsProblem orelse maps:keys(Before) -- maps:keys(Hosts) =/= [],
-    Next = case HasNews of
-               true -> Resolved;
-               false -> await_change(Resolved)
-           end,
+list(State) ->
+    Next = take_more(await_change(follow_hosts(State))),
     {answer(Next), Next}.
 
 answer(#state{hosts = Hosts, node_is = NodeIs, dns_problem = DnsProblem}) ->
@@ -103,50 +94,45 @@ answer(#state{hosts = Hosts, node_is = NodeIs, dns_problem = DnsProblem}) ->
                    [] when All =/= []; DnsProblem =/= [] -> unchanged;
                    _ -> lists:append([nodes(Host, Containers, NodeIs) || {Host, Containers} <- Known])
                end,
-      partial => length(Known) < length(All) orelse DnsProblem =/= [],
+      partial => length(Known) < length(All),
       problems => DnsProblem
           ++ [{Host, eid:format_error(Problem)} || {Host, #host{problem = Problem}} <- All, Problem =/= none],
       again => now}.
 
-resolve(#state{source = {list, Hosts}} = State) ->
-    follow(Hosts, State#state{resolve_at = infinity});
-resolve(#state{source = {dns, Name}, resolve_at = At} = State) ->
-    case At =:= now orelse At =< erlang:monotonic_time(millisecond) of
-        false -> State;
-        true ->
-            case eid_dns:addresses(Name, [eid_resolver:own_family()]) of
-                {ok, Ips, Ttl} ->
-                    Wait = max(?SHORTEST_INTERVAL, min(Ttl, ?RESOLVE_INTERVAL)),
-                    follow([list_to_binary(inet:ntoa(Ip)) || Ip <- Ips],
-                           State#state{resolve_at = erlang:monotonic_time(millisecond) + Wait, dns_problem = []});
-                {error, Reason} ->
-                    State#state{resolve_at = erlang:monotonic_time(millisecond) + ?RESOLVE_INTERVAL,
-                                dns_problem = [{Name, eid_dns:format_error(Reason)}]}
-            end
-    end.
+%% The first time.
+follow_hosts(#state{source = {list, Names}, hosts = Hosts} = State) when map_size(Hosts) =:= 0 ->
+    follow(Names, State);
+follow_hosts(#state{source = {dns, Name}, resolver = none} = State) ->
+    State#state{resolver = eid_discovery_docker_dns:start_link(Name)};
+follow_hosts(State) ->
+    State.
 
 follow(Names, #state{hosts = Hosts, filter = Filter} = State) ->
-    [eid_discovery_docker_host:stop(Watcher) || #host{watcher = Watcher} <- maps:values(maps:without(Names, Hosts))],
+    _ = [eid_discovery_docker_host:stop(Watcher) || #host{watcher = Watcher} <- maps:values(maps:without(Names, Hosts))],
     Started = [{Name, #host{watcher = eid_discovery_docker_host:start_link(Name, Filter)}}
                || Name <- Names, not is_map_key(Name, Hosts)],
     State#state{hosts = maps:merge(maps:with(Names, Hosts), maps:from_list(Started))}.
 
-await_change(#state{resolve_at = At} = State) ->
-    Wait = case At of
-               infinity -> infinity;
-               _ -> max(0, At - erlang:monotonic_time(millisecond))
-           end,
+await_change(State) ->
     receive
-        {eid_discovery_docker_host, Name, Watcher, Outcome} -> take(changed(Name, Watcher, Outcome, State))
-    after Wait -> State
+        {Source, _, _, _} = Change when Source =:= eid_discovery_docker_host; Source =:= eid_discovery_docker_dns ->
+            take(Change, State)
     end.
 
 %% What else has come by now.
-take(State) ->
+take_more(State) ->
     receive
-        {eid_discovery_docker_host, Name, Watcher, Outcome} -> take(changed(Name, Watcher, Outcome, State))
+        {Source, _, _, _} = Change when Source =:= eid_discovery_docker_host; Source =:= eid_discovery_docker_dns ->
+            take_more(take(Change, State))
     after 0 -> State
     end.
+
+take({eid_discovery_docker_host, Name, Watcher, Outcome}, State) ->
+    changed(Name, Watcher, Outcome, State);
+take({eid_discovery_docker_dns, _Name, _Resolver, {ok, Names}}, State) ->
+    follow(Names, State#state{dns_problem = []});
+take({eid_discovery_docker_dns, Name, _Resolver, {error, Reason}}, State) ->
+    State#state{dns_problem = [{Name, eid_dns:format_error(Reason)}]}.
 
 changed(Name, Watcher, Outcome, #state{hosts = Hosts} = State) ->
     case Hosts of
@@ -159,24 +145,12 @@ changed(Name, Watcher, Outcome, #state{hosts = Hosts} = State) ->
     end.
 
 nodes(Host, Containers, NodeIs) ->
-    Own = case eid_nif:call(fun() -> eid_nif:own_container() end) of
-              {ok, Id} -> Id;
-              _ -> none
-          end,
-    Digits = id_digits(),
-    [node_of(Host, Container, NodeIs, Digits) || {Id, _Name, _Label} = Container <- Containers, Id =/= Own].
+    [node_of(Host, Container, NodeIs) || {Id, _Name, _Label} = Container <- Containers, not eid_own_name:is_own_container(Id)].
 
-node_of(Host, {Id, _Name, <<>>}, id, Digits) -> <<Id:Digits/binary, "@", Host/binary>>;
-node_of(Host, {_Id, Name, <<>>}, name, _Digits) -> <<Name/binary, "@", Host/binary>>;
-node_of(Host, {_Id, _Name, Label}, _NodeIs, _Digits) ->
+node_of(Host, {Id, _Name, <<>>}, id) -> <<(eid_own_name:id(Id))/binary, "@", Host/binary>>;
+node_of(Host, {_Id, Name, <<>>}, name) -> <<Name/binary, "@", Host/binary>>;
+node_of(Host, {_Id, _Name, Label}, _NodeIs) ->
     case binary:match(Label, <<"@">>) of
         nomatch -> <<Label/binary, "@", Host/binary>>;
         _ -> Label
-    end.
-
-id_digits() ->
-    Base = eid_discovery_dns:own_base(),
-    case re:run(Base, "^[0-9a-f]{12,64}$", [{capture, none}]) of
-        match -> byte_size(Base);
-        nomatch -> ?SHORT_ID
     end.

@@ -31,10 +31,10 @@ list(#state{names = Before} = State) ->
             Names = maps:merge(maps:with(Hosts, Before), maps:from_list([{Host, Nodes} || {Host, {ok, Nodes}} <- Answers])),
             {#{nodes => lists:append(maps:values(Names)),
                partial => map_size(Names) < length(lists:usort(Hosts)),
-               problems => [{Host, problem(Reason)} || {Host, {error, Reason}} <- Answers]},
+               problems => [{Host, eid:format_error(Reason)} || {Host, {error, Reason}} <- Answers]},
              State#state{names = Names}};
         {error, File, Reason} ->
-            {#{nodes => unchanged, problems => [{File, problem({file, Reason})}]}, State}
+            {#{nodes => unchanged, problems => [{File, problem(Reason)}]}, State}
     end.
 
 hosts(standard) ->
@@ -59,11 +59,11 @@ host_text(Host) ->
 
 names(Host) ->
     case eid_epmd:names(binary_to_list(Host)) of
-        {ok, Names} -> {ok, [<<(list_to_binary(Name))/binary, "@", Host/binary>> || {Name, _Port} <- Names]};
+        {ok, Names} ->
+            {ok, [<<Name/binary, "@", Host/binary>> || Name <- [list_to_binary(Text) || {Text, _Port} <- Names],
+                                                       not eid_own_name:is_own_container(Name)]};
         {error, _} = Error -> Error
     end.
 
-problem({file, Reason}) ->
-    [file:format_error(Reason), ". The file has a line 'HOST'. for each host, in quotes and with a full stop."];
 problem(Reason) ->
-    eid:format_error(Reason).
+    [file:format_error(Reason), ". The file has a line 'HOST'. for each host, in quotes and with a full stop."].

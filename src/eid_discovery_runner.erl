@@ -1,42 +1,51 @@
 %% @doc The process in which a cluster's strategy runs: it asks, tells the worker, waits, and asks again.
-%% So a strategy may take its time and crash, and holds up nobody.
+%% So a strategy may take its time and crash, and holds up nobody. After a crash it ends, with whatever the strategy has
+%% linked to it, and the worker starts another one.
 -module(eid_discovery_runner).
 
 -export([start_link/1]).
 %% By full name, so that code can be loaded while it runs.
--export([run/2, again/3]).
+-export([run/3, pause/3]).
 
 %% However soon a strategy wants to be asked again.
--define(SHORTEST_WAIT, 1000).
+-define(SHORTEST_PAUSE, 1000).
 
 %% @doc Starts it, linked to the calling worker, which gets each answer by
 %% {@link eid_discovery_worker:answer/2}.
 -spec start_link(eid_clusters:cluster()) -> pid().
 start_link(#{state := State} = Cluster) ->
     Worker = self(),
-    spawn_link(fun() -> ?MODULE:run(Worker, {Cluster, State}) end).
+    spawn_link(fun() -> ?MODULE:run(Worker, Cluster, State) end).
 
 %% @private
-run(Worker, {#{module := Module, state := Initial, interval := Interval} = Cluster, State}) ->
-    {Answer, Next} =
-        try Module:list(State) of
-            {#{nodes := _}, _} = Listed -> Listed;
-            Other -> {crashed(Module, {bad_answer, Other}), Initial}
-        catch
-            Class:Reason:Stack -> {crashed(Module, {Class, Reason, Stack}), Initial}
-        end,
-    ok = eid_discovery_worker:answer(Worker, Answer),
-    timer:sleep(again(maps:get(again, Answer, interval), Interval, rand:uniform())),
-    ?MODULE:run(Worker, {Cluster, Next}).
+run(Worker, #{module := Module, interval := Interval} = Cluster, State) ->
+    case list(Module, State) of
+        {ok, #{again := Again} = Answer, Next} ->
+            ok = eid_discovery_worker:answer(Worker, Answer),
+            timer:sleep(pause(Again, Interval, rand:uniform())),
+            ?MODULE:run(Worker, Cluster, Next);
+        {crashed, Why} ->
+            Sentence = io_lib:format("the strategy failed: ~0tP. Correct the module, or its options.", [Why, 30]),
+            {ok, Answer} = eid_discovery_answer:check(#{nodes => unchanged,
+                                                        problems => [{atom_to_list(Module), Sentence}]}),
+            ok = eid_discovery_worker:answer(Worker, Answer),
+            exit(shutdown)
+    end.
 
-crashed(Module, Why) ->
-    #{nodes => unchanged,
-      problems => [{atom_to_list(Module), io_lib:format("the strategy failed: ~0tP. Correct its module or its options.",
-                                                        [Why, 30])}]}.
+list(Module, State) ->
+    try
+        {Answer, Next} = Module:list(State),
+        case eid_discovery_answer:check(Answer) of
+            {ok, Checked} -> {ok, Checked, Next};
+            error -> {crashed, {bad_answer, Answer}}
+        end
+    catch
+        Class:Reason:Stack -> {crashed, {Class, Reason, Stack}}
+    end.
 
 %% @private
-%% Milliseconds; `Luck' is from 0.0 to 1.0. Up to a tenth sooner, so that nodes that have started together do not go on
-%% asking together.
-again(now, _Interval, _Luck) -> 0;
-again(interval, Interval, Luck) -> round(Interval * (1 - Luck / 10));
-again({within, Ms}, Interval, Luck) -> max(?SHORTEST_WAIT, min(Ms, again(interval, Interval, Luck))).
+%% Milliseconds; `Luck' is from 0.0 to 1.0. Up to a tenth sooner than the interval, so that nodes that have started together do
+%% not go on asking together.
+pause(now, _Interval, _Luck) -> 0;
+pause(interval, Interval, Luck) -> max(?SHORTEST_PAUSE, round(Interval * (1 - Luck / 10)));
+pause({within, Ms}, Interval, Luck) -> max(?SHORTEST_PAUSE, min(Ms, pause(interval, Interval, Luck))).

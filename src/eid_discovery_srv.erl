@@ -31,12 +31,15 @@ list(#state{name = Name, known = Before} = State) ->
             Kept = maps:with([Target || {Target, _} <- Missing], Before),
             Known = maps:merge(Kept, maps:from_list(lists:reverse(Found))),
             {#{nodes => [Peer || {_, Peer} <- Found] ++ maps:values(Kept),
-               problems => [{Target, eid_dns:format_error(Reason)} || {Target, Reason} <- Missing],
+               problems => [{Name, missing(Missing)} || Missing =/= []],
                again => case Ttl of none -> interval; _ -> {within, Ttl} end},
              State#state{known = Known}};
         {error, Reason} ->
             {#{nodes => unchanged, problems => [{Name, eid_dns:format_error(Reason)}]}, State}
     end.
 
-base(#state{base = own}) -> eid_discovery_dns:own_base();
+missing([{Target, Reason} | _] = Missing) ->
+    io_lib:format("~b targets have no address, for example ~ts: ~ts", [length(Missing), Target, eid_dns:format_error(Reason)]).
+
+base(#state{base = own}) -> eid_own_name:base();
 base(#state{base = Base}) -> Base.

@@ -14,25 +14,17 @@
 
 %% Milliseconds for one question.
 -define(TIMEOUT, 3000).
+%% More targets than a cluster has nodes.
+-define(MAX_SERVICES, 500).
 
-%% @doc The addresses of a name: A records for `inet', AAAA records for `inet6'. It is an error only if no family has an
-%% answer.
--spec addresses(Name :: string(), [inet | inet6, ...]) -> {ok, [inet:ip_address()], ttl()} | {error, reason()}.
-addresses(Name, Families) ->
-    Answers = eid_parallel:map(fun(Family) -> of_family(Name, Family) end, Families),
-    case [Answer || {ok, _, _} = Answer <- Answers] of
-        [] -> hd(Answers);
-        Good ->
-            {ok, lists:usort([Ip || {ok, Ips, _} <- Good, Ip <- Ips, is_of_a_host(Ip)]),
-             lists:min([Ttl || {ok, _, Ttl} <- Good])}
-    end.
-
-of_family(Name, Family) ->
+%% @doc The addresses of a name: its A records for `inet', its AAAA records for `inet6'.
+-spec addresses(Name :: string(), inet | inet6) -> {ok, [inet:ip_address()], ttl()} | {error, reason()}.
+addresses(Name, Family) ->
     case ask(Name, record_type(Family)) of
-        {ok, _, _} = Answer -> Answer;
+        {ok, Ips, Ttl} -> {ok, hosts(Ips), Ttl};
         {error, Reason} ->
-            case inet:getaddrs(Name, Family) of
-                {ok, Ips} -> {ok, Ips, none};
+            case eid_parallel:within(?TIMEOUT, fun() -> inet:getaddrs(Name, Family) end) of
+                {ok, Ips} -> {ok, hosts(Ips), none};
                 {error, _} -> {error, Reason}
             end
     end.
@@ -40,20 +32,22 @@ of_family(Name, Family) ->
 record_type(inet) -> a;
 record_type(inet6) -> aaaa.
 
+hosts(Ips) -> lists:usort(lists:filter(fun is_of_a_host/1, Ips)).
+
 %% No host has the unspecified address, and dialling it would lead back here; nor a group's.
 is_of_a_host({A, _, _, _}) -> A > 0 andalso A < 224;
 is_of_a_host({0, 0, 0, 0, 0, 0, 0, 0}) -> false;
 is_of_a_host({A, _, _, _, _, _, _, _}) -> A < 16#ff00.
 
 %% @doc What the SRV records of a name say: targets and ports, in the order of the records' priority, with an address of the
-%% target; and those targets that have none.
+%% target; and those targets that have none. Of more than 500 records the others are left out.
 -spec services(Name :: string(), inet | inet6) ->
           {ok, [{Target :: string(), inet:port_number(), inet:ip_address()}], ttl(), Missing :: [{Target :: string(), reason()}]}
               | {error, reason()}.
 services(Name, Family) ->
     case ask(Name, srv) of
         {ok, Records, Ttl} ->
-            Services = [{without_dot(Target), Port} || {_Priority, _Weight, Port, Target} <- lists:sort(Records),
+            Services = [{without_dot(Target), Port} || {_Priority, _Weight, Port, Target} <- lists:sublist(lists:sort(Records), ?MAX_SERVICES),
                                                        Port > 0, without_dot(Target) =/= ""],
             Targets = lists:usort([Target || {Target, _} <- Services]),
             Addresses = maps:from_list(eid_parallel:map(fun(Target) -> {Target, address(Target, Family)} end, Targets)),
@@ -63,7 +57,7 @@ services(Name, Family) ->
     end.
 
 address(Target, Family) ->
-    case addresses(Target, [Family]) of
+    case addresses(Target, Family) of
         {ok, [Ip | _], _} -> {ok, Ip};
         {ok, [], _} -> {error, nxdomain};
         {error, _} = Error -> Error

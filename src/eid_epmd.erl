@@ -121,7 +121,7 @@ names() ->
             names(Host)
     end.
 
-%% @doc The nodes on a host: the short IDs of the containers there that publish their erlang port,
+%% @doc The nodes on a host: the IDs of the containers there that publish their erlang port,
 %% with the published ports. `net_adm:names/1' and `net_adm:world/0' get their lists here.
 -spec names(host()) -> {ok, [{Name :: string(), inet:port_number()}]} | {error, term()}.
 names(Host) ->

@@ -130,7 +130,7 @@ lookup(_Ref, _Node, _Engine, _HostIp, _ErlangPort, _Bridge, _Limits, _WithinMs, 
     erlang:nif_error(not_loaded).
 
 %% @doc Finds all running containers that publish the erlang port. The message is
-%% `{Ref, {ok, [{ShortId :: binary(), Port}]}}' or `{Ref, {error, eid:reason()}}'.
+%% `{Ref, {ok, [{Id :: binary(), Port}]}}' or `{Ref, {error, eid:reason()}}'.
 -spec names(reference(), engine(), HostIp :: inet:ip_address(), ErlangPort :: inet:port_number(),
             limits(), WithinMs :: non_neg_integer()) -> pending.
 names(_Ref, _Engine, _HostIp, _ErlangPort, _Limits, _WithinMs) ->

@@ -43,17 +43,20 @@ open_redirects() ->
     ok.
 
 %% @doc The calling process gets a failure to connect `Node' as `{eid_report, Reason}', until {@link restore/1} or its
-%% end.
+%% end. Nothing happens while nobody owns the table.
 -spec redirect(Node :: binary()) -> ok.
-redirect(Node) ->
-    true = ets:insert(?MODULE, {Node, self()}),
-    ok.
+redirect(Node) -> in_table(fun() -> ets:insert(?MODULE, {Node, self()}) end).
 
 %% @doc Failures to connect `Node' are logged again.
 -spec restore(Node :: binary()) -> ok.
-restore(Node) ->
-    true = ets:delete_object(?MODULE, {Node, self()}),
-    ok.
+restore(Node) -> in_table(fun() -> ets:delete_object(?MODULE, {Node, self()}) end).
+
+in_table(Fun) ->
+    try
+        true = Fun(),
+        ok
+    catch error:badarg -> ok    % discovery has been stopped
+    end.
 
 listeners(Node) ->
     try [Pid || {_, Pid} <- ets:lookup(?MODULE, Node), is_process_alive(Pid)]

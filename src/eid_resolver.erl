@@ -105,7 +105,7 @@ find(#query{node = Node, container = Container, host = Host, family = Family,
         {Ip, Port} ->
             fixed(Ip, Port, Query);
         none ->
-            case is_own_container(Container) of
+            case eid_own_name:is_own_container(Container) of
                 true -> {ok, route(loopback_address(Family), ErlangPort, loopback, Query)};
                 false -> with_address(Query, fun(Ip) ->
                                                      go(eid_routes:for_address(Ip, Table), Ip, Query)
@@ -167,8 +167,8 @@ tell_once(Engine, HostIp) ->
         _ -> ok
     end.
 
-%% @doc The nodes on a host: for each running container that publishes its erlang port, the short
-%% ID (12 digits), which is how containers call themselves, and the published port.
+%% @doc The nodes on a host: for each running container that publishes its erlang port, its ID as it stands in the names
+%% of nodes ({@link eid_own_name:id/1}), and the published port.
 -spec names(Host :: iodata(), family() | any, patience()) ->
           {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
 names(Host, Family, Patience) ->
@@ -206,7 +206,10 @@ watch(Host, Family, Filter, Known, Limits, Timeout) ->
     end.
 
 names_by(epmd, HostIp, Query) ->
-    in_time(Query, fun() -> erl_epmd:names(HostIp) end);
+    case in_time(Query, fun() -> erl_epmd:names(HostIp) end) of
+        {error, address} -> {error, {unreachable, <<"epmd does not answer there">>}};
+        Answer -> Answer
+    end;
 names_by(Target, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query)
   when Target =:= engine; Target =:= published ->
     Ref = make_ref(),
@@ -217,7 +220,7 @@ names_by(Target, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query
     Answer = eid_nif:await(Ref, Asked),
     tell_once(Engine, HostIp),
     case Answer of
-        {ok, Names} -> {ok, [{binary_to_list(Name), Port} || {Name, Port} <- Names]};
+        {ok, Names} -> {ok, [{binary_to_list(eid_own_name:id(Id)), Port} || {Id, Port} <- Names]};
         {error, _} = Error -> Error
     end;
 %% Nobody there has a list.
@@ -226,13 +229,6 @@ names_by(_Direct, _HostIp, _Query) ->
 
 engine(HostIp, #query{host = Host, settings = #{engines := Engines}}) ->
     eid_engines:for_host(Host, HostIp, Engines).
-
-is_own_container(Container) ->
-    case eid_nif:call(fun() -> eid_nif:own_container() end) of
-        {ok, Id} when byte_size(Container) >= 12 ->
-            binary:longest_common_prefix([Container, Id]) =:= byte_size(Container);
-        _ -> false
-    end.
 
 %% Calls `Fun' with the host's address, if that may be contacted.
 with_address(#query{host = Host, settings = #{hosts := Hosts}} = Query, Fun) ->
@@ -261,22 +257,7 @@ address(#query{ip = Ip6, family = inet6}) ->
 address(_Ip6OverIp4) ->
     {error, unknown_host}.
 
-%% For functions of OTP that take no time limit, or do not keep it. What they leave in a message queue
-%% goes with the process that runs them.
-in_time(Query, Fun) ->
-    Self = self(),
-    {Pid, Monitor} = spawn_monitor(fun() -> Self ! {self(), Fun()} end),
-    receive
-        {Pid, Result} ->
-            demonitor(Monitor, [flush]),
-            Result;
-        {'DOWN', Monitor, process, Pid, Crash} ->
-            {error, Crash}
-    after time_left(Query) ->
-            exit(Pid, kill),
-            receive {'DOWN', Monitor, process, Pid, _} -> ok end,
-            receive {Pid, Result} -> Result after 0 -> {error, timeout} end
-    end.
+in_time(Query, Fun) -> eid_parallel:within(time_left(Query), Fun).
 
 route(Ip, Port, Kind, #query{family = Family}) ->
     #{ip => to_family(Ip, Family), port => Port, route => Kind}.

@@ -2,7 +2,7 @@
 %% {@link eid_host_table}.
 -module(eid_routes).
 
--export([parse/1, parse_entry/2, compile/2, compile_hosts/1, for_name/3, for_address/2, is_allowed/3,
+-export([parse/1, parse_entry/2, compile/1, compile_hosts/1, for_name/3, for_address/2, is_allowed/3,
          may_be_allowed/2, is_any_allowed/1]).
 
 -export_type([target/0, routes/0, table/0, hosts/0]).
@@ -43,10 +43,10 @@ bad_target(Target) ->
     eid_config:bad_setting("a route's target must be direct, epmd, engine, published or {IpAddress, "
                            "Port}; it is ~tp", [Target]).
 
-%% @doc Makes a table of the configured routes and those set at run time, which come first.
--spec compile(routes(), routes()) -> table().
-compile(Configured, AtRunTime) ->
-    eid_host_table:new(maps:to_list(maps:merge(Configured, AtRunTime))).
+%% @doc Makes a table of routes from several sources. Where two have the same key, that of the later source counts.
+-spec compile([routes()]) -> table().
+compile(Sources) ->
+    eid_host_table:new(maps:to_list(lists:foldl(fun(Later, Before) -> maps:merge(Before, Later) end, #{}, Sources))).
 
 %% @doc Checks the `allowed_hosts' setting and makes a table of it. Raises
 %% {@link eid_config:bad_setting()}.

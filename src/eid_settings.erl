@@ -1,10 +1,10 @@
-%% @doc The settings that a lookup obeys, compiled, and the routes that are set at run time.
+%% @doc The settings that a lookup obeys, compiled, with the routes that are set at run time and those that discovery has found.
 %%
 %% They are kept in persistent terms, beside the text that they were made from: reading them copies nothing, and a
 %% setting that changes is seen at once.
 -module(eid_settings).
 
--export([read/0, plain/0, remember_plain/1, set_routes/1]).
+-export([read/0, plain/0, remember_plain/1, set_route/2, set_discovered/1]).
 
 -export_type([settings/0, plain/0]).
 
@@ -34,11 +34,18 @@ remember_plain(#{routes := Routes, hosts := Hosts, engines := Engines, erlang_po
         orelse persistent_term:put({?MODULE, plain}, Plain),
     Plain.
 
+%% What the user says of a node comes before what discovery says.
 routes() ->
-    compiled(routes, {eid_config:routes(), runtime_routes()},
-             fun({Configured, AtRunTime}) ->
-                     eid_routes:compile(eid_routes:parse(Configured), AtRunTime)
+    compiled(routes, {stored(discovered), eid_config:routes(), stored(runtime_routes)},
+             fun({Discovered, Configured, AtRunTime}) ->
+                     eid_routes:compile([Discovered, eid_routes:parse(Configured), AtRunTime])
              end).
+
+stored(Routes) -> persistent_term:get({?MODULE, Routes}, eid_routes:parse(#{})).
+
+store(Routes, New) ->
+    persistent_term:put({?MODULE, Routes}, New),
+    persistent_term:put({?MODULE, plain}, none).
 
 engines() ->
     compiled(engines, {eid_config:engines(), eid_config:docker_daemon_port()},
@@ -56,26 +63,20 @@ compiled(Setting, Text, Compile) ->
             Compiled
     end.
 
-runtime_routes() -> persistent_term:get({?MODULE, runtime_routes}, #{}).
-
-%% @doc Sets or, with `default', takes back routes at run time, before those of the configuration.
--spec set_routes(#{eid_host_table:key() => eid_routes:target() | default}) -> ok.
-set_routes(Routes) ->
-    Parsed = [parse_route(Key, Target) || {Key, Target} <- maps:to_list(Routes)],
+%% @doc Sets or, with `default', takes back a route at run time, before those of the configuration.
+-spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
+set_route(Key, Target) ->
+    Change = case Target of
+                 default ->
+                     {Parsed, _} = eid_routes:parse_entry(Key, engine),
+                     fun(Routes) -> maps:remove(Parsed, Routes) end;
+                 _ ->
+                     {Parsed, _} = eid_routes:parse_entry(Key, Target),
+                     fun(Routes) -> Routes#{Parsed => Target} end
+             end,
     %% There is no process to keep the routes: the carrier needs nothing started.
-    global:trans({?MODULE, self()},
-                 fun() ->
-                         Changed = lists:foldl(fun change_route/2, runtime_routes(), Parsed),
-                         persistent_term:put({?MODULE, runtime_routes}, Changed),
-                         persistent_term:put({?MODULE, plain}, none)
-                 end,
-                 [node()]).
+    global:trans({?MODULE, self()}, fun() -> store(runtime_routes, Change(stored(runtime_routes))) end, [node()]).
 
-parse_route(Key, default) ->
-    {Parsed, _} = eid_routes:parse_entry(Key, engine),
-    {Parsed, default};
-parse_route(Key, Target) ->
-    eid_routes:parse_entry(Key, Target).
-
-change_route({Key, default}, Routes) -> maps:remove(Key, Routes);
-change_route({Key, Target}, Routes) -> Routes#{Key => Target}.
+%% @doc Sets the routes that discovery has found, in the place of those before. There is one process that does.
+-spec set_discovered(#{Node :: binary() => eid_routes:target()}) -> ok.
+set_discovered(Routes) -> store(discovered, eid_routes:parse(Routes)).

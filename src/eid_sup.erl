@@ -16,10 +16,9 @@ start_link(Clusters, Status) ->
 %% not run.
 -spec workers() -> [pid()].
 workers() ->
-    case whereis(?MODULE) of
-        undefined -> [];
-        _ ->
-            lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- supervisor:which_children(?MODULE), is_pid(Pid)])
+    try supervisor:which_children(?MODULE) of
+        Children -> lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- Children, is_pid(Pid)])
+    catch exit:_ -> []
     end.
 
 %% @private

@@ -9,6 +9,8 @@
          bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1, wrong_settings/1,
          wrong_setting_on_the_command_line/1, node_without_a_name/1, hosts_file/1, addresses_of_a_name/1, time_to_live/1, names_that_fail/1,
          services_with_ports/1, hostile_dns/1, names_that_become_atoms/1, containers_by_event/1, containers_by_name/1,
+         routes_of_several_clusters/1, pruned_in_mid_connection/1, answers_that_are_none/1, family_that_fails/1,
+         other_name_of_this_node/1, long_ids/1, turned_away/1, stopped_in_mid_connection/1, silent_nodes/1,
          hosts_by_dns/1, hostile_labels/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
@@ -17,7 +19,9 @@ all() ->
     [static_nodes_form_a_mesh, mesh_without_connect_all, nodes_come_and_go, clusters_side_by_side, bad_nodes_hold_up_none,
      limit, crashing_strategy, one_line_for_each_change, wrong_settings, wrong_setting_on_the_command_line,
      node_without_a_name, hosts_file, addresses_of_a_name, time_to_live, names_that_fail, services_with_ports, hostile_dns,
-     names_that_become_atoms, containers_by_event, containers_by_name, hosts_by_dns, hostile_labels].
+     names_that_become_atoms, routes_of_several_clusters, pruned_in_mid_connection, answers_that_are_none,
+     family_that_fails, other_name_of_this_node, long_ids, turned_away, stopped_in_mid_connection, silent_nodes,
+     containers_by_event, containers_by_name, hosts_by_dns, hostile_labels].
 
 init_per_testcase(_, Config) -> Config.
 
@@ -124,7 +128,7 @@ limit(_) ->
     timer:sleep(2500),
     ?assertMatch([_, _], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop") =/= nomatch]),
     ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "lists 1001 nodes") =/= nomatch]),
-    ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "4 of the 1005 names") =/= nomatch]),
+    ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "4 elements of its list") =/= nomatch]),
     stop([A, B]).
 
 crashing_strategy(_) ->
@@ -199,6 +203,10 @@ wrong_settings(_) ->
                  {Named({docker, #{hosts => ["192.0.2.1"], label => "a", name => "b"}}), "both"},
                  {Named({docker, #{hosts => ["192.0.2.1"], label => "a", node => ip}}), "node"},
                  {Named({rancher, #{url => "ftp://x"}}), "url"}, {Named({hosts_file, #{file => 1}}), "file"},
+                 {Named({eid_scripted_discovery, []}), "a key"}, {Named({my_strategy_that_trips, #{}}), "my_strategy_that_trips"},
+                 {[#{name => shop, strategy => hosts_file} | end_of_list], "clusters"},
+                 {Named({static, #{nodes => ['a@b' | 'c@d']}}), "nodes"}, {Named({docker, #{hosts => ["a" | "b"], label => "a"}}), "hosts"},
+                 {Named({docker, #{hosts => ["192.0.2.1"], label => "=a"}}), "label"},
                  {[#{name => shop, strategy => hosts_file, interval => 10}], "interval"},
                  {[#{name => shop, strategy => hosts_file, limit => 0}], "limit"},
                  {[#{name => shop, strategy => hosts_file, prune => yes}], "prune"},
@@ -220,7 +228,7 @@ node_without_a_name(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     {ok, A, _} = peer:start_link(#{connection => standard_io,
                                 args => (eid_ct:arguments("127.0.0.2")
-                                         -- ["-setcookie", "eid_ct"]) ++ ["-eid", "clusters", term([static([NodeB])])]}),
+                                         -- ["-setcookie", "eid_ct"]) ++ ["-eid", "clusters", term([static([NodeB, 'a@127.0.0.2'])])]}),
     ok = peer:call(A, eid, start, []),
     eid_ct:eventually(fun() ->
                               #{<<"b@127.0.0.3">> := #{error := Error}} = peer:call(A, eid_connector, info, []),
@@ -229,6 +237,8 @@ node_without_a_name(_) ->
     {ok, _} = peer:call(A, net_kernel, start, ['a@127.0.0.2', #{name_domain => longnames}]),
     true = peer:call(A, erlang, set_cookie, [eid_ct]),
     await_nodes(A, [NodeB]),
+    %% It is no peer of its own.
+    eid_ct:eventually(fun() -> maps:keys(peer:call(A, eid_connector, info, [])) =:= [<<"b@127.0.0.3">>] end),
     stop([A, B]).
 
 %% The hosts say which nodes they have; here each host's epmd stands for its engine, which the rig's suites have.
@@ -407,6 +417,189 @@ names_that_become_atoms(_) ->
     {Known, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(),
                                 lists:append(lists:duplicate(20, lists:sublist(Names, 500)))),
     ?assertEqual([], [Answer || {error, _} = Answer <- Known]).
+
+%% A route stands as long as some cluster has it, whoever is killed, and the user's own comes first.
+routes_of_several_clusters(_) ->
+    Node = <<"b@127.0.0.9">>,
+    A = start('a@127.0.0.2', [scripted(one, false), scripted(two, false)], []),
+    Port = fun() -> {ok, #{port := P}} = peer:call(A, eid, lookup, [Node]), P end,
+    [answer(A, Key, #{nodes => [{Node, {{127,0,0,9}, P}}]}) || {Key, P} <- [{one, 23451}, {two, 23452}]],
+    eid_ct:eventually(fun() -> Port() =:= 23451 end),
+    answer(A, one, #{nodes => []}),
+    eid_ct:eventually(fun() -> Port() =:= 23452 end),
+    [exit(Worker, kill) || Worker <- peer:call(A, eid_sup, workers, [])],
+    eid_ct:eventually(fun() -> length(listed(A)) =:= 2 andalso lists:append(listed(A)) =:= [Node] end),
+    ?assertEqual(23452, Port()),
+    ok = peer:call(A, eid, set_route, [Node, {{127,0,0,9}, 7}]),
+    ?assertEqual(7, Port()),
+    answer(A, two, #{nodes => []}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[], []] end),
+    ?assertEqual(7, Port()),
+    ok = peer:call(A, eid, set_route, [Node, default]),
+    ?assertEqual(12345, Port()),
+    answer(A, two, #{nodes => [{Node, {{127,0,0,9}, 23452}}]}),
+    eid_ct:eventually(fun() -> Port() =:= 23452 end),
+    exit(peer:call(A, erlang, whereis, [eid_connector]), kill),
+    eid_ct:eventually(fun() -> Port() =:= 12345 orelse Port() =:= 23452 end),
+    ok = peer:call(A, application, stop, [eid]),
+    ?assertEqual(12345, Port()),
+    stop([A]).
+
+%% A node that leaves the list while it is being connected is not connected in the end.
+pruned_in_mid_connection(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    Pid = peer:call(B, os, getpid, []),
+    A = start('a@127.0.0.2', [scripted(shop, true)], []),
+    "" = os:cmd("kill -STOP " ++ Pid),
+    answer(A, shop, #{nodes => [NodeB]}),
+    eid_ct:eventually(fun() ->
+                              case peer:call(A, eid_connector, info, []) of
+                                  #{<<"b@127.0.0.3">> := #{state := State}} -> State =:= connecting;
+                                  #{} -> false
+                              end
+                      end),
+    answer(A, shop, #{nodes => []}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    "" = os:cmd("kill -CONT " ++ Pid),
+    %% It may have come up for a moment.
+    eid_ct:eventually(fun() -> peer:call(A, eid_connector, info, []) =:= #{} end),
+    timer:sleep(500),
+    ?assertEqual([], peer:call(A, erlang, nodes, [])),
+    stop([A, B]).
+
+%% Whatever a strategy answers, the application goes on.
+answers_that_are_none(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [scripted(shop, true), (static([]))#{name => other}], []),
+    answer(A, shop, #{nodes => [NodeB]}),
+    await_nodes(A, [NodeB]),
+    Sup = peer:call(A, erlang, whereis, [eid_sup]),
+    Workers = peer:call(A, eid_sup, workers, []),
+    [begin
+         answer(A, shop, #{nodes => unchanged}),
+         eid_ct:eventually(fun() -> [#{error := Error}, _] = peer:call(A, eid_discovery, info, []), Error =:= none end),
+         answer(A, shop, Answer),
+         eid_ct:eventually(fun() -> [#{error := Error}, _] = peer:call(A, eid_discovery, info, []), Error =/= none end)
+     end || Answer <- [foo, #{}, #{nodes => foo}, #{nodes => [NodeB | NodeB]}, #{nodes => [NodeB], problems => foo},
+                       #{nodes => [NodeB], problems => [{a, {}}]}, #{nodes => [NodeB], again => soon},
+                       #{nodes => [NodeB], again => {within, soon}}, #{nodes => [NodeB], partial => 1}]],
+    answer(A, shop, #{nodes => [NodeB, {'c@127.0.0.4', {{1,2,3,4}, 0}}, {'d@127.0.0.5', soon}]}),
+    eid_ct:eventually(fun() -> [#{error := Error}, _] = peer:call(A, eid_discovery, info, []), Error =:= none end),
+    ?assertEqual({Sup, Workers}, {peer:call(A, erlang, whereis, [eid_sup]), peer:call(A, eid_sup, workers, [])}),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    stop([A, B]).
+
+%% What one family has said stays when its servers fail, and the other one is no stand-in for it.
+family_that_fails(Config) ->
+    Answers = ets:new(answers, [public]),
+    true = ets:insert(Answers, {now, good}),
+    Dns = eid_dns_double:start(
+            fun({_Name, a}) -> [];
+               ({Name, aaaa}) ->
+                    case ets:lookup_element(Answers, now, 2) of
+                        good -> [eid_dns_double:aaaa(Name, 1, {16#2001, 16#db8, 0, 0, 0, 0, 0, 7})];
+                        Answer -> Answer
+                    end
+            end),
+    A = start('shop@127.0.0.2', [#{name => shop, strategy => {dns, #{name => "shop.test", family => any}}, interval => 1000, prune => true}],
+              eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    eid_ct:eventually(fun() -> listed(A) =:= [[<<"shop@2001:db8::7">>]] end),
+    [begin
+         true = ets:insert(Answers, {now, Answer}),
+         eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
+         ?assertEqual([[<<"shop@2001:db8::7">>]], listed(A)),
+         true = ets:insert(Answers, {now, good}),
+         eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end)
+     end || Answer <- [2, 5, silence]],
+    true = ets:insert(Answers, {now, []}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    stop([A]),
+    eid_dns_double:stop(Dns).
+
+%% It would not answer to that name, and OTP would say so each time.
+other_name_of_this_node(_) ->
+    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    ok = eid_ct:start_log(A),
+    answer(A, shop, #{nodes => [<<"shop@127.0.0.2">>]}),
+    eid_ct:eventually(fun() ->
+                              case peer:call(A, eid_connector, info, []) of
+                                  #{<<"shop@127.0.0.2">> := #{error := Error}} when Error =/= none ->
+                                      string:find(Error, "leads back to this node") =/= nomatch;
+                                  #{} -> false
+                              end
+                      end),
+    eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end),
+    stop([A]).
+
+%% Nodes that are named with all digits of their IDs find each other under these.
+long_ids(_) ->
+    {One, Host} = host(),
+    Id = run(One, "db", #{"eid.cluster" => "shop"}),
+    Own = binary_to_atom(<<(binary:copy(<<"0a">>, 32))/binary, "@127.0.0.2">>),
+    A = start(Own, [docker(#{hosts => [Host], label => "eid.cluster"})], engines([One])),
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name(Id, Host)]] end),
+    ok = peer:call(A, eid, set_route, [Host, engine]),
+    {ok, [{Name, _}]} = peer:call(A, eid_epmd, names, [Host]),
+    ?assertEqual(binary_to_list(Id), Name),
+    stop([A]),
+    eid_engine_double:stop(One).
+
+%% A node with another cookie logs each attempt, so there are few.
+turned_away(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", ["-setcookie", "another"]),
+    {module, _} = peer:call(B, code, load_binary, counting_handler()),
+    ok = peer:call(B, logger, add_handler, [eid_ct_counter, eid_ct_counter, #{}]),
+    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    ok = eid_ct:start_log(A),
+    answer(A, shop, #{nodes => [NodeB]}),
+    eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end, 15_000),
+    timer:sleep(5000),
+    ?assert(peer:call(B, persistent_term, get, [eid_ct_counter, 0]) < 6),
+    ?assertMatch([_], eid_ct:log_lines(A)),
+    stop([A, B]).
+
+%% A logger handler that counts events.
+counting_handler() ->
+    {ok, Tokens, _} = erl_scan:string("-module(eid_ct_counter). -export([log/2]). log(_, _) -> persistent_term:put(eid_ct_counter, "
+                                      "persistent_term:get(eid_ct_counter, 0) + 1)."),
+    Split = fun Split([], [], Forms) -> lists:reverse(Forms);
+                Split([{dot, _} = Dot | Rest], Form, Forms) ->
+                    {ok, Parsed} = erl_parse:parse_form(lists:reverse([Dot | Form])),
+                    Split(Rest, [], [Parsed | Forms]);
+                Split([Token | Rest], Form, Forms) -> Split(Rest, [Token | Form], Forms)
+            end,
+    {ok, Module, Binary} = compile:forms(Split(Tokens, [], [])),
+    [Module, "made", Binary].
+
+%% Nothing of discovery goes on when the application has been stopped.
+stopped_in_mid_connection(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    Pid = peer:call(B, os, getpid, []),
+    A = start('a@127.0.0.2', [scripted(shop, true)], []),
+    Before = length(peer:call(A, erlang, processes, [])),
+    "" = os:cmd("kill -STOP " ++ Pid),
+    answer(A, shop, #{nodes => [NodeB | [<<"x", (integer_to_binary(N))/binary, "@127.0.0.10">> || N <- lists:seq(1, 50)]]}),
+    eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 51 end),
+    ok = peer:call(A, application, stop, [eid]),
+    "" = os:cmd("kill -CONT " ++ Pid),
+    eid_ct:eventually(fun() -> length(peer:call(A, erlang, processes, [])) < Before + 5 end),
+    ok = peer:call(A, eid, start, []),
+    await_nodes(A, [NodeB]),
+    stop([A, B]).
+
+%% As many as a cluster has by default, all of which take the connection and say nothing.
+silent_nodes(_) ->
+    {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 2048}]),
+    {ok, Port} = inet:port(Silent),
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    Bad = [{<<"a", (integer_to_binary(N))/binary, "@127.0.0.9">>, {{127,0,0,1}, Port}} || N <- lists:seq(1, 499)],
+    answer(A, shop, #{nodes => Bad ++ [NodeB]}),
+    Began = erlang:monotonic_time(millisecond),
+    await_nodes(A, [NodeB]),
+    ?assert(erlang:monotonic_time(millisecond) - Began < 3500),
+    stop([A, B]),
+    gen_tcp:close(Silent).
 
 %% Two hosts: what starts on one is connected, what ends leaves, and where one is down the other one counts all the same.
 containers_by_event(_) ->

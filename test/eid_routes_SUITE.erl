@@ -10,7 +10,7 @@ all() ->
     [most_specific_key_wins, keys_of_every_type, dns_names_know_no_case, run_time_first, families_do_not_mix,
      allowed_hosts, allowed_by_default, bad_settings].
 
-compile(Routes) -> eid_routes:compile(eid_routes:parse(Routes), eid_routes:parse(#{})).
+compile(Routes) -> eid_routes:compile([eid_routes:parse(Routes)]).
 
 most_specific_key_wins(_) ->
     Table = compile(#{'db@10.0.0.5' => {{10,0,0,5}, 4711},
@@ -38,7 +38,7 @@ dns_names_know_no_case(_) ->
 %% However the same key is written.
 run_time_first(_) ->
     [begin
-         Table = eid_routes:compile(eid_routes:parse(#{Configured => epmd}), eid_routes:parse(#{AtRunTime => direct})),
+         Table = eid_routes:compile([eid_routes:parse(#{Configured => epmd}), eid_routes:parse(#{AtRunTime => direct})]),
          ?assertEqual(direct, eid_routes:for_address({10,42,3,9}, Table))
      end || {Configured, AtRunTime} <- [{"10.42.3.9", <<"10.42.3.9">>}, {"10.42.3.9/32", '10.42.3.9'},
                                         {"10.42.1.0/16", "10.42.0.0/16"}]].

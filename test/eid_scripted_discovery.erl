@@ -9,7 +9,7 @@
 %% `crash'. With `calls' another strategy is asked so many times as fast as it answers.
 init(#{key := _} = Options) -> Options;
 init(#{calls := {Module, Options}, times := Times}) -> {Module, Module:init(Options), Times};
-init(Other) -> eid_config:bad_setting("a scripted discovery takes a key; it has ~p", [Other]).
+init(Other) -> eid_config:bad_setting("a scripted discovery in {eid, [{clusters, ...}]} takes a key; it has ~p", [Other]).
 
 list(#{key := Key} = State) ->
     case application:get_env(kernel, Key, #{nodes => []}) of

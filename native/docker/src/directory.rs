@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{timeout_at, Instant};
 
 use crate::listing::Polled;
+use crate::node_name::is_id;
 use crate::route::{published, route, Bridge, Route};
 use crate::snapshot::Snapshot;
 use crate::stats::{Latency, Lookups};
@@ -208,8 +209,8 @@ impl Directory {
         route(&target, own.as_deref(), wanted.erlang_port, wanted.host, wanted.bridge)
     }
 
-    /// The running containers whose `erlang_port` is reached on `host`: the first 12 digits of the ID, and the port on
-    /// the host. Has to run on a tokio runtime.
+    /// The running containers whose `erlang_port` is reached on `host`: the ID, and the port on the
+    /// host. Has to run on a tokio runtime.
     ///
     /// # Errors
     ///
@@ -222,7 +223,7 @@ impl Directory {
         };
         let name = |container: &Arc<Container>| {
             let to = published(&container.bindings, erlang_port, host).ok()?;
-            Some((container.short_id()?.to_owned(), to.port()))
+            is_id(&container.id).then(|| (container.id.clone(), to.port()))
         };
         Ok(containers.iter().filter_map(name).collect())
     }

@@ -133,7 +133,7 @@ async fn the_names_that_an_engine_publishes() {
     .await;
     let directory = Directory::new(double.engine(Limits::default()), None);
     let names = directory.names(host(), ERLANG_PORT).await;
-    assert_eq!(names, Ok(vec![("a".repeat(12), 5)]));
+    assert_eq!(names, Ok(vec![("a".repeat(64), 5)]));
     assert_eq!(
         double.paths().last().map(String::as_str),
         Some("/v1.41/containers/json")

@@ -167,8 +167,8 @@ fn lookup<'a>(
 /// `names(Ref :: reference(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, {ConnectMs, ResponseMs,
 /// BodyBytes}, WithinMs) -> pending`.
 ///
-/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, [{Id :: binary(), inet:port_number()}]}}`,
-/// an ID being the first 12 digits, or `{Ref, {error, Reason}}`.
+/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, [{Id :: binary(), inet:port_number()}]}}`
+/// or `{Ref, {error, Reason}}`.
 #[rustler::nif]
 fn names<'a>(
     reference: Reference<'a>,

@@ -1,0 +1,66 @@
+%% @doc What a strategy has answered, checked: a strategy may be anybody's, and its data come from anywhere.
+-module(eid_discovery_answer).
+
+-export([check/1]).
+
+-export_type([checked/0]).
+
+-type checked() :: #{nodes := unchanged | [{Node :: binary(), eid_routes:target() | default}],
+                     bad_names := [term()], partial := boolean(), problems := [{Where :: binary(), Sentence :: string()}],
+                     again := interval | now | {within, non_neg_integer()}}.
+%% `nodes' has each node once. `bad_names' are those elements that are no nodes, or nodes with a target that is no route.
+
+%% @doc The answer in one form; `error' if it is none.
+-spec check(eid_discovery:answer() | term()) -> {ok, checked()} | error.
+check(Answer) ->
+    try
+        #{nodes := Nodes} = Answer,
+        {Peers, BadNames} = peers(Nodes),
+        {ok, #{nodes => Peers, bad_names => BadNames,
+               partial => boolean(maps:get(partial, Answer, false)),
+               problems => [problem(Problem) || Problem <- proper(maps:get(problems, Answer, []))],
+               again => again(maps:get(again, Answer, interval))}}
+    catch error:_ -> error
+    end.
+
+boolean(Boolean) when is_boolean(Boolean) -> Boolean.
+
+problem({Where, Sentence}) -> {text(Where), unicode:characters_to_list(text(Sentence))}.
+
+again(Again) when Again =:= interval; Again =:= now -> Again;
+again({within, Ms} = Again) when is_integer(Ms), Ms >= 0 -> Again.
+
+proper(List) when length(List) >= 0 -> List.
+
+%% Texts may have come from a name server or an engine.
+text(Text) ->
+    case unicode:characters_to_binary(Text) of
+        Binary when is_binary(Binary) -> Binary;
+        _NotUnicode -> iolist_to_binary(io_lib:format("~0tp", [Text]))
+    end.
+
+peers(unchanged) ->
+    {unchanged, []};
+peers(Nodes) ->
+    {Peers, _Seen, BadNames} = lists:foldl(fun peer/2, {[], #{}, []}, proper(Nodes)),
+    {lists:reverse(Peers), lists:reverse(BadNames)}.
+
+peer(Element, {Peers, Seen, BadNames}) ->
+    case parse(Element) of
+        {ok, {Node, _Target}} when is_map_key(Node, Seen) -> {Peers, Seen, BadNames};
+        {ok, {Node, _Target} = Peer} -> {[Peer | Peers], Seen#{Node => seen}, BadNames};
+        error -> {Peers, Seen, [Element | BadNames]}
+    end.
+
+parse({Node, Target}) ->
+    try
+        {ok, Name} = eid_discovery:node_name(Node),
+        _ = eid_routes:parse_entry(Name, Target),
+        {ok, {Name, Target}}
+    catch error:_ -> error
+    end;
+parse(Node) ->
+    case eid_discovery:node_name(Node) of
+        {ok, Name} -> {ok, {Name, default}};
+        error -> error
+    end.
