@@ -205,7 +205,7 @@ wrong_settings(_) ->
                  {Named({rancher, #{url => "ftp://x"}}), "url"}, {Named({hosts_file, #{file => 1}}), "file"},
                  {Named({eid_scripted_discovery, []}), "a key"}, {Named({my_strategy_that_trips, #{}}), "my_strategy_that_trips"},
                  {[#{name => shop, strategy => hosts_file} | end_of_list], "clusters"},
-                 {Named({static, #{nodes => ['a@b' | 'c@d']}}), "nodes"}, {Named({docker, #{hosts => ["a" | "b"], label => "a"}}), "hosts"},
+                 {Named({static, #{nodes => ['a@b' | 'c@d']}}), "nodes"}, {Named({docker, #{hosts => ["a" | b], label => "a"}}), "hosts"},
                  {Named({docker, #{hosts => ["192.0.2.1"], label => "=a"}}), "label"},
                  {[#{name => shop, strategy => hosts_file, interval => 10}], "interval"},
                  {[#{name => shop, strategy => hosts_file, limit => 0}], "limit"},
