@@ -5,7 +5,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([loads_everywhere/1, all_pairs/1, no_epmd/1, thousands_of_connects/1,
+-export([loads_everywhere/1, compiles_everywhere/1, all_pairs/1, no_epmd/1, thousands_of_connects/1,
          thousands_of_connects_in_a_mesh/1, same_host/1, tls/1, ipv6/1,
          remote_shell_in_container/1, container_by_name/1, restarted_onto_another_port/1, names/1,
          reasons/1, engine_that_hangs/1, killed_in_mid_connect/1]).
@@ -19,7 +19,7 @@
 suite() -> [{timetrap, {minutes, times(10)}}].
 
 all() ->
-    [loads_everywhere, all_pairs, no_epmd, thousands_of_connects, thousands_of_connects_in_a_mesh,
+    [loads_everywhere, compiles_everywhere, all_pairs, no_epmd, thousands_of_connects, thousands_of_connects_in_a_mesh,
      same_host, tls, ipv6, remote_shell_in_container, container_by_name, restarted_onto_another_port, names, reasons, engine_that_hangs,
      killed_in_mid_connect].
 
@@ -82,6 +82,16 @@ loads_everywhere(_) ->
                       {Release, [call(A, code, ensure_loaded, [Module]) || Module <- Modules]}),
          %% And the library.
          {ok, #{route := loopback}} = lookup(A, maps:get(node, A))
+     end || Release <- eid_rig:releases()].
+
+%% And each compiles it itself.
+compiles_everywhere(_) ->
+    Folder = filename:join(eid_ct:root(), "src"),
+    Files = filelib:wildcard("*.erl", Folder),
+    [begin
+         A = eid_rig:start_node(1, Release, #{mount => [{Folder, "/src"}]}),
+         Results = [{File, call(A, compile, file, ["/src/" ++ File, [binary, return_errors]])} || File <- Files],
+         ?assertEqual({Release, []}, {Release, [Failed || {_, Result} = Failed <- Results, element(1, Result) =/= ok]})
      end || Release <- eid_rig:releases()].
 
 %% The situation that eid exists for: both bridges hand out the same addresses.
