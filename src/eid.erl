@@ -32,6 +32,7 @@ start() ->
     case application:ensure_all_started(eid) of
         {ok, _} -> ok;
         {error, {eid, {{bad_setting, _} = Bad, _}}} -> error(Bad);
+        {error, {eid, {{shutdown, {failed_to_start_child, eid_status, {status, _} = Bad}}, _}}} -> error(Bad);
         {error, Reason} -> error(Reason)
     end.
 

@@ -83,12 +83,10 @@ connect(Node) ->
             ok = eid_report:redirect(Node),
             Connected = net_kernel:connect_node(Atom),
             %% The peer may have been faster.
-            Outcome = case Connected =:= true orelse lists:member(Atom, nodes(connected)) of
-                          true -> connected;
-                          false -> {failed, reported()}
-                      end,
-            ok = eid_report:restore(Node),
-            Outcome;
+            case Connected =:= true orelse lists:member(Atom, nodes(connected)) of
+                true -> connected;
+                false -> {failed, reported()}
+            end;
         {error, Reason} ->
             {failed, Reason}
     end.

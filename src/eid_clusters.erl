@@ -5,7 +5,8 @@
 
 -export_type([cluster/0]).
 
--type cluster() :: #{name := atom(),
+-type cluster() :: #{position := pos_integer(),    % in the configuration
+                     name := atom(),
                      strategy := atom(),     % as it is configured
                      module := module(),     % an eid_discovery
                      state := term(),        % what its init/1 has made of the options
@@ -26,7 +27,8 @@
 %% @doc Checks the setting, down to the options of each strategy. Raises {@link eid_config:bad_setting()}.
 -spec parse(term()) -> [cluster()].
 parse(Clusters) when length(Clusters) >= 0 ->
-    Parsed = [cluster(Cluster) || Cluster <- Clusters],
+    Parsed = [(cluster(Cluster))#{position => Position}
+              || {Position, Cluster} <- lists:zip(lists:seq(1, length(Clusters)), Clusters)],
     Names = [Name || #{name := Name} <- Parsed],
     case Names -- lists:usort(Names) of
         [] -> Parsed;
@@ -53,7 +55,8 @@ cluster(Other) ->
 init(Name, Module, Options) ->
     try Module:init(Options)
     catch
-        error:{bad_setting, _} = Bad -> error(Bad);
+        error:{bad_setting, Sentence} ->
+            eid_config:bad_setting("the cluster ~0tp: ~ts", [Name, Sentence]);
         Class:Reason:Stack ->
             eid_config:bad_setting("the strategy of the cluster ~0tp in {eid, [{clusters, ...}]}, ~0tp, does not take its options: "
                                    "~0tP", [Name, Module, {Class, Reason, Stack}, 30])

@@ -35,10 +35,12 @@
 -define(LASTING, 10_000).
 %% An attempt that takes longer is given up: it has 5 s to look up, 2 s to dial, and OTP 7 s to connect.
 -define(ATTEMPT_TIME, 20_000).
+%% Milliseconds in which a connection is new.
+-define(NEW_CONNECTION, 500).
 %% A node that is away for less is not worth a line in the log: it is starting.
 -define(PATIENCE, 5000).
 
--record(peer, {state :: waiting | due | {connecting, pid()} | connected,
+-record(peer, {state :: waiting | {due, Since :: integer()} | {connecting, pid()} | connected,    % monotonic, native
                gap = ?FIRST_GAP :: number(),
                timer = none :: none | reference(),    % of the next attempt
                failing = no :: no | (Since :: integer()),    % monotonic, milliseconds
@@ -52,7 +54,8 @@
                 peers = #{} :: #{Node :: binary() => #peer{}},    % that some cluster lists
                 connections :: #{Node :: binary() => #connection{}},    % all
                 attempts = #{} :: #{pid() => {Node :: binary(), Timer :: reference()}},
-                unwanted = #{} :: #{Node :: binary() => unwanted},    % to be disconnected when the attempt has ended
+                spared = #{} :: #{atom() => #{Node :: binary() => spared}},    % that a cluster will have disconnected
+                unwanted = #{} :: #{Node :: binary() => unwanted},    % to be disconnected if the attempt succeeds
                 routes = #{} :: #{Node :: binary() => eid_routes:target()},
                 told_no_name = false :: boolean(),
                 allowance = eid_node_atoms:new() :: eid_node_atoms:allowance()}).
@@ -63,8 +66,8 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @doc From now on these are the nodes of the cluster, and how to reach them. One that is not among them any more is
-%% disconnected if `Prune' is true and no other cluster lists it.
--spec want(Cluster :: atom(), [{Node :: binary(), eid_routes:target() | default}], Prune :: boolean()) -> ok.
+%% disconnected if `Prune' is true and no other cluster lists it; with `later', the next time that it is true.
+-spec want(Cluster :: atom(), [{Node :: binary(), eid_routes:target() | default}], Prune :: boolean() | later) -> ok.
 want(Cluster, Peers, Prune) ->
     gen_server:cast(?MODULE, {want, Cluster, Peers, Prune}).
 
@@ -129,14 +132,22 @@ peer_info(Node, #peer{error = Error} = Peer, #state{clusters = Clusters, connect
 %% @private
 handle_cast({want, Cluster, Peers, Prune}, #state{clusters = Clusters} = State) ->
     Listed = maps:remove(atom_to_binary(node()), maps:from_list(Peers)),
-    Before = maps:keys(maps:get(Cluster, Clusters, #{})),
+    Before = maps:get(Cluster, Clusters, #{}),
     Wanting = set_routes(State#state{clusters = Clusters#{Cluster => Listed}}),
-    Gone = [Node || Node <- Before, not is_wanted(Node, Wanting)],
+    Gone = [Node || Node <- maps:keys(Before), not is_wanted(Node, Wanting)],
     New = [Node || Node <- maps:keys(Listed), not is_map_key(Node, State#state.peers)],
-    Dropped = lists:foldl(fun(Node, Now) -> drop(Node, Prune, Now) end, Wanting, Gone),
-    {noreply, start_due(lists:foldl(fun begin_peer/2, Dropped, New))};
+    Dropped = lists:foldl(fun(Node, Now) -> drop(Node, Prune =:= true, Now) end, Wanting, Gone),
+    {noreply, start_due(lists:foldl(fun begin_peer/2, spare(Cluster, Gone, Prune, Dropped), New))};
 handle_cast(_Unexpected, State) ->
     {noreply, State}.
+
+spare(Cluster, Gone, later, #state{spared = Spared} = State) ->
+    Before = maps:get(Cluster, Spared, #{}),
+    State#state{spared = Spared#{Cluster => maps:merge(Before, maps:from_keys(Gone, spared))}};
+spare(Cluster, _Gone, Prune, #state{spared = Spared} = State) ->
+    Due = [Node || Node <- maps:keys(maps:get(Cluster, Spared, #{})), Prune, not is_wanted(Node, State)],
+    _ = [disconnect(Node, State) || Node <- Due],
+    State#state{spared = maps:remove(Cluster, Spared)}.
 
 is_wanted(Node, #state{clusters = Clusters}) ->
     lists:any(fun(Nodes) -> is_map_key(Node, Nodes) end, maps:values(Clusters)).
@@ -153,7 +164,7 @@ drop(Node, Prune, #state{peers = Peers, unwanted = Unwanted} = State) ->
     case maps:take(Node, Peers) of
         {#peer{timer = Timer, state = PeerState}, Others} ->
             cancel(Timer),
-            ok = eid_report:restore(Node),
+            ok = eid_report:restore(Node, self()),
             case PeerState of
                 {connecting, _} when Prune -> State#state{peers = Others, unwanted = Unwanted#{Node => unwanted}};
                 _ ->
@@ -172,7 +183,7 @@ begin_peer(Node, #state{peers = Peers, connections = Connections, unwanted = Unw
     ok = eid_report:redirect(Node),
     PeerState = case Connections of
                     #{Node := _} -> connected;
-                    #{} -> due
+                    #{} -> {due, erlang:monotonic_time()}
                 end,
     State#state{peers = Peers#{Node => #peer{state = PeerState}}, unwanted = maps:remove(Node, Unwanted)}.
 
@@ -183,6 +194,9 @@ handle_info({nodeup, Node, _Info}, State) when Node =:= node() ->
 handle_info({nodeup, Node, _Info}, #state{connections = Connections} = State) ->
     Name = atom_to_binary(Node),
     {noreply, connected(Name, State#state{connections = Connections#{Name => connection()}})};
+handle_info({disconnect, Node}, #state{unwanted = Unwanted} = State) ->
+    is_map_key(Node, Unwanted) andalso disconnect(Node, State),
+    {noreply, State#state{unwanted = maps:remove(Node, Unwanted)}};
 handle_info({nodedown, Node, _Info}, State) ->
     {noreply, start_due(disconnected(atom_to_binary(Node), State))};
 handle_info({due, Node}, State) ->
@@ -194,19 +208,19 @@ handle_info({'DOWN', _Monitor, process, Attempt, Exit}, #state{attempts = Attemp
   when is_map_key(Attempt, Attempts) ->
     {{Node, Timer}, Rest} = maps:take(Attempt, Attempts),
     cancel(Timer),
-    Left = end_unwanted(Node, State#state{attempts = Rest}),
-    {noreply, start_due(ended(Node, Attempt, eid_attempt:outcome(Exit), Left))};
+    ok = eid_report:restore(Node, Attempt),
+    Outcome = eid_attempt:outcome(Exit),
+    Left = end_unwanted(Node, Outcome, State#state{attempts = Rest}),
+    {noreply, start_due(ended(Node, Attempt, Outcome, Left))};
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 
-%% The message about a connection may be on its way still.
-end_unwanted(Node, #state{unwanted = Unwanted} = State) ->
-    case maps:take(Node, Unwanted) of
-        {unwanted, Others} ->
-            try _ = erlang:disconnect_node(binary_to_existing_atom(Node)) catch error:badarg -> none end,
-            State#state{unwanted = Others};
-        error -> State
-    end.
+%% Not at once: OTP's `rex' sends a message to each new node, and would connect it again.
+end_unwanted(Node, connected, #state{unwanted = Unwanted} = State) ->
+    _ = [erlang:send_after(?NEW_CONNECTION, self(), {disconnect, Node}) || is_map_key(Node, Unwanted)],
+    State;
+end_unwanted(Node, {failed, _}, #state{unwanted = Unwanted} = State) ->
+    State#state{unwanted = maps:remove(Node, Unwanted)}.
 
 connected(Node, #state{peers = Peers} = State) ->
     case Peers of
@@ -237,7 +251,7 @@ disconnected(Node, #state{peers = Peers, connections = Connections} = State) ->
 due(Node, #state{peers = Peers} = State) ->
     case Peers of
         #{Node := #peer{state = waiting} = Peer} ->
-            State#state{peers = Peers#{Node := Peer#peer{state = due, timer = none}}};
+            State#state{peers = Peers#{Node := Peer#peer{state = {due, erlang:monotonic_time()}, timer = none}}};
         #{} -> State
     end.
 
@@ -251,12 +265,12 @@ wait(Node, #peer{gap = Gap, error = Error} = Peer, #state{peers = Peers} = State
     Timer = erlang:send_after(Wait, self(), {due, Node}),
     State#state{peers = Peers#{Node := Peer#peer{state = waiting, timer = Timer, gap = NextGap}}}.
 
-%% Those that have failed least go first.
+%% Those that have not failed yet go first, then those that have waited longest.
 start_due(#state{peers = Peers, attempts = Attempts} = State) ->
-    Due = lists:sort([{Gap, Node} || {Node, #peer{state = due, gap = Gap}} <- maps:to_list(Peers)]),
-    {First, Again} = lists:partition(fun({Gap, _Node}) -> Gap =:= ?FIRST_GAP end, Due),
+    Due = lists:sort([{Since, Node, Gap} || {Node, #peer{state = {due, Since}, gap = Gap}} <- maps:to_list(Peers)]),
+    {First, Again} = lists:partition(fun({_Since, _Node, Gap}) -> Gap =:= ?FIRST_GAP end, Due),
     Turns = ?MAX_ATTEMPTS - map_size(Attempts),
-    lists:foldl(fun({_Gap, Node}, Now) -> attempt(Node, Now) end, State,
+    lists:foldl(fun({_Since, Node, _Gap}, Now) -> attempt(Node, Now) end, State,
                 lists:sublist(First, max(0, Turns + ?MAX_FIRST_ATTEMPTS))
                 ++ lists:sublist(Again, max(0, Turns - length(First)))).
 

@@ -21,6 +21,7 @@
 -module(eid_discovery).
 
 -export([info/0, node_name/1]).
+-export([open_info/0, put_info/2]).    % of the application's processes
 
 -export_type([peer/0, node_text/0, answer/0, problem/0, info/0]).
 
@@ -40,7 +41,7 @@
                     again => interval | now | {within, Milliseconds :: non_neg_integer()}}.
 %% The nodes that should be connected now, or `unchanged' where that can't be said. This node itself may be
 %% among them. `partial': some may be missing, because not everybody who was asked has ever answered, so
-%% nobody is disconnected for not being listed. `again': when to ask the next time, by default after the cluster's `interval';
+%% nobody is disconnected for not being listed before the next answer that is not. `again': when to ask the next time, by default after the cluster's `interval';
 %% `{within, Ms}' if that is sooner, but not within a second; `now' for a strategy that waits by itself.
 
 -type info() :: #{name := atom(), strategy := atom(), nodes := [binary()],
@@ -60,7 +61,22 @@
 %% @doc How each cluster's strategy is doing, in the order of the configuration.
 -spec info() -> [info()].
 info() ->
-    [Info || Worker <- eid_sup:workers(), Info <- eid_discovery_worker:info(Worker)].
+    try [Info || {_Position, Info} <- ets:tab2list(?MODULE)]
+    catch error:badarg -> []    % the application does not run
+    end.
+
+%% @private
+%% Whoever shows it asks no process: the calling one, the supervisor, owns the table that the workers write to.
+-spec open_info() -> ok.
+open_info() ->
+    ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
+    ok.
+
+%% @private
+-spec put_info(Position :: pos_integer(), info()) -> ok.
+put_info(Position, Info) ->
+    true = ets:insert(?MODULE, {Position, Info}),
+    ok.
 
 %% @doc A node name as a binary; `error' for what is none. It makes no atom.
 -spec node_name(term()) -> {ok, binary()} | error.

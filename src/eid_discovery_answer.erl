@@ -1,7 +1,7 @@
 %% @doc What a strategy has answered, checked: a strategy may be anybody's, and its data come from anywhere.
 -module(eid_discovery_answer).
 
--export([check/1]).
+-export([check/1, is_peer/1]).
 
 -export_type([checked/0]).
 
@@ -36,7 +36,7 @@ proper(List) when length(List) >= 0 -> List.
 text(Text) ->
     case unicode:characters_to_binary(Text) of
         Binary when is_binary(Binary) -> Binary;
-        _NotUnicode -> iolist_to_binary(io_lib:format("~0tp", [Text]))
+        _NotUnicode -> unicode:characters_to_binary(io_lib:format("~0tp", [Text]))
     end.
 
 peers(unchanged) ->
@@ -51,6 +51,10 @@ peer(Element, {Peers, Seen, BadNames}) ->
         {ok, {Node, _Target} = Peer} -> {[Peer | Peers], Seen#{Node => seen}, BadNames};
         error -> {Peers, Seen, [Element | BadNames]}
     end.
+
+%% @doc Whether this can be an element of `nodes'.
+-spec is_peer(term()) -> boolean().
+is_peer(Element) -> parse(Element) =/= error.
 
 parse({Node, Target}) ->
     try

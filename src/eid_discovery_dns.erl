@@ -73,6 +73,6 @@ is_base(Base) ->
 is_name(Name) ->
     try
         Text = unicode:characters_to_list(Name),
-        Text =/= "" andalso length(Text) < 256 andalso lists:all(fun(C) -> C > $\s andalso C < 127 end, Text)
+        length(Text) < 256 andalso re:run(Text, "^[A-Za-z0-9_.-]+$", [{capture, none}, dollar_endonly]) =:= match
     catch error:_ -> false
     end.

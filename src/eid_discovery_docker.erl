@@ -37,7 +37,9 @@ init(Options) ->
                                node => {id, fun(Is) -> Is =:= id orelse Is =:= name end, "id or name"}}),
     #state{source = source(Hosts), filter = filter(Label, Name), node_is = NodeIs}.
 
-are_hosts(Hosts) -> is_list_of_hosts(Hosts) orelse eid_discovery_dns:is_name(Hosts).
+are_hosts(Hosts) ->
+    is_list_of_hosts(Hosts)
+        orelse ((is_binary(Hosts) orelse io_lib:printable_unicode_list(Hosts)) andalso eid_discovery_dns:is_name(Hosts)).
 
 is_list_of_hosts(Hosts) ->
     is_list(Hosts) andalso length(Hosts) > 0

@@ -54,7 +54,7 @@ host_text(Host) ->
     try unicode:characters_to_binary(Host) of
         Text when is_binary(Text) -> Text;
         _ -> iolist_to_binary(io_lib:format("~0tp", [Host]))
-    catch error:_ -> iolist_to_binary(io_lib:format("~0tp", [Host]))
+    catch error:_ -> unicode:characters_to_binary(io_lib:format("~0tp", [Host]))
     end.
 
 names(Host) ->

@@ -22,11 +22,9 @@ init(Options) ->
     #state{url = unicode:characters_to_binary(Url), base = Base}.
 
 is_url(Url) ->
-    try uri_string:parse(unicode:characters_to_binary(Url)) of
-        #{scheme := <<"http">>, host := Host} -> Host =/= <<>>;
-        _ -> false
-    catch error:_ -> false
-    end.
+    Text = unicode:characters_to_binary(Url),
+    %% If the library is not there, each question will say so.
+    eid_nif:call(fun() -> eid_nif:is_metadata_url(Text) end) =/= false.
 
 %% @private
 -spec list(#state{}) -> {eid_discovery:answer(), #state{}}.

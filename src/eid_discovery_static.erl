@@ -11,7 +11,7 @@ init(Options) ->
     #{nodes := Nodes} = eid_clusters:options(static, Options, #{nodes => {required, fun are_nodes/1, "a list of node names"}}),
     Nodes.
 
-are_nodes(Nodes) -> length(Nodes) >= 0 andalso lists:all(fun(Node) -> eid_discovery:node_name(Node) =/= error end, Nodes).
+are_nodes(Nodes) -> length(Nodes) >= 0 andalso lists:all(fun eid_discovery_answer:is_peer/1, Nodes).
 
 %% @private
 -spec list([eid_discovery:peer()]) -> {eid_discovery:answer(), [eid_discovery:peer()]}.

@@ -4,7 +4,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/1, answer/2, info/1]).
+-export([start_link/1, answer/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -26,25 +26,21 @@ start_link(Cluster) ->
 answer(Worker, Answer) ->
     gen_server:call(Worker, {answer, Answer}, infinity).
 
-%% @doc See {@link eid_discovery:info/0}; nothing if the worker is just ending.
--spec info(Worker :: pid()) -> [eid_discovery:info()].
-info(Worker) ->
-    try [gen_server:call(Worker, info)]
-    catch exit:_ -> []
-    end.
-
 %% @private
 init(Cluster) ->
     process_flag(trap_exit, true),
-    {ok, #state{cluster = Cluster, runner = eid_discovery_runner:start_link(Cluster)}}.
+    {ok, put_info(#state{cluster = Cluster, runner = eid_discovery_runner:start_link(Cluster)})}.
+
+put_info(#state{cluster = #{position := Position, name := Name, strategy := Strategy}} = State) ->
+    ok = eid_discovery:put_info(Position, #{name => Name, strategy => Strategy, nodes => nodes_of(State#state.peers),
+                                            answered => State#state.answered,
+                                            error => error_info(State#state.problems)}),
+    State.
 
 %% @private
 handle_call({answer, #{problems := Problems} = Answer}, From, State) ->
     gen_server:reply(From, ok),
-    {noreply, take_nodes(Answer, take_problems(Problems, State))};
-handle_call(info, _From, #state{cluster = #{name := Name, strategy := Strategy}} = State) ->
-    {reply, #{name => Name, strategy => Strategy, nodes => nodes_of(State#state.peers), answered => State#state.answered,
-              error => error_info(State#state.problems)}, State}.
+    {noreply, put_info(take_nodes(Answer, take_problems(Problems, State)))}.
 
 %% @private
 handle_cast(_Unexpected, State) -> {noreply, State}.
@@ -73,7 +69,10 @@ take_nodes(#{nodes := Listed, bad_names := BadNames, partial := Partial},
              "and - before the @.", [length(BadNames), hd(BadNames), 30]} || BadNames =/= []],
     _ = [warn(Name, Format, Arguments)
          || {Kind, Format, Arguments} <- Warnings, not lists:member(Kind, State#state.told)],
-    eid_connector:want(Name, Kept, Prune andalso not Partial),
+    eid_connector:want(Name, Kept, case Prune of
+                                       true when Partial -> later;
+                                       _ -> Prune
+                                   end),
     State#state{peers = Kept, answered = erlang:system_time(millisecond), told = [Kind || {Kind, _, _} <- Warnings]}.
 
 %% Those that were in the list before stay, so that new names can't displace nodes that are connected.

@@ -8,7 +8,7 @@
 
 -export([call/1, await/2]).
 -export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
-         watch/7, take_notice/2, info/0, rancher/4, node_name/4, to_json/1]).
+         watch/7, take_notice/2, info/0, rancher/4, is_metadata_url/1, node_name/4, to_json/1]).
 
 -export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, container/0, watched/0, json/0]).
 
@@ -163,6 +163,10 @@ info() -> erlang:nif_error(not_loaded).
 %% order, its own included. The message is `{Ref, {ok, {Service, Addresses}}}' or `{Ref, {error, eid:reason()}}'.
 -spec rancher(reference(), BaseUrl :: binary(), limits(), WithinMs :: non_neg_integer()) -> pending.
 rancher(_Ref, _BaseUrl, _Limits, _WithinMs) -> erlang:nif_error(not_loaded).
+
+%% @doc Whether this can be the URL of a metadata service.
+-spec is_metadata_url(Url :: binary()) -> boolean().
+is_metadata_url(_Url) -> erlang:nif_error(not_loaded).
 
 %% @doc Finds the name that this node should have, as `eid name' does, and asks Rancher's metadata
 %% service if need be: at this URL, or that of the variable `EID_RANCHER'. The environment is the one

@@ -5,7 +5,7 @@
 -module(eid_report).
 
 -export([start/1, connected/1, failed/2, no_directory/2]).
--export([open_redirects/0, redirect/1, restore/1]).
+-export([open_redirects/0, redirect/1, restore/2]).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -42,14 +42,14 @@ open_redirects() ->
     _ = ets:new(?MODULE, [named_table, public, bag, {read_concurrency, true}]),
     ok.
 
-%% @doc The calling process gets a failure to connect `Node' as `{eid_report, Reason}', until {@link restore/1} or its
+%% @doc The calling process gets a failure to connect `Node' as `{eid_report, Reason}', until {@link restore/2} or its
 %% end. Nothing happens while nobody owns the table.
 -spec redirect(Node :: binary()) -> ok.
 redirect(Node) -> in_table(fun() -> ets:insert(?MODULE, {Node, self()}) end).
 
-%% @doc Failures to connect `Node' are logged again.
--spec restore(Node :: binary()) -> ok.
-restore(Node) -> in_table(fun() -> ets:delete_object(?MODULE, {Node, self()}) end).
+%% @doc This process gets no failures to connect `Node' any more; if nobody does, they are logged again.
+-spec restore(Node :: binary(), pid()) -> ok.
+restore(Node, Pid) -> in_table(fun() -> ets:delete_object(?MODULE, {Node, Pid}) end).
 
 in_table(Fun) ->
     try

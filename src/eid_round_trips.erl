@@ -81,8 +81,10 @@ ask(Node, #state{trips = Trips, asked = Asked} = State) ->
     end.
 
 answered(Node, Ref, #state{trips = Trips} = State) ->
-    #{Node := #trip{asked = {Ref, Asked}}} = Trips,
-    Last = microseconds(Asked, erlang:monotonic_time()),
-    State#state{trips = Trips#{Node := #trip{last = Last}}}.
+    case Trips of
+        #{Node := #trip{asked = {Ref, Asked}}} ->
+            State#state{trips = Trips#{Node := #trip{last = microseconds(Asked, erlang:monotonic_time())}}};
+        #{} -> State    % of an earlier connection
+    end.
 
 microseconds(From, To) -> erlang:convert_time_unit(To - From, native, microsecond).

@@ -134,12 +134,19 @@ text(Other) -> text(io_lib:format("~0tp", [Other])).
 %% Control characters and line ends become a blank; what has no width, or turns the direction of writing,
 %% becomes visible.
 clean(Utf8) ->
-    Long = string:slice(Utf8, 0, ?LONGEST_TEXT),
+    Long = string:slice(within_bytes(Utf8), 0, ?LONGEST_TEXT),
     Short = case byte_size(Long) < byte_size(Utf8) of
                 true -> <<Long/binary, "…"/utf8>>;
                 false -> Long
             end,
     replace("\\p{Cf}", <<16#FFFD/utf8>>, replace("[\\p{Cc}\\p{Zl}\\p{Zp}]+", <<" ">>, Short)).
+
+%% One letter may have any number of accents.
+within_bytes(Utf8) ->
+    case unicode:characters_to_binary(binary:part(Utf8, 0, min(byte_size(Utf8), 4 * ?LONGEST_TEXT))) of
+        {incomplete, Whole, _Rest} -> Whole;
+        Whole -> Whole
+    end.
 
 replace(Pattern, New, Text) ->
     re:replace(Text, Pattern, New, [unicode, global, {return, binary}]).

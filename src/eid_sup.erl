@@ -4,7 +4,7 @@
 
 -behaviour(supervisor).
 
--export([start_link/2, workers/0]).
+-export([start_link/2]).
 -export([init/1]).
 
 %% @doc Starts everything that is configured.
@@ -12,17 +12,9 @@
 start_link(Clusters, Status) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, {Clusters, Status}).
 
-%% @doc The workers of the clusters, in the order of the configuration; none while the application does
-%% not run.
--spec workers() -> [pid()].
-workers() ->
-    try supervisor:which_children(?MODULE) of
-        Children -> lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- Children, is_pid(Pid)])
-    catch exit:_ -> []
-    end.
-
 %% @private
 init({Clusters, Status}) ->
+    ok = eid_discovery:open_info(),
     Connector = #{id => eid_connector, start => {eid_connector, start_link, []}},
     Workers = [#{id => {cluster, Name}, start => {eid_discovery_worker, start_link, [Cluster]}}
                || #{name := Name} = Cluster <- Clusters],

@@ -9,8 +9,8 @@
          bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1, wrong_settings/1,
          wrong_setting_on_the_command_line/1, node_without_a_name/1, hosts_file/1, addresses_of_a_name/1, time_to_live/1, names_that_fail/1,
          services_with_ports/1, hostile_dns/1, names_that_become_atoms/1, containers_by_event/1, containers_by_name/1,
-         routes_of_several_clusters/1, pruned_in_mid_connection/1, answers_that_are_none/1, family_that_fails/1,
-         other_name_of_this_node/1, long_ids/1, turned_away/1, stopped_in_mid_connection/1, silent_nodes/1,
+         routes_of_several_clusters/1, pruned_in_mid_connection/1, answers_that_are_none/1, family_that_fails/1, partial_answers/1,
+         other_name_of_this_node/1, long_ids/1, turned_away/1, stopped_in_mid_connection/1, silent_nodes/1, waiting_in_turn/1,
          hosts_by_dns/1, hostile_labels/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
@@ -20,8 +20,8 @@ all() ->
      limit, crashing_strategy, one_line_for_each_change, wrong_settings, wrong_setting_on_the_command_line,
      node_without_a_name, hosts_file, addresses_of_a_name, time_to_live, names_that_fail, services_with_ports, hostile_dns,
      names_that_become_atoms, routes_of_several_clusters, pruned_in_mid_connection, answers_that_are_none,
-     family_that_fails, other_name_of_this_node, long_ids, turned_away, stopped_in_mid_connection, silent_nodes,
-     containers_by_event, containers_by_name, hosts_by_dns, hostile_labels].
+     family_that_fails, partial_answers, other_name_of_this_node, long_ids, turned_away, stopped_in_mid_connection, silent_nodes,
+     waiting_in_turn, containers_by_event, containers_by_name, hosts_by_dns, hostile_labels].
 
 init_per_testcase(_, Config) -> Config.
 
@@ -150,7 +150,7 @@ crashing_strategy(_) ->
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
     ?assertMatch([_Warning, _Notice], eid_ct:log_lines(A)),
     %% Killed, its process comes back.
-    [Worker] = peer:call(A, eid_sup, workers, []),
+    [Worker] = workers(A),
     {links, Links} = peer:call(A, erlang, process_info, [Worker, links]),
     [Runner] = Links -- [peer:call(A, erlang, whereis, [eid_sup])],
     exit(Runner, kill),
@@ -202,7 +202,10 @@ wrong_settings(_) ->
                  {Named({docker, #{hosts => ["192.0.2.1"], label => 1}}), "label"},
                  {Named({docker, #{hosts => ["192.0.2.1"], label => "a", name => "b"}}), "both"},
                  {Named({docker, #{hosts => ["192.0.2.1"], label => "a", node => ip}}), "node"},
-                 {Named({rancher, #{url => "ftp://x"}}), "url"}, {Named({hosts_file, #{file => 1}}), "file"},
+                 {Named({rancher, #{url => "ftp://x"}}), "url"}, {Named({rancher, #{url => "http://x/a?b"}}), "url"},
+                 {Named({rancher, #{url => "http://x:99999/"}}), "url"},
+                 {Named({docker, #{hosts => ["192.168.4.231:4243", "192.168.4.232:4243"], label => "a"}}), "hosts"},
+                 {Named({docker, #{hosts => ["tcp://a:1"], label => "a"}}), "hosts"}, {Named({hosts_file, #{file => 1}}), "file"},
                  {Named({eid_scripted_discovery, []}), "a key"}, {Named({my_strategy_that_trips, #{}}), "my_strategy_that_trips"},
                  {[#{name => shop, strategy => hosts_file} | end_of_list], "clusters"},
                  {Named({static, #{nodes => ['a@b' | 'c@d']}}), "nodes"}, {Named({docker, #{hosts => ["a" | b], label => "a"}}), "hosts"},
@@ -427,7 +430,7 @@ routes_of_several_clusters(_) ->
     eid_ct:eventually(fun() -> Port() =:= 23451 end),
     answer(A, one, #{nodes => []}),
     eid_ct:eventually(fun() -> Port() =:= 23452 end),
-    [exit(Worker, kill) || Worker <- peer:call(A, eid_sup, workers, [])],
+    [exit(Worker, kill) || Worker <- workers(A)],
     eid_ct:eventually(fun() -> length(listed(A)) =:= 2 andalso lists:append(listed(A)) =:= [Node] end),
     ?assertEqual(23452, Port()),
     ok = peer:call(A, eid, set_route, [Node, {{127,0,0,9}, 7}]),
@@ -461,9 +464,10 @@ pruned_in_mid_connection(_) ->
     answer(A, shop, #{nodes => []}),
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
     "" = os:cmd("kill -CONT " ++ Pid),
-    %% It may have come up for a moment.
-    eid_ct:eventually(fun() -> peer:call(A, eid_connector, info, []) =:= #{} end),
-    timer:sleep(500),
+    %% It comes up for a moment.
+    eid_ct:eventually(fun() -> peer:call(A, erlang, nodes, []) =:= [NodeB] end),
+    await_nodes(A, []),
+    timer:sleep(1000),
     ?assertEqual([], peer:call(A, erlang, nodes, [])),
     stop([A, B]).
 
@@ -474,18 +478,18 @@ answers_that_are_none(_) ->
     answer(A, shop, #{nodes => [NodeB]}),
     await_nodes(A, [NodeB]),
     Sup = peer:call(A, erlang, whereis, [eid_sup]),
-    Workers = peer:call(A, eid_sup, workers, []),
+    Workers = workers(A),
     [begin
          answer(A, shop, #{nodes => unchanged}),
          eid_ct:eventually(fun() -> [#{error := Error}, _] = peer:call(A, eid_discovery, info, []), Error =:= none end),
          answer(A, shop, Answer),
          eid_ct:eventually(fun() -> [#{error := Error}, _] = peer:call(A, eid_discovery, info, []), Error =/= none end)
      end || Answer <- [foo, #{}, #{nodes => foo}, #{nodes => [NodeB | NodeB]}, #{nodes => [NodeB], problems => foo},
-                       #{nodes => [NodeB], problems => [{a, {}}]}, #{nodes => [NodeB], again => soon},
+                       #{nodes => [NodeB], problems => [{<<255>>, {}}]}, #{nodes => [NodeB], problems => [{<<"x">>, <<255, "<b>">>}, {<<254, 1>>, [1 bsl 30]}]}, #{nodes => [NodeB], again => soon},
                        #{nodes => [NodeB], again => {within, soon}}, #{nodes => [NodeB], partial => 1}]],
     answer(A, shop, #{nodes => [NodeB, {'c@127.0.0.4', {{1,2,3,4}, 0}}, {'d@127.0.0.5', soon}]}),
     eid_ct:eventually(fun() -> [#{error := Error}, _] = peer:call(A, eid_discovery, info, []), Error =:= none end),
-    ?assertEqual({Sup, Workers}, {peer:call(A, erlang, whereis, [eid_sup]), peer:call(A, eid_sup, workers, [])}),
+    ?assertEqual({Sup, Workers}, {peer:call(A, erlang, whereis, [eid_sup]), workers(A)}),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     stop([A, B]).
 
@@ -515,6 +519,19 @@ family_that_fails(Config) ->
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
     stop([A]),
     eid_dns_double:stop(Dns).
+
+%% Nobody is disconnected because somebody has not answered yet; but later.
+partial_answers(_) ->
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    A = start('a@127.0.0.2', [scripted(shop, true)], []),
+    answer(A, shop, #{nodes => [NodeB]}),
+    await_nodes(A, [NodeB]),
+    answer(A, shop, #{nodes => [], partial => true}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    answer(A, shop, #{nodes => []}),
+    await_nodes(A, []),
+    stop([A, B]).
 
 %% It would not answer to that name, and OTP would say so each time.
 other_name_of_this_node(_) ->
@@ -586,6 +603,24 @@ stopped_in_mid_connection(_) ->
     ok = peer:call(A, eid, start, []),
     await_nodes(A, [NodeB]),
     stop([A, B]).
+
+%% More than can be tried at a time: each has its turn.
+waiting_in_turn(_) ->
+    {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 2048}]),
+    {ok, Port} = inet:port(Silent),
+    A = start('a@127.0.0.2', [(scripted(shop, false))#{limit => 2000}], []),
+    Bad = [{<<"a", (integer_to_binary(N))/binary, "@127.0.0.9">>, {{127,0,0,1}, Port}} || N <- lists:seq(1, 1000)],
+    answer(A, shop, #{nodes => ['z@127.0.0.3' | Bad]}),
+    eid_ct:eventually(fun() -> length(hd(listed(A))) =:= 1001 end),
+    %% As they are after some minutes.
+    peer:call(A, sys, replace_state, [eid_connector, fun(State) ->
+        Peers = maps:map(fun(_, Peer) -> setelement(3, Peer, 3000) end, element(3, State)),
+        setelement(3, State, Peers)
+    end]),
+    {ok, Z, NodeZ} = eid_ct:start_node(z, "127.0.0.3", []),
+    eid_ct:eventually(fun() -> lists:member(NodeZ, peer:call(A, erlang, nodes, [])) end, 45_000),
+    stop([A, Z]),
+    gen_tcp:close(Silent).
 
 %% As many as a cluster has by default, all of which take the connection and say nothing.
 silent_nodes(_) ->
@@ -742,6 +777,9 @@ answer(Peer, Key, Answer) -> ok = peer:call(Peer, application, set_env, [kernel,
 
 await_nodes(Peer, Nodes) ->
     eid_ct:eventually(fun() -> lists:sort(peer:call(Peer, erlang, nodes, [])) =:= lists:sort(Nodes) end).
+
+workers(Peer) ->
+    lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- peer:call(Peer, supervisor, which_children, [eid_sup])]).
 
 listed(Peer) -> [lists:sort(Nodes) || #{nodes := Nodes} <- peer:call(Peer, eid_discovery, info, [])].
 

@@ -7,13 +7,14 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([one_node_and_every_transport/1, stranger_is_refused/1, no_certificate_is_refused/1,
          tcp_to_an_engine_with_tls/1, https_to_an_engine_without/1,
-         podman_restarts_a_container/1, podman_stops_a_container/1, from_podman/1]).
+         podman_restarts_a_container/1, podman_stops_a_container/1, from_podman/1, labels_over_every_transport/1]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
     [one_node_and_every_transport, stranger_is_refused, no_certificate_is_refused, tcp_to_an_engine_with_tls,
-     https_to_an_engine_without, podman_restarts_a_container, podman_stops_a_container, from_podman].
+     https_to_an_engine_without, podman_restarts_a_container, podman_stops_a_container, from_podman,
+     labels_over_every_transport].
 
 init_per_suite(Config) ->
     case eid_rig:available(podman) of
@@ -28,13 +29,15 @@ init_per_suite(Config) ->
 end_per_suite(_Config) -> eid_rig:down().
 
 %% Where host 1's port has TLS too, and nobody is told so, its unix socket is the only way in.
-init_per_testcase(one_node_and_every_transport, Config) -> rig("dockerd 1 tls"), Config;
+init_per_testcase(Case, Config) when Case =:= one_node_and_every_transport; Case =:= labels_over_every_transport ->
+    rig("dockerd 1 tls"),
+    Config;
 init_per_testcase(_, Config) -> Config.
 
 end_per_testcase(Case, _Config) ->
     eid_rig:stop_all(),
     eid_rig:stop_all(#{host => 2, engine => podman}),
-    [rig("dockerd 1 plain") || Case =:= one_node_and_every_transport],
+    [rig("dockerd 1 plain") || Case =:= one_node_and_every_transport orelse Case =:= labels_over_every_transport],
     ok.
 
 rig(Command) -> {0, _} = eid_rig:command(Command), ok.
@@ -130,6 +133,29 @@ from_podman(_) ->
          connect(A, eid_rig:start_node(2, newest(), no_mesh(eid_rig:podman(2)))),
          connect(A, eid_rig:start_node(1, oldest(), no_mesh(#{})))
      end || Release <- eid_rig:releases()].
+
+%% Discovery is told by Docker at a socket, by Docker with TLS and by Podman; each container of the tests has a label.
+labels_over_every_transport(_) ->
+    A = eid_rig:start_node(1, oldest(), every_transport()),
+    Options = [{1, #{}}, {2, #{}}, {2, eid_rig:podman(2)}],
+    Peers = [eid_rig:start_node(Host, newest(), no_mesh(Where)) || {Host, Where} <- Options],
+    Hosts = [host_of(B) || B <- Peers],
+    ok = call(A, application, set_env, [eid, clusters, [#{name => all, strategy => {docker, #{hosts => Hosts, label => "eid.test=1"}}}]]),
+    ok = call(A, eid, start, []),
+    Nodes = fun() -> lists:sort(call(A, erlang, nodes, [])) end,
+    eid_ct:eventually(fun() -> Nodes() =:= lists:sort([Node || #{node := Node} <- Peers]) end),
+    %% One more, and one less.
+    More = eid_rig:start_node(2, oldest(), no_mesh(eid_rig:podman(2))),
+    eid_ct:eventually(fun() -> lists:member(maps:get(node, More), Nodes()) end, 20_000),
+    #{node := Gone, peer := Peer} = lists:last(Peers),
+    peer:stop(Peer),
+    Listed = fun() -> [#{nodes := All, error := none}] = call(A, eid_discovery, info, []), All end,
+    eid_ct:eventually(fun() -> not lists:member(atom_to_binary(Gone), Listed()) end, 20_000),
+    ?assertEqual(3, length(Listed())).
+
+host_of(#{node := Node}) ->
+    [_Id, Host] = string:split(atom_to_list(Node), "@"),
+    Host.
 
 https() -> #{default => "https://{host}:4243"}.
 

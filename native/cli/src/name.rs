@@ -19,7 +19,8 @@ use tokio::runtime::Builder;
 ///
 /// A variable that is empty counts as unset. In an entry point:
 ///
-///   name=$(eid name) && exec erl -name "$name" -proto_dist eid_tcp -start_epmd false
+///   name=$(eid name) || exit
+///   exec erl -name "$name" -proto_dist eid_tcp -start_epmd false
 #[derive(Args)]
 #[command(after_help = crate::STATUS, verbatim_doc_comment)]
 pub struct Arguments {

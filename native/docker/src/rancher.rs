@@ -56,6 +56,11 @@ impl Rancher {
         Base::parse(url).map(|base| Self::at(base, limits))
     }
 
+    /// Whether [`Rancher::new`] takes this URL.
+    pub fn is_url(url: &str) -> bool {
+        Base::parse(url).is_ok()
+    }
+
     pub(crate) fn at(base: Base, limits: Limits) -> Self {
         let http = Http::new(base.endpoint.clone(), limits, None).accepting_json();
         Self { http, base, limits }

@@ -236,6 +236,12 @@ fn info(env: Env<'_>) -> Term<'_> {
     term::map(env, pairs)
 }
 
+/// `is_metadata_url(Url :: binary()) -> boolean()`.
+#[rustler::nif]
+fn is_metadata_url(url: Binary<'_>) -> bool {
+    str::from_utf8(&url).is_ok_and(Rancher::is_url)
+}
+
 /// `rancher(Ref :: reference(), BaseUrl :: binary(), {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
 ///
 /// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, {Service :: binary(), [inet:ip_address()]}}}`, or
