@@ -1,0 +1,210 @@
+%% Discovery by DNS, with a name server that says what the tests want.
+-module(eid_discovery_dns_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0]).
+-export([addresses_of_a_name/1, time_to_live/1, names_that_fail/1, services_with_ports/1, hostile_dns/1,
+         family_that_fails/1, hosts_by_dns/1]).
+-import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, term/1,
+         stop/1, await_nodes/2, listed/1, priv_dir/1]).
+
+suite() -> [{timetrap, {minutes, 3}}].
+
+all() ->
+    [addresses_of_a_name, time_to_live, names_that_fail, services_with_ports, hostile_dns, family_that_fails,
+     hosts_by_dns].
+
+addresses_of_a_name(Config) ->
+    Dns = eid_dns_double:start(
+            fun({"shop.test" = Name, a}) ->
+                    [eid_dns_double:a(Name, 1, {127,0,0,N}) || N <- [2, 3, 4, 4]]
+                        ++ [eid_dns_double:a(Name, 1, Ip) || Ip <- [{0,0,0,0}, {224,0,0,1}, {255,255,255,255}]];
+               ({"shop.test" = Name, aaaa}) -> [eid_dns_double:aaaa(Name, 1, {16#2001, 16#db8, 0, 0, 0, 0, 0, 7})];
+               (_) -> 3
+            end),
+    %% The base is that of the node itself, and the carrier's family counts.
+    Clusters = [#{name => shop, strategy => {dns, #{name => "shop.test"}}}],
+    Peers = [start(Node, Clusters, eid_dns_double:inetrc(Dns, priv_dir(Config))) || Node <- ['shop@127.0.0.2', 'shop@127.0.0.3']],
+    await_nodes(hd(Peers), ['shop@127.0.0.3']),
+    ?assertEqual([[<<"shop@127.0.0.3">>, <<"shop@127.0.0.4">>]], listed(hd(Peers))),
+    %% An address needs no route of the user's.
+    ?assertEqual({ok, #{ip => {127,0,0,4}, port => 12345, route => direct}},
+                 peer:call(hd(Peers), eid, lookup, ['shop@127.0.0.4'])),
+    Any = start('a@127.0.0.5', [#{name => any, strategy => {dns, #{name => "shop.test", family => any, base => "x"}}}],
+                eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    eid_ct:eventually(fun() -> lists:member(<<"x@2001:db8::7">>, hd(listed(Any))) end),
+    stop([Any | Peers]),
+    eid_dns_double:stop(Dns).
+
+%% A name is asked for again when its records are out of date, but not within a second, or at the interval.
+time_to_live(Config) ->
+    Ttls = #{"zero.test" => 0, "two.test" => 2, "day.test" => 86400},
+    Dns = eid_dns_double:start(fun({Name, a}) -> [eid_dns_double:a(Name, maps:get(Name, Ttls), {127,0,0,3})] end),
+    Clusters = [#{name => list_to_atom(Name), strategy => {dns, #{name => Name}}, interval => 3500} || Name <- maps:keys(Ttls)],
+    A = start('a@127.0.0.2', Clusters, eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    timer:sleep(8000),
+    Asked = eid_dns_double:asked(Dns),
+    stop([A]),
+    Gaps = fun(Name) -> gaps([At || {At, Asked_, a} <- Asked, Asked_ =:= Name]) end,
+    [?assert(lists:min(Gaps(Name)) >= 990) || Name <- maps:keys(Ttls)],
+    ?assert(length(Gaps("zero.test")) >= 4),
+    ?assert(lists:min(Gaps("two.test")) >= 1900),
+    ?assert(length(Gaps("two.test")) >= 2),
+    ?assert(lists:min(Gaps("day.test")) >= 3000),
+    ?assert(length(Gaps("day.test")) >= 1),
+    eid_dns_double:stop(Dns).
+
+gaps([A, B | Rest]) -> [B - A | gaps([B | Rest])];
+gaps(_) -> [].
+
+%% Whatever goes wrong with DNS, the nodes that are there stay, and one line says so.
+names_that_fail(Config) ->
+    Answers = ets:new(answers, [public]),
+    true = ets:insert(Answers, {now, good}),
+    Dns = eid_dns_double:start(
+            fun({Name, a}) ->
+                    case ets:lookup_element(Answers, now, 2) of
+                        good -> [eid_dns_double:a(Name, 1, {127,0,0,3})];
+                        Answer -> Answer
+                    end
+            end),
+    {ok, B, NodeB} = eid_ct:start_node(shop, "127.0.0.3", []),
+    A = start('shop@127.0.0.2', [#{name => shop, strategy => {dns, #{name => "shop.test"}}, interval => 1000, prune => true}],
+              eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    ok = eid_ct:start_log(A),
+    await_nodes(A, [NodeB]),
+    [begin
+         true = ets:insert(Answers, {now, Answer}),
+         eid_ct:eventually(fun() ->
+                                   [#{error := Error}] = peer:call(A, eid_discovery, info, []),
+                                   Error =/= none andalso string:find(maps:get(text, Error), Word) =/= nomatch
+                           end)
+     end || {Answer, Word} <- [{3, "no such name"}, {2, "servfail"}, {5, "refused"}, {silence, "time"}, {<<"?">>, "shop.test"},
+                               {<<0:200/unit:8>>, "shop.test"}]],
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    ?assertMatch([_], eid_ct:log_lines(A)),
+    true = ets:insert(Answers, {now, good}),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
+    ?assertMatch([_, _], eid_ct:log_lines(A)),
+    %% The name is there, and nobody behind it.
+    true = ets:insert(Answers, {now, []}),
+    await_nodes(A, []),
+    stop([A, B]),
+    eid_dns_double:stop(Dns).
+
+%% The port that DNS tells is the one that is dialled.
+services_with_ports(Config) ->
+    Dns = eid_dns_double:start(
+            fun({"_erlang._tcp.shop.test" = Name, srv}) ->
+                    [eid_dns_double:srv(Name, 1, Port, Target)
+                     || {Port, Target} <- [{23450, "A.test"}, {23451, "b.test"}, {23459, "nowhere.test"}, {0, "c.test"}, {1, "."}]];
+               ({"a.test" = Name, a}) -> [eid_dns_double:a(Name, 1, {127,0,0,2})];
+               ({"b.test" = Name, a}) -> [eid_dns_double:a(Name, 1, {127,0,0,3})];
+               (_) -> 3
+            end),
+    Clusters = [#{name => shop, strategy => {srv, #{name => "_erlang._tcp.shop.test"}}}],
+    Start = fun(Host, Ip, Port) ->
+                    {ok, Peer, _} = peer:start_link(#{name => shop, host => Host, longnames => true, connection => standard_io,
+                                                      args => eid_ct:arguments(Ip)
+                                                      ++ ["-kernel", "erlang_port", integer_to_list(Port),
+                                                          "-eid", "clusters", term(Clusters)]
+                                                      ++ eid_dns_double:inetrc(Dns, priv_dir(Config))}),
+                    ok = peer:call(Peer, eid, start, []),
+                    Peer
+            end,
+    A = Start("a.test", "127.0.0.2", 23450),
+    B = Start("b.test", "127.0.0.3", 23451),
+    await_nodes(A, ['shop@b.test']),
+    await_nodes(B, ['shop@a.test']),
+    ?assertEqual({ok, #{ip => {127,0,0,3}, port => 23451, route => fixed}}, peer:call(A, eid, lookup, ['shop@b.test'])),
+    [#{error := #{text := Text}}] = peer:call(A, eid_discovery, info, []),
+    ?assertNotEqual(nomatch, string:find(Text, "nowhere.test")),
+    %% Whoever stops discovery gets back the routes that were there before.
+    ok = peer:call(A, application, stop, [eid]),
+    ?assertNotMatch({ok, _}, peer:call(A, eid, lookup, ['shop@b.test'])),
+    stop([A, B]),
+    eid_dns_double:stop(Dns).
+
+%% Ten thousand answers, each with other names: at some of the addresses something even answers.
+hostile_dns(Config) ->
+    Ips = fun() -> [{127, rand:uniform(255), rand:uniform(255), rand:uniform(255)} || _ <- lists:seq(1, 25)] end,
+    Listeners = [begin {ok, L} = gen_tcp:listen(12345, [{ip, {127,0,1,N}}, {reuseaddr, true}]), L end || N <- lists:seq(1, 20)],
+    Dns = eid_dns_double:start(
+            fun({Name, a}) ->
+                    case rand:uniform(10) of
+                        1 -> rand:uniform(15);
+                        2 -> rand:bytes(rand:uniform(500));
+                        3 -> [eid_dns_double:a(lists:duplicate(60, $a + rand:uniform(20)) ++ ".test", rand:uniform(1 bsl 31) - 1, Ip) || Ip <- Ips()];
+                        4 -> [eid_dns_double:a(Name, 0, {127,0,1,rand:uniform(20)}) | [eid_dns_double:a(Name, 1, Ip) || Ip <- Ips()]];
+                        _ -> [eid_dns_double:a(Name, 1, Ip) || Ip <- Ips()]
+                    end
+            end),
+    A = start('shop@127.0.0.2', [#{name => shop, limit => 50, prune => true,
+                                   strategy => {eid_scripted_discovery, #{calls => {eid_discovery_dns, #{name => "shop.test"}},
+                                                                          times => 10_000}}}],
+              eid_dns_double:inetrc(Dns, priv_dir(Config)), fun(_Peer) -> not_yet end),
+    Before = figures(A),
+    ok = peer:call(A, eid, start, []),
+    eid_ct:eventually(fun() -> peer:call(A, persistent_term, get, [eid_scripted_discovery, doing]) =:= done end, 100_000),
+    After = figures(A),
+    ct:pal("before ~p~nafter ~p", [Before, After]),
+    ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 3000),
+    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < 10_000_000 end),
+    %% Terms that were replaced go one after the other.
+    eid_ct:eventually(fun() -> maps:get(terms, figures(A)) - maps:get(terms, Before) < 100_000 end),
+    stop([A]),
+    [gen_tcp:close(Listener) || Listener <- Listeners],
+    eid_dns_double:stop(Dns).
+
+%% What one family has said stays when its servers fail, and the other one is no stand-in for it.
+family_that_fails(Config) ->
+    Answers = ets:new(answers, [public]),
+    true = ets:insert(Answers, {now, good}),
+    Dns = eid_dns_double:start(
+            fun({_Name, a}) -> [];
+               ({Name, aaaa}) ->
+                    case ets:lookup_element(Answers, now, 2) of
+                        good -> [eid_dns_double:aaaa(Name, 1, {16#2001, 16#db8, 0, 0, 0, 0, 0, 7})];
+                        Answer -> Answer
+                    end
+            end),
+    A = start('shop@127.0.0.2', [#{name => shop, strategy => {dns, #{name => "shop.test", family => any}}, interval => 1000, prune => true}],
+              eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    eid_ct:eventually(fun() -> listed(A) =:= [[<<"shop@2001:db8::7">>]] end),
+    [begin
+         true = ets:insert(Answers, {now, Answer}),
+         eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
+         ?assertEqual([[<<"shop@2001:db8::7">>]], listed(A)),
+         true = ets:insert(Answers, {now, good}),
+         eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end)
+     end || Answer <- [2, 5, silence]],
+    true = ets:insert(Answers, {now, []}),
+    eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    stop([A]),
+    eid_dns_double:stop(Dns).
+
+%% The hosts are the addresses of a name: new ones are followed, others no more, and a host of another name holds up nobody.
+hosts_by_dns(Config) ->
+    {One, HostOne} = host(),
+    {Two, HostTwo} = host(),
+    Known = ets:new(known, [public]),
+    Tell = fun(Hosts) -> ets:insert(Known, {hosts, [begin {ok, Ip} = inet:parse_address(Host), Ip end || Host <- Hosts]}) end,
+    Tell([HostOne]),
+    Dns = eid_dns_double:start(fun({"engines.test" = Name, a}) ->
+                                       [eid_dns_double:a(Name, 1, Ip) || Ip <- ets:lookup_element(Known, hosts, 2)];
+                                  (_) -> 3
+                               end),
+    A = start('a@127.0.0.2', [docker(#{hosts => "engines.test", label => "eid.cluster"})],
+              engines([One, Two]) ++ eid_dns_double:inetrc(Dns, priv_dir(Config))),
+    [run(Double, "db", #{"eid.cluster" => "any", "eid.node" => "db"}) || Double <- [One, Two]],
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name("db", HostOne)]] end),
+    Tell([HostOne, HostTwo]),
+    eid_ct:eventually(fun() -> listed(A) =:= [lists:sort([node_name("db", HostOne), node_name("db", HostTwo)])] end),
+    Tell([HostTwo]),
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name("db", HostTwo)]] end),
+    eid_dns_double:stop(Dns),
+    eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
+    ?assertEqual([[node_name("db", HostTwo)]], listed(A)),
+    stop([A]),
+    [eid_engine_double:stop(Double) || Double <- [One, Two]].

@@ -1,0 +1,98 @@
+%% Discovery by Docker's labels and names, with doubles of engines.
+-module(eid_discovery_docker_SUITE).
+
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0]).
+-export([long_ids/1, containers_by_event/1, containers_by_name/1, hostile_labels/1]).
+-import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, stop/1,
+         await_nodes/2, listed/1]).
+
+suite() -> [{timetrap, {minutes, 3}}].
+
+all() ->
+    [long_ids, containers_by_event, containers_by_name, hostile_labels].
+
+%% Nodes that are named with all digits of their IDs find each other under these.
+long_ids(_) ->
+    {One, Host} = host(),
+    Id = run(One, "db", #{"eid.cluster" => "shop"}),
+    Own = binary_to_atom(<<(binary:copy(<<"0a">>, 32))/binary, "@127.0.0.2">>),
+    A = start(Own, [docker(#{hosts => [Host], label => "eid.cluster"})], engines([One])),
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name(Id, Host)]] end),
+    ok = peer:call(A, eid, set_route, [Host, engine]),
+    {ok, [{Name, _}]} = peer:call(A, eid_epmd, names, [Host]),
+    ?assertEqual(binary_to_list(Id), Name),
+    stop([A]),
+    eid_engine_double:stop(One).
+
+%% Two hosts: what starts on one is connected, what ends leaves, and where one is down the other one counts all the same.
+containers_by_event(_) ->
+    {One, HostOne} = host(),
+    {Two, HostTwo} = host(),
+    A = start('a@127.0.0.2', [docker(#{hosts => [HostOne, HostTwo], label => "eid.cluster=shop"})], engines([One, Two])),
+    ok = eid_ct:start_log(A),
+    Id1 = run(One, "db", #{"eid.cluster" => "shop"}),
+    run(One, "other", #{"eid.cluster" => "shops"}),
+    run(One, "none", #{}),
+    Id2 = run(Two, "web", #{"eid.cluster" => "shop", "eid.node" => "web"}),
+    run(Two, "odd", #{"eid.cluster" => "shop", "eid.node" => "odd@127.0.0.9"}),
+    Short = binary:part(Id1, 0, 12),
+    All = lists:sort([node_name(Short, HostOne), node_name("web", HostTwo), <<"odd@127.0.0.9">>]),
+    eid_ct:eventually(fun() -> listed(A) =:= [All] end),
+    %% One of them is a node.
+    {ok, B, NodeB} = eid_ct:start_node(binary_to_atom(Short), HostOne, []),
+    await_nodes(A, [NodeB]),
+    %% A host that is gone keeps what it had,
+    eid_engine_double:stop(One),
+    run(Two, "new", #{"eid.cluster" => "shop", "eid.node" => "new"}),
+    eid_ct:eventually(fun() -> listed(A) =:= [lists:sort([node_name("new", HostTwo) | All])] end),
+    eid_ct:eventually(fun() ->
+                              [#{error := Error}] = peer:call(A, eid_discovery, info, []),
+                              Error =/= none andalso string:find(maps:get(text, Error), HostOne ++ ": ") =/= nomatch
+                      end),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    %% and one line tells of it.
+    ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop: " ++ HostOne) =/= nomatch]),
+    eid_engine_double:tell(Two, ["{\"do\":\"stop\",\"container\":\"", Id2, "\"}"]),
+    eid_ct:eventually(fun() -> not lists:member(node_name("web", HostTwo), hd(listed(A))) end),
+    stop([A, B]),
+    eid_engine_double:stop(Two).
+
+containers_by_name(_) ->
+    {One, Host} = host(),
+    A = start('a@127.0.0.2', [docker(#{hosts => [Host], name => "shop-*", node => name})], engines([One])),
+    [run(One, Name, #{}) || Name <- ["shop-1", "shop-web-2", "shop", "a-shop-1"]],
+    eid_ct:eventually(fun() -> listed(A) =:= [[node_name("shop-1", Host), node_name("shop-web-2", Host)]] end),
+    stop([A]),
+    eid_engine_double:stop(One).
+
+%% Ten thousand containers whose labels want to be nodes: most are no names, the others are nobody's.
+hostile_labels(_) ->
+    {One, Host} = host(),
+    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster=shop"}))#{limit => 50}], engines([One]),
+              fun(_Peer) -> not_yet end),
+    Before = figures(A),
+    ok = peer:call(A, eid, start, []),
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    run(One, "b", #{"eid.cluster" => "shop", "eid.node" => atom_to_list(NodeB)}),
+    await_nodes(A, [NodeB]),
+    [run(One, ["hostile", integer_to_list(N)], #{"eid.cluster" => "shop", "eid.node" => hostile_label(N rem 8, N)})
+     || N <- lists:seq(1, 10_000)],
+    eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 50 end, 30_000),
+    ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
+    After = figures(A),
+    ct:pal("before ~p~nafter ~p", [Before, After]),
+    ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 2000),
+    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < 20_000_000 end),
+    stop([A, B]),
+    eid_engine_double:stop(One).
+
+hostile_label(0, N) -> lists:duplicate(1 + N rem 1500, $x);
+hostile_label(1, _) -> "@";
+hostile_label(2, _) -> "a@b@c";
+hostile_label(3, _) -> "x@127.0.0.1/../..";
+hostile_label(4, N) -> ["n", integer_to_list(N), "@127.0.0.200"];
+hostile_label(5, N) -> ["n", integer_to_list(N)];
+hostile_label(6, _) -> "\\u0000\\n\\u2028";
+hostile_label(7, N) -> ["n", integer_to_list(N), "@", integer_to_list(N), ".invalid"].
