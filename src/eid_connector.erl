@@ -141,9 +141,9 @@ handle_cast({want, Cluster, Peers, Prune}, #state{clusters = Clusters} = State) 
 handle_cast(_Unexpected, State) ->
     {noreply, State}.
 
-spare(Cluster, Gone, later, #state{spared = Spared} = State) ->
-    Before = maps:get(Cluster, Spared, #{}),
-    State#state{spared = Spared#{Cluster => maps:merge(Before, maps:from_keys(Gone, spared))}};
+spare(Cluster, Gone, later, #state{spared = Spared, connections = Connections} = State) ->
+    Connected = maps:with(maps:keys(Connections), maps:merge(maps:get(Cluster, Spared, #{}), maps:from_keys(Gone, spared))),
+    State#state{spared = Spared#{Cluster => Connected}};
 spare(Cluster, _Gone, Prune, #state{spared = Spared} = State) ->
     Due = [Node || Node <- maps:keys(maps:get(Cluster, Spared, #{})), Prune, not is_wanted(Node, State)],
     _ = [disconnect(Node, State) || Node <- Due],
