@@ -41,8 +41,9 @@
                     again => interval | now | {within, Milliseconds :: non_neg_integer()}}.
 %% The nodes that should be connected now, or `unchanged' where that can't be said. This node itself may be
 %% among them. `partial': some may be missing, because not everybody who was asked has ever answered, so
-%% nobody is disconnected for not being listed before the next answer that is not. `again': when to ask the next time, by default after the cluster's `interval';
-%% `{within, Ms}' if that is sooner, but not within a second; `now' for a strategy that waits by itself.
+%% nobody is disconnected for not being listed before the next answer that is not. `again': when to ask the next time, by
+%% default after the cluster's `interval'; `{within, Ms}' if that is sooner, but not within a second; `now' for a
+%% strategy that waits by itself.
 
 -type info() :: #{name := atom(), strategy := atom(), nodes := [binary()],
                   answered := never | (Milliseconds :: integer()),

@@ -51,9 +51,10 @@ hosts(File) ->
 %% Whatever else is in the file is no host, and its name will say so.
 host_text(Host) when is_atom(Host) -> atom_to_binary(Host);
 host_text(Host) ->
-    try unicode:characters_to_binary(Host) of
-        Text when is_binary(Text) -> Text;
-        _ -> iolist_to_binary(io_lib:format("~0tp", [Host]))
+    try
+        Text = unicode:characters_to_binary(Host),
+        true = is_binary(Text),
+        Text
     catch error:_ -> unicode:characters_to_binary(io_lib:format("~0tp", [Host]))
     end.
 

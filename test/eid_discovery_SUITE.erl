@@ -241,7 +241,7 @@ node_without_a_name(_) ->
 %% The hosts say which nodes they have; here each host's epmd stands for its engine, which the rig's suites have.
 hosts_file(Config) ->
     File = filename:join(proplists:get_value(priv_dir, Config), "hosts"),
-    ok = file:write_file(File, "'127.0.0.1'.\n'no host'.\n"),
+    ok = file:write_file(File, "'127.0.0.1'.\n'no host'.\n{[8364], [1114112]}.\n[1114112].\n"),
     A = start('a@127.0.0.2', [#{name => shop, strategy => {hosts_file, #{file => File}}, interval => 1000}],
               ["-eid", "response_timeout", "500"]),
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
