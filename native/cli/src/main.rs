@@ -3,18 +3,18 @@
 //! An error is one sentence on standard error, `eid: …`, and a status other than 0; standard output has the answer and nothing
 //! else, so that it can stand in `$(…)`.
 
+mod engine_options;
+mod failure;
+mod lookup;
 mod name;
+mod node_options;
+mod output;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What all subcommands' statuses mean, below their help.
-const STATUS: &str = "\
-Exit status:
-  0  it worked
-  1  it did not; one sentence on standard error says why
-  2  the command line was wrong";
+use failure::{Failure, STATUS};
 
 /// eid connects Erlang nodes that run in Docker containers.
 #[derive(Parser)]
@@ -27,17 +27,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Name(name::Arguments),
+    Lookup(lookup::Arguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let outcome: Result<(), Failure> = match Cli::parse().command {
         Command::Name(arguments) => name::run(arguments),
+        Command::Lookup(arguments) => lookup::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
-            eprintln!("eid: {sentence}");
-            ExitCode::FAILURE
+        Err(failure) => {
+            eprintln!("eid: {failure}");
+            failure.into()
         }
     }
 }

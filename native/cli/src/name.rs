@@ -1,10 +1,10 @@
 //! `eid name`: the node name of the container that this runs in.
 
-use std::io::{self, Write};
-
 use clap::Args;
-use eid_docker::{Limits, Naming, NodeName, OwnName};
-use tokio::runtime::Builder;
+use eid_docker::{Limits, NameError, Naming, OwnName};
+
+use crate::failure::{Failure, STATUS};
+use crate::output;
 
 /// Print the name of the Erlang node in this container
 ///
@@ -22,7 +22,7 @@ use tokio::runtime::Builder;
 ///   name=$(eid name) || exit
 ///   exec erl -name "$name" -proto_dist eid_tcp -start_epmd false
 #[derive(Args)]
-#[command(after_help = crate::STATUS, verbatim_doc_comment)]
+#[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
     /// What stands after the @: the address of this container's Docker host, or its DNS name
     #[arg(long)]
@@ -39,26 +39,21 @@ pub struct Arguments {
 
 /// # Errors
 ///
-/// The sentence for the user.
-pub fn run(arguments: Arguments) -> Result<(), String> {
+/// What is missing.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let naming = Naming {
         host: arguments.host,
         rancher: arguments.rancher,
         short: arguments.short,
     };
-    let name = match naming.find().map_err(|error| error.to_string())? {
+    let name = match naming.find().map_err(missing)? {
         OwnName::Known(name) => name,
-        unknown => ask(unknown)?,
+        // Only this needs a runtime, and the time to make one.
+        unknown => output::block_on(unknown.ask(Limits::default()))?.map_err(missing)?,
     };
-    writeln!(io::stdout(), "{name}").map_err(|error| format!("the name can't be written to standard output: {error}"))
+    output::print(&name)
 }
 
-/// Only this needs a runtime, and the time to make one.
-fn ask(unknown: OwnName) -> Result<NodeName, String> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("there is no asking for the name: {error}"))?;
-    let name = runtime.block_on(unknown.ask(Limits::default()));
-    // A DNS query that nobody waits for any more would hold up the end.
-    runtime.shutdown_background();
-    name.map_err(|error| error.to_string())
+fn missing(error: NameError) -> Failure {
+    Failure::Other(error.to_string())
 }

@@ -76,7 +76,7 @@ pub struct ContainerRef(String);
 
 impl ContainerRef {
     /// A full container ID; `None` for any other text.
-    pub(crate) fn from_id(id: &str) -> Option<Self> {
+    pub fn from_id(id: &str) -> Option<Self> {
         is_full_id(id).then(|| Self(id.to_owned()))
     }
 

@@ -1,0 +1,71 @@
+//! How the Docker APIs of the hosts are reached: the options that all commands share which ask one.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use eid_docker::{Endpoint, Engine, Error, Limits};
+
+/// Nodes ask an engine for 2 s to connect and 3 s to answer; so does this, unless it is told of less.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Docker API")]
+pub struct EngineOptions {
+    /// Where a host's Docker API, or eid serve, is; {host} stands for the host as it is in a node's name
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "EID_ENGINE",
+        hide_env_values = true,
+        default_value = "tcp://{host}:4243"
+    )]
+    engine: String,
+
+    /// The folder with ca.pem, cert.pem and key.pem for https
+    #[arg(long, value_name = "FOLDER", env = "DOCKER_CERT_PATH", hide_env_values = true)]
+    certs: Option<PathBuf>,
+
+    /// The seconds that a whole question may take
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    timeout: Duration,
+}
+
+impl EngineOptions {
+    /// The engine of this host, which has this address. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Endpoint::for_host`].
+    pub fn engine(&self, host: &str, ip: IpAddr) -> Result<Engine, Error> {
+        let endpoint = Endpoint::for_host(&self.engine, host, ip)?;
+        let certs = self.certs.clone().filter(|folder| !folder.as_os_str().is_empty());
+        Ok(Engine::with_certificates(endpoint, self.limits(), certs))
+    }
+
+    /// For one request.
+    pub fn limits(&self) -> Limits {
+        let Limits {
+            connect,
+            response,
+            body,
+        } = Limits::default();
+        Limits {
+            connect: connect.min(self.timeout),
+            response: response.min(self.timeout),
+            body,
+        }
+    }
+
+    /// How long all of it may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "it is no number of seconds".to_owned())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(time) if time >= Duration::from_millis(1) && time <= Duration::from_secs(3600) => Ok(time),
+        _ => Err("it must be from 0.001 to 3600 seconds".to_owned()),
+    }
+}

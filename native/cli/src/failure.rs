@@ -1,0 +1,111 @@
+//! Why a command did not do what it was asked: one sentence, the next step, and an exit status that tells the kinds apart.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use eid_docker::Error;
+
+/// What all subcommands' statuses mean, below their help.
+pub const STATUS: &str = "\
+Exit status:
+  0  it worked
+  1  it did not; one sentence on standard error says why
+  2  the command line was wrong
+  3  there is no such node: its name is none, its host has no address, or the host has no such container
+  4  the node is there, but can't be reached: it does not run, or its port is not published where it could be dialled
+  5  the host's Docker API can't be reached, refuses, makes no sense, or does not answer in time";
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// The host part of the node name has no address of this family.
+    UnknownHost { host: String, family: &'static str },
+    /// What eid-docker says, of what it was asked about: `db@192.0.2.1`, or an engine's address.
+    Docker { about: String, error: Error },
+    /// Anything else, as a sentence.
+    Other(String),
+}
+
+impl Failure {
+    pub fn docker(about: impl fmt::Display, error: Error) -> Self {
+        let about = about.to_string();
+        Self::Docker { about, error }
+    }
+
+    /// One word for programs: eid-docker's [`Error::name`], `unknown_host` or `failed`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownHost { .. } => "unknown_host",
+            Self::Docker { error, .. } => error.name(),
+            Self::Other(_) => "failed",
+        }
+    }
+
+    /// See [`STATUS`].
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Other(_) => 1,
+            Self::UnknownHost { .. } => 3,
+            Self::Docker { error, .. } => match error {
+                Error::BadNodeName | Error::NoSuchContainer => 3,
+                Error::NotRunning | Error::NotPublished | Error::PublishedOnLoopback | Error::PublishedElsewhere => 4,
+                Error::Unreachable(_)
+                | Error::Refused { .. }
+                | Error::BadResponse(_)
+                | Error::TooLarge(_)
+                | Error::Timeout => 5,
+            },
+        }
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Other(_) => "",
+            Self::UnknownHost { .. } => "check it in DNS and /etc/hosts, or use the host's IP address",
+            Self::Docker { error, .. } => match error {
+                Error::BadNodeName => {
+                    "it has a container's ID or name (letters, digits, _ and -), @, and the IP address or DNS name of its Docker \
+                     host; docker ps shows ID and name"
+                }
+                Error::NoSuchContainer => "compare the name with docker ps -a on that host: it may have been replaced under a new ID",
+                Error::NotRunning => "read docker logs for why it stopped, and start it with docker start",
+                Error::NotPublished => {
+                    "start it with docker run -p HOST_IP::12345, and look with docker port which ports it has \
+                     (--erlang-port, if the nodes' port is another one)"
+                }
+                Error::PublishedOnLoopback => "no other host gets there; start it with docker run -p HOST_IP::12345",
+                Error::PublishedElsewhere => {
+                    "compare docker port with the node name: publish on that address, or name the node after the one it is \
+                     published on"
+                }
+                Error::Unreachable(_) => {
+                    "check that the host's Docker API listens at the address that --engine says, that no firewall is between, and \
+                     for https the certificates in --certs"
+                }
+                Error::Refused { .. } => "allow GET of /_ping, /events, /containers/json and /containers/*/json there",
+                Error::BadResponse(_) | Error::TooLarge(_) => "check what listens at the address that --engine says",
+                Error::Timeout => {
+                    "check that the host is up, that no firewall drops the packets to its Docker API, and that docker ps answers there"
+                }
+            },
+        }
+    }
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        failure.status().into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownHost { host, family } => write!(f, "the host {host} has no {family} address")?,
+            Self::Docker { about, error } => write!(f, "{about}: {error}")?,
+            Self::Other(sentence) => return f.write_str(sentence),
+        }
+        write!(f, "; {}", self.advice())
+    }
+}

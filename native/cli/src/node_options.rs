@@ -1,0 +1,41 @@
+//! How nodes are dialled: the options that all commands share which look for one.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use tokio::net::lookup_host;
+
+use crate::failure::Failure;
+
+/// What a node knows by its carrier and its configuration.
+#[derive(Args, Clone, Debug)]
+pub struct NodeOptions {
+    /// The TCP port that every node listens on in its container (-kernel erlang_port)
+    #[arg(long, value_name = "PORT", default_value = "12345", value_parser = clap::value_parser!(u16).range(1..))]
+    pub erlang_port: u16,
+
+    /// Take the IPv6 address of a host with a DNS name, as -proto_dist eid6_tcp does
+    #[arg(long)]
+    pub inet6: bool,
+}
+
+impl NodeOptions {
+    /// The address of a host as it stands in a node's name.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::UnknownHost`].
+    pub async fn address(&self, host: &str) -> Result<IpAddr, Failure> {
+        if let Ok(ip) = host.parse() {
+            return Ok(ip);
+        }
+        let family = if self.inet6 { "IPv6" } else { "IPv4" };
+        let found = lookup_host((host, 0)).await;
+        let mut addresses = found.into_iter().flatten().map(|address| address.ip());
+        let address = addresses.find(|ip| ip.is_ipv6() == self.inet6);
+        address.ok_or_else(|| {
+            let host = host.to_owned();
+            Failure::UnknownHost { host, family }
+        })
+    }
+}

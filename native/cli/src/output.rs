@@ -1,0 +1,33 @@
+//! What all commands do alike: a runtime for what waits, and lines on standard output.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+
+use tokio::runtime::Builder;
+
+use crate::failure::Failure;
+
+/// Runs what waits for something.
+///
+/// # Errors
+///
+/// [`Failure::Other`] if the system lets no runtime be made.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Other(format!("nothing can be waited for here: {error}")))?;
+    let output = runtime.block_on(future);
+    // A DNS query that nobody waits for any more would hold up the end.
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// Prints one line.
+///
+/// # Errors
+///
+/// [`Failure::Other`] if nobody reads it.
+pub fn print(line: &impl fmt::Display) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| Failure::Other(format!("the answer can't be written to standard output: {error}")))
+}
