@@ -6,11 +6,31 @@ CONTAINERD_CONFIG='version = 2
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs",
   "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]'
 
-engine() { docker --host "unix://$(engine_socket "$1")" "${@:2}"; }
+# For so many seconds, or what a caller's `limit` says; longer than that, an engine hangs.
+engine() {
+  local status=0
+  limited "${limit:-$((3 * PATIENCE))}" docker --host "unix://$(engine_socket "$1")" "${@:2}" || status=$?
+  ! ran_out "$status" || say "the engine of $(host_name "$1") hangs at \`docker ${*:2}\`; its log is $(engine_log "$1")"
+  return "$status"
+}
 
 engine_runs()    { pid_in_host "$1" dockerd > /dev/null; }
-engine_answers() { timeout 5 docker --host "unix://$(engine_socket "$1")" version > /dev/null 2>&1; }
-answers_on()     { in_network "$1" timeout 5 docker --host "tcp://$2:$ENGINE_PORT" "${@:3}" version > /dev/null 2>&1; }
+engine_answers() { limited 5 docker --host "unix://$(engine_socket "$1")" version > /dev/null 2>&1; }
+answers_on()     { in_network "$1" timeout --kill-after=1 5 docker --host "tcp://$2:$ENGINE_PORT" "${@:3}" version > /dev/null 2>&1; }
+
+# Whether an engine runs, but has no answer. One whose locks wait for each other still tells its version, and lists its containers: what
+# is asked for here takes the lock of each network and of each container.
+engine_hangs() {
+  local limit=$PATIENCE list ids status
+  engine_runs "$1" || return
+  for list in 'network ls' 'container ls --all'; do
+    status=0
+    # shellcheck disable=SC2086  # many words
+    { ids=$(engine "$1" $list --quiet) && [ -n "$ids" ] && engine "$1" "${list% ls*}" inspect $ids; } || status=$?
+    ! ran_out "$status" || return 0
+  done
+  return 1
+} > /dev/null 2>&1
 
 # Whether it demands certificates stays as it is over a kill and a start.
 engine_has_tls() { [ -e "$(host_state "$1")/tls" ]; }
@@ -96,19 +116,69 @@ serve_engine() {
   start_engine "$1"
 }
 
-# Containers, networks and volumes; the images stay.
+# What an engine that hangs is doing: the stacks of its goroutines go to its log, and the log to where `rig down` leaves it.
+note_hang() {
+  local stacks
+  stacks="$(host_state "$1")/docker/goroutine-stacks-*.log"
+  signal_engine "$1" CONT
+  signal_engine "$1" USR1
+  wait_until 3 compgen -G "$stacks" > /dev/null && sleep 0.2
+  # shellcheck disable=SC2086  # a pattern
+  cat "$(engine_log "$1")" $stacks > "$(hang_log "$1")" 2> /dev/null || true
+  say "the engine of $(host_name "$1") hangs; its log, with what it waits for, is kept as $(hang_log "$1")"
+}
+
+# Its containers outlive that.
+revive_engine() {
+  note_hang "$1"
+  end_engine "$1" KILL
+  start_engine "$1"
+}
+
+# What was only paused needs no more than to go on.
+heal_engine() {
+  engine_runs "$1" || return 0
+  signal_engine "$1" CONT
+  ! engine_hangs "$1" || revive_engine "$1"
+}
+
+# Containers, networks and volumes; the images stay. One container after the other: see remove_containers.
 clear_engine() {
-  local client=(timeout 60 docker --host "unix://$(engine_socket "$1")")
-  "${client[@]}" ps --all --quiet | xargs --no-run-if-empty -n 64 "${client[@]}" rm --force --volumes
-  "${client[@]}" network prune --force
-  "${client[@]}" volume ls --quiet | xargs --no-run-if-empty "${client[@]}" volume rm --force
+  local limit=${limit:-15} client=(docker --host "unix://$(engine_socket "$1")")
+  limited "$limit" "${client[@]}" ps --all --quiet \
+    | limited "$limit" xargs --no-run-if-empty -n 1 "${client[@]}" rm --force --volumes \
+    && limited "$limit" "${client[@]}" network prune --force \
+    && limited "$limit" "${client[@]}" volume ls --quiet \
+    | limited "$limit" xargs --no-run-if-empty "${client[@]}" volume rm --force
+} > /dev/null
+
+# remove_containers HOST ID…: one after the other, because up to 20.10.26 dockerd may wait for itself for ever when several leave a
+# network of the user's at once (moby/moby#46661). If it does that all the same, it is started anew, once.
+remove_containers() {
+  local host=$1 id failed=0 revived=no status
+  for id in "${@:2}"; do
+    status=0
+    engine "$host" rm --force "$id" || status=$?
+    if ran_out "$status" && [ "$revived" = no ]; then
+      revived=yes status=0
+      (take_lock; ! engine_hangs "$host" || revive_engine "$host")
+      # It may have been as good as gone.
+      engine "$host" rm --force "$id" || ! engine "$host" container inspect "$id" || status=1
+    fi
+    ! ran_out "$status" || return "$status"
+    ((status == 0)) || failed=1
+  done
+  return "$failed"
 } > /dev/null
 
 # An engine that cannot be stopped in peace is ended with its host; what it leaves is cleared when it next comes up.
 retire_engine() {
   engine_runs "$1" || return 0
   signal_engine "$1" CONT
-  { engine_answers "$1" && clear_engine "$1"; } || return 0
-  signal_engine "$1" TERM
-  wait_until 5 engine_ended "$1" || true
+  if ! engine_hangs "$1" && clear_engine "$1"; then
+    signal_engine "$1" TERM
+    wait_until 5 engine_ended "$1" || true
+  elif engine_hangs "$1"; then
+    note_hang "$1"
+  fi
 }

@@ -11,7 +11,8 @@ loaded_fingerprint() {
 }
 
 load_image() {
-  local client=$1 host=$2 release=$3 print
+  # shellcheck disable=SC2034  # `engine` reads the limit
+  local client=$1 host=$2 release=$3 print limit=180
   print=$(fingerprint "$release")
   [ "$(loaded_fingerprint "$client" "$host" "$release")" != "$print" ] || return 0
   "$client" "$host" import --change "LABEL eid.rig.tarball=$print" "$CACHE/otp-$release.tar" "eid-otp:$release"

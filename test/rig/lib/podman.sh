@@ -98,7 +98,7 @@ podman_ended() { ! podman_runs "$1"; }
 
 podman_is_up() {
   podman_runs "$1" \
-    && timeout 5 docker --host "unix://$(podman_socket "$1")" version > /dev/null 2>&1 \
+    && limited 5 docker --host "unix://$(podman_socket "$1")" version > /dev/null 2>&1 \
     && answers_on "$1" "$(podman_ipv4 "$1")" && answers_on "$1" "[$(podman_ipv6 "$1")]"
 }
 
@@ -109,9 +109,9 @@ podman_was_used() { [ -e "/proc/$(host_init "$1")/root$PODMAN_VOLATILE/alive" ];
 clear_podman() {
   local words
   mapfile -t words < <(podman_words "$1")
-  in_host "$1" timeout 60 "${words[@]}" rm --all --force --time 0 --volumes
-  in_host "$1" timeout 60 "${words[@]}" network prune --force
-  in_host "$1" timeout 60 "${words[@]}" volume prune --force
+  in_host "$1" timeout --kill-after=1 15 "${words[@]}" rm --all --force --time 0 --volumes \
+    && in_host "$1" timeout --kill-after=1 15 "${words[@]}" network prune --force \
+    && in_host "$1" timeout --kill-after=1 15 "${words[@]}" volume prune --force
 } > /dev/null
 
 start_podman() {

@@ -11,6 +11,9 @@ unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH C
 CACHE=${EID_RIG_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/eid-rig}
 STATE=${EID_RIG_STATE:-/run/eid-rig}
 
+# Seconds that an engine has for an answer that takes no work.
+PATIENCE=${EID_RIG_PATIENCE:-10}
+
 HOSTS=(1 2)
 ENGINE_PORT=4243
 NETWORK_INTERFACE=eth0
@@ -29,12 +32,17 @@ pod_subnet()      { echo "10.77.$1.0/24"; }
 pod_subnet6()     { echo "fd00:e1d:77:$1::/64"; }
 engine_socket()   { echo "$STATE/host$1/docker.sock"; }
 engine_log()      { echo "$STATE/host$1/dockerd.log"; }
+hang_log()        { echo "$CACHE/host$1/hang.log"; }
 podman_socket()   { echo "$STATE/host$1/podman.sock"; }
 podman_log()      { echo "$STATE/host$1/podman.log"; }
 certificates()    { echo "$STATE/tls/$1"; }
 
 say()  { echo "rig: $*" >&2; }
 fail() { say "$*"; exit 1; }
+
+# limited SECONDS COMMAND…; ran_out says of its status whether it was ended.
+limited() { timeout --kill-after=1 "$@"; }
+ran_out() { (($1 == 124 || $1 == 137)); }
 
 # Waits until a command succeeds: wait_until SECONDS COMMAND…
 wait_until() {
