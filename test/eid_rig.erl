@@ -6,10 +6,13 @@
 
 -export([available/0, available/1, up/0, down/0, releases/0, info/1, command/1, command/2]).
 -export([host_ip/1, host_ip6/1, socket/1, podman_ip/1, podman/1]).
--export([start_node/3, start_detached/3, stop_all/0, stop_all/1, docker/2, client/2, port/1, restart/1,
+-export([start_node/3, start_detached/3, remove/2, stop_all/0, stop_all/1, docker/2, client/2, port/1, restart/1,
          load/2, script/0]).
 
 -export_type([container/0]).
+
+%% In case that the images have to be made, from a mirror that is slow.
+-define(UP_TIME, 900_000).
 
 -type engine() :: docker | podman.
 -type container() :: #{host := 1 | 2, engine => engine(), id := string(), node := node(), peer => pid()}.
@@ -26,8 +29,9 @@ is_available(Command) ->
         {_, Why} -> {skip, string:trim(Why)}
     end.
 
+%% An engine that hangs is started anew.
 up() ->
-    case command("up") of
+    case command("up", ?UP_TIME) of
         {0, _} -> ok;
         {_, Why} ->
             down(),
@@ -67,16 +71,18 @@ command(Arguments) -> command(Arguments, 120_000).
 command(Arguments, Timeout) ->
     Port = open_port({spawn, lists:flatten([script(), " ", Arguments])},
                      [exit_status, stderr_to_stdout]),
-    collect(Port, [], Timeout).
+    collect(Port, lists:flatten(["rig ", Arguments]), [], Timeout).
 
-collect(Port, Output, Timeout) ->
+%% A command that hangs is ended with all that it started, or that would hold the rig's lock on. A port's program has a session of
+%% its own; the hosts' daemons have others.
+collect(Port, Command, Output, Timeout) ->
     receive
-        {Port, {data, Data}} -> collect(Port, [Output, Data], Timeout);
+        {Port, {data, Data}} -> collect(Port, Command, [Output, Data], Timeout);
         {Port, {exit_status, Status}} -> {Status, lists:flatten(Output)}
     after Timeout ->
             {os_pid, OsPid} = erlang:port_info(Port, os_pid),
-            os:cmd("kill " ++ integer_to_list(OsPid)),
-            error({hangs, Output})
+            "" = os:cmd("pkill -KILL --session " ++ integer_to_list(OsPid)),
+            error({hangs, Command, lists:flatten(Output)})
     end.
 
 script() -> filename:join([eid_ct:root(), "test", "rig", "rig"]).
@@ -134,7 +140,7 @@ node_name(Name, Host, Options) -> Name ++ "@" ++ name_host(Host, Options).
 exec(Arguments) ->
     Port = open_port({spawn_executable, script()},
                      [{args, Arguments}, exit_status, stderr_to_stdout]),
-    collect(Port, [], 120_000).
+    collect(Port, lists:flatten(lists:join(" ", ["rig" | Arguments])), [], 120_000).
 
 %% The docker client on a host; what it printed.
 docker(Host, Arguments) -> client(#{host => Host}, Arguments).
@@ -164,13 +170,23 @@ stop_all() -> [stop_all(#{host => Host, engine => docker}) || Host <- [1, 2]], o
 stop_all(#{host := Host, engine := Engine}) ->
     Client = [atom_to_list(Engine), " ", integer_to_list(Host), " "],
     case command([Client, "ps -aq --filter label=eid.test"]) of
-        {0, [_ | _] = Ids} ->
-            command([Client, "rm -f ", at_once(Engine), lists:join(" ", string:lexemes(Ids, "\r\n"))]);
+        {0, [_ | _] = Ids} -> remove_from(Engine, Host, string:lexemes(Ids, "\r\n"));
         _ -> none
     end,
     command([Client, "network prune -f"]),
     ok.
 
 %% Podman stops before it removes, for as long as the container takes.
-at_once(podman) -> "-t 0 ";
-at_once(docker) -> "".
+remove_from(podman, Host, Ids) -> command(["podman ", integer_to_list(Host), " rm -f -t 0 ", lists:join(" ", Ids)]);
+remove_from(docker, Host, Ids) -> remove(Host, Ids).
+
+%% Removes containers of Docker's, whatever they do, even from an engine that then hangs: that is Docker's failure, not eid's, and the
+%% rig mends it and says so. An error for those that are gone, or going by themselves.
+-spec remove(1 | 2, [Id :: string()]) -> ok | error.
+remove(Host, Ids) ->
+    {Status, Output} = command(["remove ", integer_to_list(Host), [[" ", Id] || Id <- Ids]], ?UP_TIME),
+    Output =:= "" orelse ct:pal("rig remove ~b: ~ts", [Host, Output]),
+    case Status of
+        0 -> ok;
+        _ -> error
+    end.
