@@ -160,9 +160,9 @@ list(_Cluster, _Numbers) ->
 -spec kill(cluster(), [member()]) -> cluster().
 kill(#{members := Members} = Cluster, Killed) ->
     parallel(fun(Host) ->
-                     case [[" ", Id] || #{host := H, id := Id} <- Killed, H =:= Host] of
+                     case [Id || #{host := H, id := Id} <- Killed, H =:= Host] of
                          [] -> ok;
-                         Ids -> eid_rig:docker(Host, ["rm -f" | Ids])
+                         Ids -> ok = eid_rig:remove(Host, Ids)
                      end
              end, [1, 2]),
     Left = Members -- Killed,

@@ -60,7 +60,11 @@ network_alias(_Config) ->
     All = lists:sort([Node || #{node := Node} <- Nodes]),
     [eid_ct:eventually(fun() -> lists:sort([Node | peer:call(Peer, erlang, nodes, [])]) =:= All end)
      || #{node := Node, peer := Peer} <- Nodes],
-    [peer:stop(Peer) || #{peer := Peer} <- Nodes].
+    %% One is gone before the next one goes: see `rig remove'.
+    [begin
+         peer:stop(Peer),
+         eid_rig:remove(1, [Id])
+     end || #{peer := Peer, id := Id} <- Nodes].
 
 %% A node that looks for nobody.
 found_by_peers(Config) ->
