@@ -24,6 +24,11 @@ check() {
     if run "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
 }
 
+# What takes minutes the first time is no test's time. Without images a rig's suites say why themselves.
+make_images() {
+    ! test/rig/rig available > /dev/null 2>&1 || run test/rig/rig images || true
+}
+
 # Adds up what a test runner says of itself; one that failed without a word counts as a failure.
 count() {
     local status=$1 p=$2 f=$3 s=$4
@@ -47,6 +52,7 @@ common_tests() {
 }
 
 if [ "${1:-}" = soak ]; then
+    make_images
     common_tests --suite test/eid_rig_SUITE
 else
     check cargo fmt --all --check
@@ -54,6 +60,7 @@ else
     cargo_tests
     check rebar3 xref
     check rebar3 dialyzer
+    make_images
     common_tests
 fi
 
