@@ -23,6 +23,7 @@ answers_on()     { in_network "$1" timeout --kill-after=1 5 docker --host "tcp:/
 engine_hangs() {
   local limit=$PATIENCE list ids status
   engine_runs "$1" || return
+  engine "$1" version || { ! ran_out $? || return 0; }
   for list in 'network ls' 'container ls --all'; do
     status=0
     # shellcheck disable=SC2086  # many words
@@ -128,17 +129,28 @@ note_hang() {
   say "the engine of $(host_name "$1") hangs; its log, with what it waits for, is kept as $(hang_log "$1")"
 }
 
-# Its containers outlive that.
+# Whichever of the two it is; the containers outlive both.
 revive_engine() {
+  local containerd
   note_hang "$1"
   end_engine "$1" KILL
+  if containerd=$(pid_in_host "$1" containerd); then kill_and_wait "$containerd"; fi
+  # Or it would count as the new one's.
+  rm -f "$(host_state "$1")/containerd.sock"
   start_engine "$1"
 }
 
 # What was only paused needs no more than to go on.
+continue_engine() {
+  local name pid
+  for name in containerd dockerd; do
+    if pid=$(pid_in_host "$1" "$name"); then kill -CONT "$pid"; fi
+  done
+}
+
 heal_engine() {
   engine_runs "$1" || return 0
-  signal_engine "$1" CONT
+  continue_engine "$1"
   ! engine_hangs "$1" || revive_engine "$1"
 }
 
@@ -174,7 +186,7 @@ remove_containers() {
 # An engine that cannot be stopped in peace is ended with its host; what it leaves is cleared when it next comes up.
 retire_engine() {
   engine_runs "$1" || return 0
-  signal_engine "$1" CONT
+  continue_engine "$1"
   if ! engine_hangs "$1" && clear_engine "$1"; then
     signal_engine "$1" TERM
     wait_until 5 engine_ended "$1" || true
