@@ -5,7 +5,7 @@
 -module(eid_config).
 
 -export([check/0, erlang_port/0, docker_daemon_port/0, limits/0, lookup_time/0, engines/0,
-         engine_certs/0, routes/0, allowed_hosts/0, clusters/0, status/0, bad_setting/2]).
+         engine_certs/0, engine_token_file/0, routes/0, allowed_hosts/0, clusters/0, status/0, bad_setting/2]).
 
 -export_type([bad_setting/0]).
 
@@ -20,6 +20,7 @@ check() ->
     _ = limits(),
     _ = eid_engines:compile(engines(), docker_daemon_port()),
     _ = engine_certs(),
+    _ = engine_token_file(),
     _ = eid_routes:parse(routes()),
     _ = eid_routes:compile_hosts(allowed_hosts()),
     ok.
@@ -63,11 +64,31 @@ engine_certs() ->
                 Folder -> unicode:characters_to_binary(Folder)
             end;
         Folder ->
-            case unicode:characters_to_binary(iolist(Folder)) of
-                Text when is_binary(Text), Text =/= <<>> -> Text;
-                _ -> bad_setting("{eid, [{engine_certs, Folder}]} must be the name of a folder; it is "
-                                 "~tp", [Folder])
+            case path(Folder) of
+                {ok, Path} -> Path;
+                error -> bad_setting("{eid, [{engine_certs, Folder}]} must be the name of a folder; it is "
+                                     "~tp", [Folder])
             end
+    end.
+
+%% @doc The file with the token for engines at `https://' and `unix://': `{engine_token_file, File}';
+%% `<<>>' if there is none.
+-spec engine_token_file() -> binary().
+engine_token_file() ->
+    case get(engine_token_file, none) of
+        none -> <<>>;
+        File ->
+            case path(File) of
+                {ok, Path} -> Path;
+                error -> bad_setting("{eid, [{engine_token_file, File}]} must be the name of a file; it is ~tp",
+                                     [File])
+            end
+    end.
+
+path(Name) ->
+    case unicode:characters_to_binary(iolist(Name)) of
+        Path when is_binary(Path), Path =/= <<>> -> {ok, Path};
+        _ -> error
     end.
 
 %% Anything else is no text.

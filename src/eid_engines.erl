@@ -11,7 +11,7 @@
 -export_type([table/0]).
 
 -opaque table() :: {eid_host_table:table(endpoint()), Default :: endpoint()}.
--type endpoint() :: {Template :: binary(), NeedsCerts :: boolean()}.
+-type endpoint() :: {Template :: binary(), tcp | https | unix}.
 
 %% @doc Checks the `engines' setting and makes a table of it. Raises {@link eid_config:bad_setting()}.
 -spec compile(term(), DaemonPort :: inet:port_number()) -> table().
@@ -35,31 +35,40 @@ host(Key) ->
 endpoint(Text) ->
     Template = try unicode:characters_to_binary(Text) catch error:_ -> error end,
     case is_binary(Template) andalso eid_nif:call(fun() -> eid_nif:is_engine(Template) end) of
-        true -> {Template, string:prefix(Template, "https://") =/= nomatch};
+        true -> {Template, scheme(Template)};
         %% The library is not there: each lookup will say so.
-        {error, {unreachable, _}} -> {Template, false};
+        {error, {unreachable, _}} -> {Template, tcp};
         false -> eid_config:bad_setting("an engine must be \"tcp://HOST:PORT\", \"https://HOST:PORT\" or "
                                     "\"unix:///PATH\", where HOST may be {host}; it is ~tp", [Text])
     end.
 
-%% @doc The template of every host's engine, if it is the same for all and needs no certificates.
+scheme(<<"https://", _/binary>>) -> https;
+scheme(<<"unix://", _/binary>>) -> unix;
+scheme(_) -> tcp.
+
+%% @doc The template of every host's engine, if it is the same for all and needs no certificates and no
+%% token.
 -spec for_all(table()) -> {ok, Template :: binary()} | none.
-for_all({Table, {Template, false}}) ->
-    case eid_host_table:is_empty(Table) of
+for_all({_Table, {_Template, https}}) -> none;
+for_all({Table, {Template, Scheme}}) ->
+    case eid_host_table:is_empty(Table) andalso token_file(Scheme) =:= <<>> of
         true -> {ok, Template};
         false -> none
-    end;
-for_all(_) -> none.
+    end.
 
 %% @doc The engine of the host that has this name, or text, in node names, and this address.
 -spec for_host(Host :: binary(), inet:ip_address(), table()) -> eid_nif:engine().
 for_host(Host, Ip, {Table, Default}) ->
-    {Template, NeedsCerts} =
+    {Template, Scheme} =
         case eid_host_table:for_name(<<>>, Host, Table) of
             none -> eid_host_table:for_address(Ip, Table, Default);
             Endpoint -> Endpoint
         end,
-    case NeedsCerts of
-        true -> {Template, Host, eid_config:engine_certs()};
-        false -> {Template, Host, <<>>}
-    end.
+    {Template, Host, certs(Scheme), token_file(Scheme)}.
+
+certs(https) -> eid_config:engine_certs();
+certs(_) -> <<>>.
+
+%% Never over plain TCP, where it could be read.
+token_file(tcp) -> <<>>;
+token_file(_) -> eid_config:engine_token_file().

@@ -35,6 +35,10 @@ text(published_elsewhere) ->
     "address on which it is published.";
 text({unreachable, Detail}) ->
     io_lib:format("the host can't be asked where the node is: ~ts. ~ts", [Detail, whom_to_ask(Detail)]);
+text({refused, 401, Message}) ->
+    io_lib:format("the Docker API, or a proxy in front of it, wants to know who asks (HTTP 401: ~ts). "
+                  "Check the token in the file of {eid, [{engine_token_file, File}]}; it is not sent over tcp://.",
+                  [Message]);
 text({refused, Status, Message}) ->
     io_lib:format("the Docker Engine, or a proxy in front of it, refused to answer (HTTP ~b: ~ts). "
                   "Allow GET of /_ping, /events, /containers/json and /containers/*/json there.",
@@ -76,6 +80,8 @@ whom_to_ask(Detail) ->
               {"certificate|TLS|\\.pem|engine_certs|private key|^there is no folder",
                "Check ca.pem, cert.pem and key.pem in the folder of {eid, [{engine_certs, Folder}]} or "
                "DOCKER_CERT_PATH, and the certificate of the engine itself."},
+              {"^the token file ",
+               "Check the file that {eid, [{engine_token_file, File}]} names."},
               {"^(there is no|nobody listens on|no permission for) /",
                "Check that the engine's socket is mounted into this container (docker run -v "
                "/var/run/docker.sock:/var/run/docker.sock) and may be opened by this user."}],

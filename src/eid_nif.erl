@@ -12,10 +12,11 @@
 
 -export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, container/0, watched/0, json/0]).
 
--type engine() :: {Template :: binary(), Host :: binary(), CertFolder :: binary()}.
+-type engine() :: {Template :: binary(), Host :: binary(), CertFolder :: binary(), TokenFile :: binary()}.
 %% Where a host's Docker Engine is: `<<"tcp://{host}:4243">>', `<<"https://{host}:2376">>' or
-%% `<<"unix:///var/run/docker.sock">>'; the host's part of the node name; and for `https' the folder
-%% with `ca.pem', `cert.pem' and `key.pem', otherwise `<<>>'.
+%% `<<"unix:///var/run/docker.sock">>'; the host's part of the node name; for `https' the folder with
+%% `ca.pem', `cert.pem' and `key.pem', otherwise `<<>>'; and for `https' and `unix' the file with the
+%% token, or `<<>>'.
 
 -type bridge() :: preferred | never | {last_resort, Failed :: inet:ip_address()}.
 %% Whether a container may be dialled at its own address in a Docker network: wherever it can be, not

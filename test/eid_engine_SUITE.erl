@@ -200,6 +200,12 @@ bad_engines(_Config) ->
                     #{'db@192.0.2.1' => "tcp://{host}:4243"}, #{"default" => "tcp://{host}:4243"}, #{"192.0.2.1" => "https://{host}:2376/v1.41"}]],
     ok = application:set_env(eid, engines, #{default => <<"tcp://{host}:4243">>, "192.0.2.0/24" => "https://{host}:2376",
                                              'db.example.org' => "unix:///var/run/docker.sock"}),
+    ok = eid_config:check(),
+    [begin
+         application:set_env(eid, engine_token_file, File),
+         ?assertMatch({File, {bad_setting, "{eid, [{engine_token_file, " ++ _}}, {File, refusal(#{})})
+     end || File <- ["", token, 7, [token], <<>>, <<255>>]],
+    application:unset_env(eid, engine_token_file),
     ok = eid_config:check().
 
 refusal(Engines) ->
@@ -268,8 +274,8 @@ watch_that_is_wrong(Config) ->
                     pending = eid_nif:call(fun() -> eid_nif:watch(Ref, Engine, Host, Filter, Known, Limits, 1000) end),
                     watched(Ref)
             end,
-    Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"h">>, <<>>},
-    {error, {unreachable, _}} = Watch({<<"nonsense">>, <<"h">>, <<>>}, {name, <<"*">>}, 0),
+    Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"h">>, <<>>, <<>>},
+    {error, {unreachable, _}} = Watch({<<"nonsense">>, <<"h">>, <<>>, <<>>}, {name, <<"*">>}, 0),
     {changed, Digest, []} = Watch(Engine, {name, <<"*">>}, 0),
     ?assert(Digest > 0),
     [?assertError(badarg, Watch(Engine, Filter, Known))
@@ -282,7 +288,7 @@ add_labelled(Config, Name, Labels) ->
     Id.
 
 start_watch(Config, Filter, Known, WithinMs) ->
-    Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"127.0.0.9">>, <<>>},
+    Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"127.0.0.9">>, <<>>, <<>>},
     Ref = make_ref(),
     pending = eid_nif:call(fun() ->
                                    eid_nif:watch(Ref, Engine, {127,0,0,9}, Filter, Known, {400, 600, 1048576}, WithinMs)

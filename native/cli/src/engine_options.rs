@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use eid_docker::{Endpoint, Engine, Error, Limits};
+use eid_docker::{Credentials, Endpoint, Engine, Error, Limits};
 
 /// Nodes ask an engine for 2 s to connect and 3 s to answer; so does this, unless it is told of less.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +25,10 @@ pub struct EngineOptions {
     #[arg(long, value_name = "FOLDER", env = "DOCKER_CERT_PATH", hide_env_values = true)]
     certs: Option<PathBuf>,
 
+    /// The file with the token that eid serve asks for; it is sent over https and to a unix socket only
+    #[arg(long, value_name = "FILE", env = "EID_ENGINE_TOKEN_FILE", hide_env_values = true)]
+    token_file: Option<PathBuf>,
+
     /// The seconds that a whole question may take
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     timeout: Duration,
@@ -38,8 +42,13 @@ impl EngineOptions {
     /// Those of [`Endpoint::for_host`].
     pub fn engine(&self, host: &str, ip: IpAddr) -> Result<Engine, Error> {
         let endpoint = Endpoint::for_host(&self.engine, host, ip)?;
-        let certs = self.certs.clone().filter(|folder| !folder.as_os_str().is_empty());
-        Ok(Engine::with_certificates(endpoint, self.limits(), certs))
+        // A variable that is empty counts as unset.
+        let set = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let credentials = Credentials {
+            certificates: set(&self.certs),
+            token_file: set(&self.token_file),
+        };
+        Ok(Engine::with_credentials(endpoint, self.limits(), credentials))
     }
 
     /// For one request.

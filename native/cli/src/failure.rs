@@ -83,6 +83,7 @@ impl Failure {
                     "check that the host's Docker API listens at the address that --engine says, that no firewall is between, and \
                      for https the certificates in --certs"
                 }
+                Error::Refused { status: 401, .. } => "check the token in the file that --token-file names",
                 Error::Refused { .. } => "allow GET of /_ping, /events, /containers/json and /containers/*/json there",
                 Error::BadResponse(_) | Error::TooLarge(_) => "check what listens at the address that --engine says",
                 Error::Timeout => {

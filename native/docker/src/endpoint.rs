@@ -96,6 +96,11 @@ impl Endpoint {
         Ok(endpoint)
     }
 
+    /// Whether all that is sent there may be read on the way.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.0, Transport::Tcp(_))
+    }
+
     pub(crate) fn transport(&self) -> &Transport {
         &self.0
     }

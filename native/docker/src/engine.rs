@@ -1,6 +1,5 @@
 //! One engine's API: the three questions that are asked of it.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
@@ -11,7 +10,7 @@ use crate::container::{Inspected, Listed};
 use crate::events::{self, Events};
 use crate::http::{Answer, Http, Kept};
 use crate::single_flight::SingleFlight;
-use crate::{Container, ContainerRef, Endpoint, Error, Limits};
+use crate::{Container, ContainerRef, Credentials, Endpoint, Error, Limits};
 
 /// A list may have so many times the bytes of other answers: it has 1 to 2 kB for each container.
 const LIST_FACTOR: usize = 16;
@@ -42,18 +41,15 @@ enum Resource<'a> {
 impl Engine {
     /// An engine that nothing has been asked of yet; no connection is made. [`Engines`](crate::Engines) shares them.
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        Self::with_certificates(endpoint, limits, None)
+        Self::with_credentials(endpoint, limits, Credentials::default())
     }
 
-    /// The same with the folder of `ca.pem`, `cert.pem` and `key.pem` that an `https` endpoint needs, as in the
-    /// environment variable `DOCKER_CERT_PATH`: the server's certificate has to be from an authority in `ca.pem`, and
-    /// `cert.pem` and `key.pem`, which may both be missing, say who asks.
-    ///
-    /// The folder is read for each new connection, and what is wrong with it is an [`Error::Unreachable`] of the request.
-    pub fn with_certificates(endpoint: Endpoint, limits: Limits, certificates: Option<PathBuf>) -> Self {
+    /// The same for an engine that wants to know who asks. What is wrong with the files is an [`Error::Unreachable`] of the
+    /// request.
+    pub fn with_credentials(endpoint: Endpoint, limits: Limits, credentials: Credentials) -> Self {
         Self {
             inner: Arc::new(Inner {
-                http: Http::new(endpoint, limits, certificates),
+                http: Http::new(endpoint, limits, credentials),
                 limits,
                 version: Mutex::new(None),
                 pings: SingleFlight::new(),

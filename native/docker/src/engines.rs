@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::directory::{Directory, Info};
-use crate::{own_container, Endpoint, Engine, Error, Limits};
+use crate::{own_container, Credentials, Endpoint, Engine, Error, Limits};
 
 /// Node names may name any number of hosts, so there is a bound: the engine that nobody has asked for longest goes.
 const MAX_ENGINES: usize = 256;
@@ -23,8 +22,10 @@ pub struct Location<'a> {
     pub host: &'a str,
     /// The host's address.
     pub ip: IpAddr,
-    /// The folder with the certificates for `https`.
+    /// See [`Credentials::certificates`].
     pub certificates: Option<&'a str>,
+    /// See [`Credentials::token_file`].
+    pub token_file: Option<&'a str>,
 }
 
 /// One [`Directory`] for each engine, made when it is first asked for.
@@ -35,7 +36,7 @@ pub struct Engines {
 
 #[derive(Default)]
 struct Kept {
-    directories: HashMap<(Endpoint, Option<PathBuf>), (Limits, Directory)>,
+    directories: HashMap<(Endpoint, Credentials), (Limits, Directory)>,
     /// The same by the host's address and the rest of the location, which spares making an endpoint for each lookup.
     located: HashMap<IpAddr, Vec<(OwnedLocation, Directory)>>,
 }
@@ -48,7 +49,11 @@ impl Engines {
     /// Those of [`Endpoint::for_host`].
     pub fn get(&self, location: &Location<'_>, limits: Limits) -> Result<Directory, Error> {
         let endpoint = Endpoint::for_host(location.template, location.host, location.ip)?;
-        let key = (endpoint, location.certificates.map(PathBuf::from));
+        let credentials = Credentials {
+            certificates: location.certificates.map(Into::into),
+            token_file: location.token_file.map(Into::into),
+        };
+        let key = (endpoint, credentials);
         let mut kept = self.lock();
         let known = kept.directories.get(&key).filter(|(known, _)| *known == limits);
         let directory = match known {
@@ -73,7 +78,7 @@ impl Engines {
     }
 
     /// How each of them is doing, those first that have not been asked for longest. Two may have the same text, with
-    /// different certificates or two addresses of one name.
+    /// different credentials or two addresses of one name.
     pub fn info(&self) -> Vec<Info> {
         let mut directories: Vec<Directory> = self.lock().directories.values().map(|(_, d)| d.clone()).collect();
         directories.sort_by_key(Directory::last_asked);
@@ -92,12 +97,12 @@ impl Kept {
         Some(directory)
     }
 
-    fn make(&mut self, key: (Endpoint, Option<PathBuf>), limits: Limits) -> Directory {
+    fn make(&mut self, key: (Endpoint, Credentials), limits: Limits) -> Directory {
         if self.directories.len() >= MAX_ENGINES && !self.directories.contains_key(&key) {
             self.drop_oldest();
         }
-        let (endpoint, certificates) = key.clone();
-        let engine = Engine::with_certificates(endpoint, limits, certificates);
+        let (endpoint, credentials) = key.clone();
+        let engine = Engine::with_credentials(endpoint, limits, credentials);
         let directory = Directory::new(engine, own_container());
         self.directories.insert(key, (limits, directory.clone()));
         self.located.clear();
@@ -122,6 +127,7 @@ struct OwnedLocation {
     template: String,
     host: String,
     certificates: Option<String>,
+    token_file: Option<String>,
 }
 
 impl OwnedLocation {
@@ -129,6 +135,7 @@ impl OwnedLocation {
         self.template == location.template
             && self.host == location.host
             && self.certificates.as_deref() == location.certificates
+            && self.token_file.as_deref() == location.token_file
     }
 }
 
@@ -138,6 +145,7 @@ impl From<&Location<'_>> for OwnedLocation {
             template: location.template.to_owned(),
             host: location.host.to_owned(),
             certificates: location.certificates.map(str::to_owned),
+            token_file: location.token_file.map(str::to_owned),
         }
     }
 }
@@ -154,6 +162,7 @@ mod tests {
             host: "h",
             ip,
             certificates: None,
+            token_file: None,
         }
     }
 

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{HeaderValue, ACCEPT, USER_AGENT};
+use hyper::header::{HeaderValue, ACCEPT, AUTHORIZATION, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::connector::{self, Connector};
-use crate::{Endpoint, Error};
+use crate::{Credentials, Endpoint, Error, Token};
 
 /// At most so many requests to one engine are under way; the others wait for their turn.
 const MAX_REQUESTS: usize = 32;
@@ -84,6 +85,7 @@ pub(crate) enum Kept {
 pub(crate) struct Http {
     endpoint: Endpoint,
     limits: Limits,
+    token_file: Option<PathBuf>,
     accept: Option<HeaderValue>,
     client: Client<Connector, Empty<Bytes>>,
     turns: Semaphore,
@@ -99,9 +101,11 @@ enum Failure {
 }
 
 impl Http {
-    /// A folder of certificates that can't be used is an error of each request.
-    pub(crate) fn new(endpoint: Endpoint, limits: Limits, certificates: Option<PathBuf>) -> Self {
-        let connector = Connector::new(&endpoint, limits.connect, certificates);
+    /// Credentials that can't be used are an error of each request.
+    pub(crate) fn new(endpoint: Endpoint, limits: Limits, credentials: Credentials) -> Self {
+        let connector = Connector::new(&endpoint, limits.connect, credentials.certificates);
+        // On the wire nobody may read it.
+        let token_file = credentials.token_file.filter(|_| !endpoint.is_plain());
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -111,6 +115,7 @@ impl Http {
         Self {
             endpoint,
             limits,
+            token_file,
             accept: None,
             client,
             turns: Semaphore::new(MAX_REQUESTS),
@@ -175,6 +180,9 @@ impl Http {
         if let Some(accept) = &self.accept {
             request.headers_mut().insert(ACCEPT, accept.clone());
         }
+        if let Some(token) = self.token().await.map_err(Failure::Final)? {
+            request.headers_mut().insert(AUTHORIZATION, token.header());
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut connection = capture_connection(&mut request);
         let mut answer = pin!(self.answer(request, keep));
@@ -185,6 +193,14 @@ impl Http {
         }
         let timely = timeout(self.limits.response, answer).await;
         timely.unwrap_or(Err(Failure::Final(Error::Timeout)))
+    }
+
+    async fn token(&self) -> Result<Option<Token>, Error> {
+        let Some(file) = self.token_file.clone() else {
+            return Ok(None);
+        };
+        let read = spawn_blocking(move || Token::read(&file)).await;
+        read.unwrap_or_else(|_| Err(Error::abandoned())).map(Some)
     }
 
     async fn answer(&self, request: Request<Empty<Bytes>>, keep: Keep) -> Result<Kept, Failure> {

@@ -11,7 +11,7 @@
 //! let engines = Engines::default();
 //! let name = NodeName::parse("db@192.0.2.1")?;
 //! let ip = "192.0.2.1".parse().unwrap();
-//! let location = Location { template: "tcp://{host}:4243", host: name.host(), ip, certificates: None };
+//! let location = Location { template: "tcp://{host}:4243", host: name.host(), ip, certificates: None, token_file: None };
 //! let directory = engines.get(&location, Limits::default())?;
 //! let wanted = Wanted { host: ip, erlang_port: 12345, bridge: Bridge::Preferred };
 //! let route = match directory.known_route(name.container().as_str(), &wanted) {
@@ -31,6 +31,7 @@ mod certificates;
 mod client_first;
 mod connector;
 mod container;
+mod credentials;
 mod directory;
 mod endpoint;
 mod engine;
@@ -55,9 +56,11 @@ mod single_flight;
 mod snapshot;
 mod stats;
 mod tls;
+mod token;
 mod watcher;
 
 pub use container::{Attachment, Binding, Container};
+pub use credentials::Credentials;
 pub use directory::{Directory, Info, State, Wanted};
 pub use endpoint::Endpoint;
 pub use engine::Engine;
@@ -74,3 +77,4 @@ pub use rancher::{Rancher, Service};
 pub use route::{published, route, Bridge, Route, RouteKind};
 pub use snapshot::{MAX_CONTAINERS, MAX_CONTAINER_SIZE};
 pub use stats::Latency;
+pub use token::Token;

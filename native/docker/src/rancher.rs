@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::http::Http;
 use crate::node_name::is_container;
-use crate::{Endpoint, Error, Limits};
+use crate::{Credentials, Endpoint, Error, Limits};
 
 /// A list of containers may have so many times the bytes of other answers: each has 1 to 2 kB, mostly labels.
 const LIST_FACTOR: usize = 16;
@@ -62,7 +62,7 @@ impl Rancher {
     }
 
     pub(crate) fn at(base: Base, limits: Limits) -> Self {
-        let http = Http::new(base.endpoint.clone(), limits, None).accepting_json();
+        let http = Http::new(base.endpoint.clone(), limits, Credentials::default()).accepting_json();
         Self { http, base, limits }
     }
 

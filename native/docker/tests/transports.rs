@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use eid_docker::{Endpoint, Engine, Error, Limits};
+use eid_docker::{Credentials, Endpoint, Engine, Error, Limits};
 use rcgen::KeyPair;
 use tls_double::{clients_of_all_kinds, openssl, read_request, Authority, Folder, Identity, Setup, Validity, VERSIONS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,18 @@ async fn ask(engine: &Engine) -> Result<usize, Error> {
 
 fn engine(endpoint: &str, certificates: Option<&Path>) -> Engine {
     let endpoint = Endpoint::parse(endpoint).unwrap();
-    Engine::with_certificates(endpoint, Limits::default(), certificates.map(Path::to_owned))
+    Engine::with_credentials(
+        endpoint,
+        Limits::default(),
+        certificates.map(in_folder).unwrap_or_default(),
+    )
+}
+
+fn in_folder(folder: &Path) -> Credentials {
+    Credentials {
+        certificates: Some(folder.to_owned()),
+        token_file: None,
+    }
 }
 
 /// Asks whoever listens on this port of 127.0.0.1 for its containers.
@@ -124,7 +135,7 @@ async fn a_certificate_for_another_host() {
         );
         let template = format!("https://{{host}}:{}", server.address().port());
         let endpoint = Endpoint::for_host(&template, "engine.example", server.address().ip()).unwrap();
-        let engine = Engine::with_certificates(endpoint, Limits::default(), Some(folder.path().to_owned()));
+        let engine = Engine::with_credentials(endpoint, Limits::default(), in_folder(folder.path()));
         assert_eq!(
             ask(&engine).await,
             unreachable("the server's certificate is not for engine.example")
@@ -168,7 +179,7 @@ async fn the_host_of_a_template_is_in_the_certificate_and_is_not_looked_up() {
     // Upper case and the IPv4-mapped form mean the same.
     for (host, ip) in [("engine.example", "127.0.0.1"), ("Engine.Example", "::ffff:127.0.0.1")] {
         let endpoint = Endpoint::for_host(&template, host, ip.parse().unwrap()).unwrap();
-        let engine = Engine::with_certificates(endpoint, Limits::default(), Some(folder.path().to_owned()));
+        let engine = Engine::with_credentials(endpoint, Limits::default(), in_folder(folder.path()));
         assert_eq!(ask(&engine).await, Ok(0));
     }
     let host = format!("host: engine.example:{}\r\n", server.address().port());
@@ -189,7 +200,7 @@ async fn ipv6() {
     let template = format!("https://{{host}}:{}", server.address().port());
     let template = Endpoint::for_host(&template, "0::1", "::1".parse().unwrap()).unwrap();
     assert_eq!(literal, template);
-    let engine = Engine::with_certificates(template, Limits::default(), Some(folder.path().to_owned()));
+    let engine = Engine::with_credentials(template, Limits::default(), in_folder(folder.path()));
     assert_eq!(ask(&engine).await, Ok(0));
     let host = format!("host: {}\r\n", server.address());
     assert!(server.requests().iter().all(|head| head.contains(&host)));
@@ -328,7 +339,7 @@ async fn servers_that_do_not_speak_tls() {
 async fn a_handshake_that_hangs_ends_with_the_connect_limit() {
     let folder = Folder::of_client(&Authority::new(), None);
     let endpoint = Endpoint::parse(&format!("https://127.0.0.1:{}", not_tls(b"").await)).unwrap();
-    let engine = Engine::with_certificates(endpoint, SHORT, Some(folder.path().to_owned()));
+    let engine = Engine::with_credentials(endpoint, SHORT, in_folder(folder.path()));
     let start = Instant::now();
     assert_eq!(ask(&engine).await, Err(Error::Timeout));
     assert!((SHORT.connect..SHORT.connect * 4).contains(&start.elapsed()));
@@ -584,4 +595,91 @@ async fn a_unix_socket_that_does_not_answer() {
     };
     let engine = Engine::new(Endpoint::parse(&at(&path)).unwrap(), limits);
     assert_eq!(ask(&engine).await, Err(Error::Timeout));
+}
+
+// Tokens
+
+fn with_token(endpoint: &str, folder: &Folder) -> Engine {
+    let credentials = Credentials {
+        certificates: Some(folder.path().to_owned()),
+        token_file: Some(folder.path().join("token")),
+    };
+    Engine::with_credentials(Endpoint::parse(endpoint).unwrap(), Limits::default(), credentials)
+}
+
+fn token_of(head: &str) -> Option<&str> {
+    head.lines()
+        .find_map(|line| line.strip_prefix("authorization: Bearer "))
+}
+
+#[tokio::test]
+async fn a_token_goes_over_tls_and_is_renewed() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1");
+    let double = Setup::new(&server).start().await;
+    let folder = Folder::of_client(&authority, None);
+    let engine = with_token(&format!("https://{}", double.address()), &folder);
+    for token in ["first", "Second-._~+/=="] {
+        fs::write(folder.path().join("token"), format!("{token}\n")).unwrap();
+        assert_eq!(ask(&engine).await, Ok(0));
+        assert_eq!(token_of(double.requests().last().unwrap()), Some(token));
+    }
+    assert_eq!(double.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_token_goes_to_a_unix_socket_and_never_over_plain_tcp() {
+    let folder = Folder::new(&[("token", "secret")]);
+    let path = folder.path().join("docker.sock");
+    let (unix, tcp) = (
+        UnixListener::bind(&path).unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let over_unix = with_token(&at(&path), &folder);
+    let over_tcp = with_token(&format!("tcp://{}", tcp.local_addr().unwrap()), &folder);
+    let asking = tokio::spawn(async move { (ask(&over_unix).await, ask(&over_tcp).await) });
+    let (mut unix, _) = unix.accept().await.unwrap();
+    let head = read_request(&mut unix).await.unwrap();
+    assert_eq!(token_of(&head), Some("secret"));
+    unix.write_all(EMPTY_LIST).await.unwrap();
+    read_request(&mut unix).await.unwrap();
+    unix.write_all(EMPTY_LIST).await.unwrap();
+    let (mut tcp, _) = tcp.accept().await.unwrap();
+    let head = read_request(&mut tcp).await.unwrap();
+    assert!(
+        !head.to_lowercase().contains("authorization") && !head.contains("secret"),
+        "{head}"
+    );
+    asking.abort();
+}
+
+#[tokio::test]
+async fn token_files_that_are_none() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1");
+    let double = Setup::new(&server).start().await;
+    let folder = Folder::of_client(&authority, None);
+    let engine = with_token(&format!("https://{}", double.address()), &folder);
+    let file = folder.path().join("token");
+    let path = file.display();
+    let unusable = |why: &str| unreachable(format!("the token file {path} {why}"));
+    assert_eq!(ask(&engine).await, unusable("can't be read: no such file or directory"));
+    let no_token = unusable("has no token: 1 to 4096 letters, digits and -._~+/=");
+    for (text, error) in [
+        ("", unusable("is empty")),
+        ("\r\n", unusable("is empty")),
+        ("a b", no_token.clone()),
+        ("a\nb", no_token.clone()),
+        ("a\n\n", no_token.clone()),
+        ("é", no_token.clone()),
+        (&"x".repeat(4097), no_token.clone()),
+        (&"x".repeat(1_000_000), no_token),
+    ] {
+        fs::write(&file, text).unwrap();
+        assert_eq!(ask(&engine).await, error, "{text:?}");
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(ask(&engine).await, unusable("can't be read: it is no file"));
+    assert_eq!(double.connections(), 0);
 }

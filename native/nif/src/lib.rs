@@ -93,6 +93,7 @@ fn known_node<'a>(
             host,
             ip,
             certificates: None,
+            token_file: None,
         };
         let wanted = wanted(&Address(ip), &erlang_port, Bridge::Preferred);
         let route = ENGINES.existing(&location)?.known_route(container, &wanted)?;

@@ -142,19 +142,25 @@ impl<'a> Decoder<'a> for LimitsTerm {
     }
 }
 
-/// Where the engine is: `{Template :: binary(), Host :: binary(), Certs :: binary()}`, for example
-/// `{<<"https://{host}:2376">>, <<"docker.example">>, <<"/certs">>}`: the host as it stands in the node's name, and the folder
-/// of certificates, which may be empty.
+/// Where the engine is: `{Template :: binary(), Host :: binary(), Certs :: binary(), TokenFile :: binary()}`, for example
+/// `{<<"https://{host}:2376">>, <<"docker.example">>, <<"/certs">>, <<>>}`: the host as it stands in the node's name, the folder
+/// of certificates and the file of a token, each of which may be empty.
 pub struct EngineTerm<'a> {
     template: Binary<'a>,
     host: Binary<'a>,
     certs: Binary<'a>,
+    token_file: Binary<'a>,
 }
 
 impl<'a> Decoder<'a> for EngineTerm<'a> {
     fn decode(term: Term<'a>) -> NifResult<Self> {
-        let (template, host, certs) = term.decode()?;
-        Ok(Self { template, host, certs })
+        let (template, host, certs, token_file) = term.decode()?;
+        Ok(Self {
+            template,
+            host,
+            certs,
+            token_file,
+        })
     }
 }
 
@@ -162,11 +168,13 @@ impl EngineTerm<'_> {
     /// Where the engine is for a host that has this address.
     pub fn location(&self, ip: IpAddr) -> Result<Location<'_>, Error> {
         let no_text = |_| Error::Unreachable("the engine's address is not in UTF-8".to_owned());
+        let text = |binary| str::from_utf8(binary).map_err(no_text);
         Ok(Location {
-            template: str::from_utf8(&self.template).map_err(no_text)?,
-            host: str::from_utf8(&self.host).map_err(no_text)?,
+            template: text(&self.template)?,
+            host: text(&self.host)?,
             ip,
-            certificates: Some(str::from_utf8(&self.certs).map_err(no_text)?).filter(|folder| !folder.is_empty()),
+            certificates: Some(text(&self.certs)?).filter(|folder| !folder.is_empty()),
+            token_file: Some(text(&self.token_file)?).filter(|file| !file.is_empty()),
         })
     }
 }
