@@ -59,10 +59,11 @@ info() -> eid_info:info().
 
 %% @doc Finds the name that this node should have: what `eid name' prints, for a node that is started
 %% without a name and takes one with `net_kernel:start/2'. `EID_NAME' or the ID of this container stands
-%% before the `@', and the first that is there of `EID_HOST', `MY_POD_IP' and what Rancher's metadata service
-%% at `EID_RANCHER' says after it. The variables are those that the VM was started with. Nobody but
-%% Rancher is asked, for `connect_timeout' and `response_timeout' together at most. The sentence says
-%% what is missing and what to set.
+%% before the `@', and the first that is there of `EID_HOST', `MY_POD_IP', what Rancher's metadata service
+%% at `EID_RANCHER' says, and what `eid serve' advertises on this container's default gateway, at `EID_ENGINE'
+%% or the default of `engines', after it. The variables are those that the VM was started with. Nobody but
+%% Rancher or `eid serve' is asked, for `connect_timeout' and `response_timeout' together at most. The sentence
+%% says what is missing and what to set.
 -spec node_name() -> {ok, Name :: binary()} | {error, {no_name, Sentence :: binary()}}.
 node_name() -> eid_own_name:find().
 

@@ -6,7 +6,7 @@
 %% `tcp://{host}' with the port of `docker_daemon_port'.
 -module(eid_engines).
 
--export([compile/2, for_host/3, for_all/1]).
+-export([compile/2, for_host/3, for_all/1, default/1]).
 
 -export_type([table/0]).
 
@@ -56,6 +56,10 @@ for_all({Table, {Template, Scheme}}) ->
         false -> none
     end.
 
+%% @doc The engine of a host that is not known yet.
+-spec default(table()) -> eid_nif:engine().
+default({_Table, {Template, Scheme}}) -> engine(Template, <<>>, Scheme).
+
 %% @doc The engine of the host that has this name, or text, in node names, and this address.
 -spec for_host(Host :: binary(), inet:ip_address(), table()) -> eid_nif:engine().
 for_host(Host, Ip, {Table, Default}) ->
@@ -64,7 +68,9 @@ for_host(Host, Ip, {Table, Default}) ->
             none -> eid_host_table:for_address(Ip, Table, Default);
             Endpoint -> Endpoint
         end,
-    {Template, Host, certs(Scheme), token_file(Scheme)}.
+    engine(Template, Host, Scheme).
+
+engine(Template, Host, Scheme) -> {Template, Host, certs(Scheme), token_file(Scheme)}.
 
 certs(https) -> eid_config:engine_certs();
 certs(_) -> <<>>.

@@ -8,7 +8,7 @@
 
 -export([call/1, await/2]).
 -export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
-         watch/7, take_notice/2, info/0, rancher/4, is_metadata_url/1, node_name/4, to_json/1]).
+         watch/7, take_notice/2, info/0, rancher/4, is_metadata_url/1, node_name/5, to_json/1]).
 
 -export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, container/0, watched/0, json/0]).
 
@@ -170,12 +170,13 @@ rancher(_Ref, _BaseUrl, _Limits, _WithinMs) -> erlang:nif_error(not_loaded).
 is_metadata_url(_Url) -> erlang:nif_error(not_loaded).
 
 %% @doc Finds the name that this node should have, as `eid name' does, and asks Rancher's metadata
-%% service if need be: at this URL, or that of the variable `EID_RANCHER'. The environment is the one
+%% service if need be, at this URL, or that of the variable `EID_RANCHER', or else `eid serve': `Engine' with
+%% the default gateway for its `{host}', whatever host is in it. The environment is the one
 %% that the VM was started with. The message is `{Ref, {ok, Name :: binary()}}' or
 %% `{Ref, {error, {no_name, Sentence :: binary()}}}'.
--spec node_name(reference(), Rancher :: binary() | none, limits(), WithinMs :: non_neg_integer()) ->
+-spec node_name(reference(), Rancher :: binary() | none, engine(), limits(), WithinMs :: non_neg_integer()) ->
           pending.
-node_name(_Ref, _Rancher, _Limits, _WithinMs) -> erlang:nif_error(not_loaded).
+node_name(_Ref, _Rancher, _Engine, _Limits, _WithinMs) -> erlang:nif_error(not_loaded).
 
 %% @doc A term as JSON. Raises `badarg' for what has no such form, and for what is deeper than 64 lists
 %% and maps in each other. It runs on a dirty scheduler and may take long.

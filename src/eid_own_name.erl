@@ -11,11 +11,25 @@
 find() ->
     Ref = make_ref(),
     Asked = eid_nif:call(fun() ->
-                                 eid_nif:node_name(Ref, none, eid_config:limits(), eid_config:lookup_time())
+                                 eid_nif:node_name(Ref, none, engine(), eid_config:limits(), eid_config:lookup_time())
                          end),
     case eid_nif:await(Ref, Asked) of
         {error, {unreachable, Detail}} -> {error, {no_name, Detail}};
         Answer -> Answer
+    end.
+
+%% Where `eid serve' on this container's host is, which is asked last: as for the command, or as for all engines.
+engine() ->
+    Engines = eid_engines:compile(eid_config:engines(), eid_config:docker_daemon_port()),
+    case os:getenv("EID_ENGINE", "") of
+        "" -> eid_engines:default(Engines);
+        Template -> {unicode:characters_to_binary(Template), <<>>, eid_config:engine_certs(), token_file()}
+    end.
+
+token_file() ->
+    case eid_config:engine_token_file() of
+        <<>> -> unicode:characters_to_binary(os:getenv("EID_ENGINE_TOKEN_FILE", ""));
+        File -> File
     end.
 
 %% @doc What stands before the `@' of this node's name.

@@ -4,11 +4,11 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, groups/0, suite/0, init_per_group/2, end_per_group/2]).
--export([names_by_the_environment/1, names_by_rancher/1, no_name/1, the_command_agrees/1, a_service/1,
+-export([names_by_the_environment/1, names_by_rancher/1, names_by_eid_serve/1, no_name/1, the_command_agrees/1, a_service/1,
          a_bad_service/1, a_hanging_service/1, terms_as_json/1, terms_without_json/1]).
 -export([in_docker/1, in_podman/1]).
 
-all() -> [names_by_the_environment, names_by_rancher, no_name, the_command_agrees, a_service,
+all() -> [names_by_the_environment, names_by_rancher, names_by_eid_serve, no_name, the_command_agrees, a_service,
           a_bad_service, a_hanging_service, terms_as_json, terms_without_json, {group, rig}].
 
 groups() -> [{rig, [in_docker, in_podman]}].
@@ -28,12 +28,15 @@ init_per_group(rig, Config) ->
 end_per_group(rig, _Config) -> eid_rig:down().
 
 -define(LIMITS, {500, 500, 65536}).
+-define(ENGINE, {<<"tcp://127.0.0.1:1">>, <<>>, <<>>, <<>>}).
 
 %% eid:node_name/0 in a VM that was started with this environment and nothing else that matters.
-node_name(Environment) ->
-    Unset = [{Name, false} || Name <- ["EID_NAME", "EID_HOST", "MY_POD_IP", "EID_RANCHER"]],
+node_name(Environment) -> node_name(Environment, []).
+
+node_name(Environment, Arguments) ->
+    Unset = [{Name, false} || Name <- ["EID_ENGINE", "EID_NAME", "EID_HOST", "MY_POD_IP", "EID_RANCHER"]],
     Code = "io:format(\"~0p.\", [eid:node_name()]), halt().",
-    {0, Output} = eid_ct:run_erl(["-noinput", "-pa", eid_ct:ebin(), "-eval", Code],
+    {0, Output} = eid_ct:run_erl(["-noinput", "-pa", eid_ct:ebin(), "-eval", Code | Arguments],
                                  lists:ukeymerge(1, lists:keysort(1, Environment), lists:keysort(1, Unset))),
     {ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Output)),
     {ok, Term} = erl_parse:parse_term(Tokens),
@@ -48,6 +51,17 @@ names_by_rancher(_) ->
     Url = metadata(#{"/latest/self/container" => "{\"primary_ip\": \"10.42.0.1\"}"}),
     ?assertEqual({ok, <<"shop@10.42.0.1">>}, node_name([{"EID_NAME", "shop"}, {"EID_RANCHER", Url}])).
 
+%% The command finds the same.
+names_by_eid_serve(_) ->
+    "http://" ++ Rest = metadata(#{"/eid/host" => "{\"Host\": \"192.0.2.1\"}"}, none),
+    Engine = "tcp://" ++ Rest,
+    Environment = [{"EID_NAME", "shop"}, {"EID_ENGINE", Engine}],
+    ?assertEqual({ok, <<"shop@192.0.2.1">>}, node_name(Environment)),
+    ?assertEqual("shop@192.0.2.1\n", os:cmd("EID_NAME=shop EID_ENGINE=" ++ Engine ++ " '" ++ eid() ++ "' name")),
+    %% As for all engines, where the variable is not there.
+    Setting = ["-eid", "engines", lists:flatten(io_lib:format("~0p", [#{default => Engine}]))],
+    ?assertEqual({ok, <<"shop@192.0.2.1">>}, node_name([{"EID_NAME", "shop"}], Setting)).
+
 no_name(_) ->
     Missing = fun(Environment) ->
                       {error, {no_name, Sentence}} = node_name(Environment),
@@ -55,15 +69,16 @@ no_name(_) ->
               end,
     [?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, Part), Sentence})
      || {Part, Sentence} <-
-            [{"set EID_HOST", Missing([{"EID_NAME", "shop"}])},
+            [{"set EID_HOST", Missing([{"EID_NAME", "shop"}, {"EID_ENGINE", "tcp://127.0.0.1:1"}])},
              {"EID_NAME is", Missing([{"EID_NAME", "a b"}, {"EID_HOST", "h"}])},
              {"connection refused", Missing([{"EID_NAME", "shop"}, {"EID_RANCHER", "http://127.0.0.1:1"}])}]].
 
+eid() -> filename:join([filename:dirname(eid_ct:ebin()), "priv", "eid"]).
+
 %% The command and the function are the same code.
 the_command_agrees(_) ->
-    Eid = filename:join([filename:dirname(eid_ct:ebin()), "priv", "eid"]),
     ?assertEqual("shop@192.0.2.1\n",
-                 os:cmd("EID_NAME=shop EID_HOST=192.0.2.1 '" ++ Eid ++ "' name")),
+                 os:cmd("EID_NAME=shop EID_HOST=192.0.2.1 '" ++ eid() ++ "' name")),
     ?assertEqual({ok, <<"shop@192.0.2.1">>}, node_name([{"EID_NAME", "shop"}, {"EID_HOST", "192.0.2.1"}])).
 
 a_service(_) ->
@@ -89,7 +104,7 @@ a_bad_service(_) ->
      || NoUrl <- ["", "rancher-metadata", "https://h", "http://h/\r\nX: y", <<255>>]],
     %% And of the wrong type, nothing is sent.
     ?assertError(badarg, eid_nif:rancher(make_ref(), "http://h", ?LIMITS, 1000)),
-    ?assertError(badarg, eid_nif:node_name(make_ref(), undefined, ?LIMITS, 1000)).
+    ?assertError(badarg, eid_nif:node_name(make_ref(), undefined, ?ENGINE, ?LIMITS, 1000)).
 
 %% Exactly one message, in time, also where the time of the whole is shorter than that of a request.
 a_hanging_service(_) ->
@@ -99,7 +114,7 @@ a_hanging_service(_) ->
     ?assertEqual({error, timeout}, rancher(Url)),
     ?assertEqual({error, timeout}, rancher(Url, 50)),
     Ref = make_ref(),
-    pending = eid_nif:call(fun() -> eid_nif:node_name(Ref, iolist_to_binary(Url), ?LIMITS, 50) end),
+    pending = eid_nif:call(fun() -> eid_nif:node_name(Ref, iolist_to_binary(Url), ?ENGINE, ?LIMITS, 50) end),
     ?assertMatch({error, {no_name, _}}, answer(Ref)),
     receive {Ref, _} = Second -> error(Second) after 600 -> ok end.
 
@@ -114,18 +129,20 @@ answer(Ref) ->
     receive {Ref, Answer} -> Answer after 10_000 -> error(no_answer) end.
 
 %% A metadata service at a URL of its own, with a page for each path. It ends with the test case.
-metadata(Pages) ->
+metadata(Pages) -> metadata(Pages, "application/json") ++ "/latest".
+
+metadata(Pages, Accept) ->
     {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {active, false}, {packet, http}, {reuseaddr, true}]),
     {ok, Port} = inet:port(Listen),
-    Server = spawn_link(fun() -> receive go -> serve(Listen, Pages) end end),
+    Server = spawn_link(fun() -> receive go -> serve(Listen, Pages, Accept) end end),
     ok = gen_tcp:controlling_process(Listen, Server),
     Server ! go,
-    lists:concat(["http://127.0.0.1:", Port, "/latest"]).
+    lists:concat(["http://127.0.0.1:", Port]).
 
-serve(Listen, Pages) ->
+serve(Listen, Pages, Accept) ->
     {ok, Socket} = gen_tcp:accept(Listen),
     {ok, {http_request, 'GET', {abs_path, Path}, _}} = gen_tcp:recv(Socket, 0),
-    true = lists:member({'Accept', "application/json"}, headers(Socket)),
+    Accept = proplists:get_value('Accept', headers(Socket), none),
     {Status, Body} = case Pages of
                          #{Path := Page} -> {"200 OK", Page};
                          _ -> {"404 Not Found", "{\"code\":404,\"message\":\"Not found\"}"}
@@ -133,7 +150,7 @@ serve(Listen, Pages) ->
     ok = gen_tcp:send(Socket, ["HTTP/1.1 ", Status, "\r\nConnection: close\r\nContent-Length: ",
                                integer_to_list(iolist_size(Body)), "\r\n\r\n", Body]),
     gen_tcp:close(Socket),
-    serve(Listen, Pages).
+    serve(Listen, Pages, Accept).
 
 headers(Socket) ->
     case gen_tcp:recv(Socket, 0) of

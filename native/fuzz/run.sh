@@ -9,7 +9,7 @@ built=../../target/fuzz
 
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
-    targets=(inspect list events endpoint node_name)
+    targets=(inspect list events gateway endpoint node_name)
 fi
 
 # What cargo-fuzz would pass, without it and on a stable compiler. A --target, even the machine's own, keeps the flags away

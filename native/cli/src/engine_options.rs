@@ -41,14 +41,23 @@ impl EngineOptions {
     ///
     /// Those of [`Endpoint::for_host`].
     pub fn engine(&self, host: &str, ip: IpAddr) -> Result<Engine, Error> {
-        let endpoint = Endpoint::for_host(&self.engine, host, ip)?;
+        Endpoint::for_host(&self.engine, host, ip).map(|endpoint| self.at(endpoint))
+    }
+
+    /// Where the engine of a host is, as for [`Endpoint::for_host`].
+    pub fn template(&self) -> &str {
+        &self.engine
+    }
+
+    /// The engine there. Nothing is sent.
+    pub fn at(&self, endpoint: Endpoint) -> Engine {
         // A variable that is empty counts as unset.
         let set = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let credentials = Credentials {
             certificates: set(&self.certs),
             token_file: set(&self.token_file),
         };
-        Ok(Engine::with_credentials(endpoint, self.limits(), credentials))
+        Engine::with_credentials(endpoint, self.limits(), credentials)
     }
 
     /// For one request.

@@ -1,8 +1,10 @@
 //! `eid name`: the node name of the container that this runs in.
 
 use clap::Args;
-use eid_docker::{Limits, NameError, Naming, OwnName};
+use eid_docker::{NameError, Naming, OwnName};
+use tokio::time::timeout;
 
+use crate::engine_options::EngineOptions;
 use crate::failure::{Failure, STATUS};
 use crate::output;
 
@@ -16,8 +18,12 @@ use crate::output;
 /// what Rancher's metadata service at --rancher or EID_RANCHER says: the address
 /// of this container's host, where a node with a container's ID is looked up; or
 /// with EID_NAME that of this container in Rancher's network, where it is dialled.
+/// Where none of these is there, eid serve on this container's host is asked for the
+/// address that it has been told to advertise: at --engine, in which {host} stands
+/// for this container's default gateway.
 ///
-/// A variable that is empty counts as unset. In an entry point:
+/// A variable that is empty counts as unset. Nobody is asked, and nothing is sent,
+/// where the environment says it all. In an entry point:
 ///
 ///   name=$(eid name) || exit
 ///   exec erl -name "$name" -proto_dist eid_tcp -start_epmd false
@@ -35,21 +41,31 @@ pub struct Arguments {
     /// Print the first 12 digits of the container's ID, as docker ps does, and not all 64
     #[arg(long)]
     short: bool,
+
+    #[command(flatten)]
+    engines: EngineOptions,
 }
 
 /// # Errors
 ///
 /// What is missing.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let engines = arguments.engines;
     let naming = Naming {
         host: arguments.host,
         rancher: arguments.rancher,
+        serve: Some(engines.template().to_owned()),
         short: arguments.short,
     };
     let name = match naming.find().map_err(missing)? {
         OwnName::Known(name) => name,
         // Only this needs a runtime, and the time to make one.
-        unknown => output::block_on(unknown.ask(Limits::default()))?.map_err(missing)?,
+        unknown => {
+            let asked = unknown.ask(engines.limits(), |endpoint| engines.at(endpoint));
+            let in_time = async { timeout(engines.timeout(), asked).await };
+            let name = output::block_on(in_time)?.unwrap_or(Err(NameError::Timeout));
+            name.map_err(missing)?
+        }
     };
     output::print(&name)
 }

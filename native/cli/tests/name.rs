@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use eid_docker::own_container;
 
+/// Where nobody is `eid serve`, whatever network this runs in.
+const NO_SERVE: (&str, &str) = ("EID_ENGINE", "tcp://127.0.0.1:1");
+
 /// `eid` with these arguments and nothing but these variables.
 fn eid(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command(arguments, environment).output().unwrap()
@@ -99,7 +102,7 @@ fn names_after_the_container() {
 #[test]
 fn what_is_missing_or_wrong() {
     let shop = ("EID_NAME", "shop");
-    fails(&["name"], &[shop], "set EID_HOST");
+    fails(&["name"], &[shop, NO_SERVE], "set EID_HOST");
     fails(
         &["name"],
         &[("EID_NAME", "shop@h"), ("EID_HOST", "h")],
@@ -147,6 +150,61 @@ fn a_rancher_that_does_not_answer() {
         &["name", "--rancher", &url],
         &[("EID_NAME", "shop")],
         "connection refused",
+    );
+}
+
+#[test]
+fn names_that_eid_serve_completes() {
+    let shop = ("EID_NAME", "shop");
+    for host in ["192.0.2.1", "2001:db8::1", "docker-1.example"] {
+        let body: &'static str = format!(r#"{{"Host":"{host}"}}"#).leak();
+        let address = metadata(Vec::leak(vec![("/eid/host", body)]));
+        let engine = format!("tcp://{address}");
+        let name = format!("shop@{host}\n");
+        prints(&["name", "--engine", &engine], &[shop], &name);
+        prints(&["name"], &[shop, ("EID_ENGINE", &engine), ("EID_HOST", "")], &name);
+        if let Some(id) = own_container() {
+            prints(
+                &["name", "--short", "--engine", &engine],
+                &[],
+                &format!("{}@{host}\n", &id[..12]),
+            );
+        }
+        // It is the last one to be asked.
+        prints(
+            &["name", "--engine", &engine],
+            &[shop, ("MY_POD_IP", "10.0.0.1")],
+            "shop@10.0.0.1\n",
+        );
+        let rancher = metadata(&[("/latest/self/container", r#"{"primary_ip":"10.42.0.1"}"#)]);
+        let url = format!("http://{rancher}");
+        prints(
+            &["name", "--engine", &engine, "--rancher", &url],
+            &[shop],
+            "shop@10.42.0.1\n",
+        );
+    }
+}
+
+#[test]
+fn an_eid_serve_that_does_not_say_it() {
+    let shop = ("EID_NAME", "shop");
+    let asked = |body: &'static str| format!("tcp://{}", metadata(Vec::leak(vec![("/eid/host", body)])));
+    let at = |engine: &str, part| fails(&["name", "--engine", engine, "--timeout", "1"], &[shop], part);
+    for body in ["{}", r#"{"Host":"h:80"}"#, r#"{"Host":"\u001b[31m"}"#, "<html>", "null"] {
+        at(&asked(body), "does not say the address (");
+    }
+    // An engine, or nothing at all.
+    at(
+        &format!("tcp://{}", metadata(&[])),
+        "does not say the address (status 404: Not found); set EID_HOST",
+    );
+    at("tcp://127.0.0.1:1", "run eid serve --advertise on that host");
+    at("tcp://h", "can't be reached (the engine's address is not of the form");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    at(
+        &format!("tcp://{}", silent.local_addr().unwrap()),
+        "does not answer in time",
     );
 }
 

@@ -1,19 +1,25 @@
-//! One engine's API: the three questions that are asked of it.
+//! One engine's API: the questions that are asked of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use tokio::task::JoinSet;
 
 use crate::api_version::ApiVersion;
 use crate::container::{Inspected, Listed};
 use crate::events::{self, Events};
 use crate::http::{Answer, Http, Kept};
+use crate::node_name::is_host;
 use crate::single_flight::SingleFlight;
-use crate::{Container, ContainerRef, Credentials, Endpoint, Error, Limits};
+use crate::{Container, ContainerRef, Credentials, Description, Endpoint, Error, Limits, Which};
 
 /// A list may have so many times the bytes of other answers: it has 1 to 2 kB for each container.
 const LIST_FACTOR: usize = 16;
+
+/// Where `eid serve` tells how its host is called in node names. An engine has nothing there.
+const ADVERTISED: &str = "/eid/host";
 
 /// A Docker Engine, or whatever answers in its place: Podman, a proxy. Cloning is cheap, and clones share everything:
 /// connections, requests under way and the negotiated API version.
@@ -34,7 +40,7 @@ struct Inner {
 /// What is asked for. Only a [`ContainerRef`] becomes part of a path.
 enum Resource<'a> {
     Events,
-    Containers,
+    Containers(Which),
     Container(&'a ContainerRef),
 }
 
@@ -87,10 +93,62 @@ impl Engine {
     ///
     /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
     pub async fn list(&self) -> Result<Vec<Container>, Error> {
-        let bound = self.inner.limits.body.saturating_mul(LIST_FACTOR);
-        let answer = self.inner.get(&Resource::Containers, bound).await?;
+        self.inner.list(Which::Running).await
+    }
+
+    /// Describes one container, and shares no request with others.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::inspect`].
+    pub async fn describe(&self, container: &ContainerRef) -> Result<Description, Error> {
+        self.inner.describe(container).await
+    }
+
+    /// Lists the containers and describes each of them, in no order. One that goes meanwhile is left out. Has to run on a
+    /// tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::list`].
+    pub async fn descriptions(&self, which: Which) -> Result<Vec<Description>, Error> {
+        let list = self.inner.list(which).await?;
+        let mut asked = JoinSet::new();
+        for id in list.iter().filter_map(|listed| ContainerRef::from_id(&listed.id)) {
+            let engine = self.clone();
+            asked.spawn(async move { engine.describe(&id).await });
+        }
+        let mut found = Vec::with_capacity(asked.len());
+        while let Some(described) = asked.join_next().await {
+            match described.unwrap_or_else(|_| Err(Error::abandoned())) {
+                Ok(description) => found.push(description),
+                Err(Error::NoSuchContainer) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks `eid serve` what stands for its host after the `@` of node names (`GET /eid/host`): an IP address, or a DNS name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if it has not been told, or if this is no `eid serve`; [`Error::Unreachable`],
+    /// [`Error::BadResponse`], [`Error::Timeout`].
+    pub async fn advertised_host(&self) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Advertised {
+            host: String,
+        }
+        let answer = self.inner.http.get(ADVERTISED, self.inner.limits.body).await?;
         match answer.status {
-            StatusCode::OK => decode(&answer).map(|list: Vec<Listed>| list.into_iter().map(|Listed(c)| c).collect()),
+            StatusCode::OK => match decode(&answer)? {
+                Advertised { host } if is_host(&host) => Ok(host),
+                _ => Err(Error::BadResponse(
+                    "its host is no IP address and no DNS name".to_owned(),
+                )),
+            },
             _ => Err(refusal(&answer)),
         }
     }
@@ -100,12 +158,12 @@ impl Engine {
     /// # Errors
     ///
     /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
-    pub(crate) async fn events(&self) -> Result<Events, Error> {
+    pub async fn events(&self, which: Which) -> Result<Events, Error> {
         let inner = &self.inner;
         // The last engine to answer here may have been replaced.
         let version = inner.ping().await?;
         match inner.http.open(&Resource::Events.path(version)).await? {
-            Kept::Open(body) => Ok(Events::new(body, inner.limits.body)),
+            Kept::Open(body) => Ok(Events::new(body, inner.limits.body, which)),
             Kept::Whole(answer) => Err(refusal(&answer)),
         }
     }
@@ -122,12 +180,31 @@ impl Engine {
 }
 
 impl Inner {
+    async fn list(self: &Arc<Self>, which: Which) -> Result<Vec<Container>, Error> {
+        let bound = self.limits.body.saturating_mul(LIST_FACTOR);
+        let answer = self.get(&Resource::Containers(which), bound).await?;
+        match answer.status {
+            StatusCode::OK => decode(&answer).map(|list: Vec<Listed>| list.into_iter().map(|Listed(c)| c).collect()),
+            _ => Err(refusal(&answer)),
+        }
+    }
+
     async fn inspect(self: &Arc<Self>, asked: &ContainerRef) -> Result<Container, Error> {
+        self.inspected(asked).await.map(|(container, _)| container)
+    }
+
+    async fn describe(self: &Arc<Self>, asked: &ContainerRef) -> Result<Description, Error> {
+        let (container, answer) = self.inspected(asked).await?;
+        Ok(Description::read(container, &decode(&answer)?))
+    }
+
+    /// The container that is meant, and the whole answer.
+    async fn inspected(self: &Arc<Self>, asked: &ContainerRef) -> Result<(Container, Answer), Error> {
         let answer = self.get(&Resource::Container(asked), self.limits.body).await?;
         match answer.status {
             StatusCode::OK => decode(&answer).and_then(|Inspected(container)| {
                 if container.is_meant_by(asked) {
-                    Ok(container)
+                    Ok((container, answer))
                 } else {
                     Err(Error::NoSuchContainer)
                 }
@@ -187,7 +264,8 @@ impl Resource<'_> {
     fn path(&self, version: ApiVersion) -> String {
         match self {
             Self::Events => format!("{version}/events?{}", events::QUERY),
-            Self::Containers => format!("{version}/containers/json"),
+            Self::Containers(Which::Running) => format!("{version}/containers/json"),
+            Self::Containers(Which::All) => format!("{version}/containers/json?all=1"),
             Self::Container(container) => format!("{version}/containers/{container}/json"),
         }
     }

@@ -9,14 +9,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::node_name::is_full_id;
-use crate::Error;
+use crate::{Error, Which};
 
 /// What the engine is asked to send: `type` is `container` or `network`. Percent-encoded
 /// `{"type":["container","network"]}`.
 pub(crate) const QUERY: &str = "filters=%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
 
-/// The events of an engine, from a response's body that has no end.
-pub(crate) struct Events {
+/// The events of an engine, from a response's body that has no end: see [`Engine::events`](crate::Engine::events).
+pub struct Events {
     body: Incoming,
     lines: Lines,
     /// What has been read and not yet been given out, last first.
@@ -25,10 +25,10 @@ pub(crate) struct Events {
 
 impl Events {
     /// No line may have more than `bound` bytes. A line holds all labels of its container.
-    pub(crate) fn new(body: Incoming, bound: usize) -> Self {
+    pub(crate) fn new(body: Incoming, bound: usize, which: Which) -> Self {
         Self {
             body,
-            lines: Lines::new(bound),
+            lines: Lines::new(bound, which),
             changed: Vec::new(),
         }
     }
@@ -40,7 +40,7 @@ impl Events {
     ///
     /// [`Error::Unreachable`] at the end of the stream, [`Error::BadResponse`] for what is no event. What comes later on
     /// this stream can't be relied on then.
-    pub(crate) async fn next(&mut self) -> Result<String, Error> {
+    pub async fn next(&mut self) -> Result<String, Error> {
         loop {
             if let Some(id) = self.changed.pop() {
                 return Ok(id);
@@ -62,13 +62,15 @@ impl Events {
 pub(crate) struct Lines {
     rest: Vec<u8>,
     bound: usize,
+    which: Which,
 }
 
 impl Lines {
-    pub(crate) fn new(bound: usize) -> Self {
+    pub(crate) fn new(bound: usize, which: Which) -> Self {
         Self {
             rest: Vec::new(),
             bound,
+            which,
         }
     }
 
@@ -78,7 +80,7 @@ impl Lines {
         let last = parts.next_back().unwrap_or_default();
         for part in parts {
             self.extend(part)?;
-            changed_in(&self.rest, &mut changed)?;
+            changed_in(&self.rest, self.which, &mut changed)?;
             self.rest.clear();
         }
         self.extend(last)?;
@@ -100,10 +102,10 @@ impl Lines {
 }
 
 /// Reads the events of one line, and adds the IDs of the containers that they tell of.
-fn changed_in(line: &[u8], changed: &mut Vec<String>) -> Result<(), Error> {
+fn changed_in(line: &[u8], which: Which, changed: &mut Vec<String>) -> Result<(), Error> {
     for event in serde_json::Deserializer::from_slice(line).into_iter::<Event>() {
         let event = event.map_err(|_| Error::BadResponse("an event is not what the API describes".to_owned()))?;
-        changed.extend(event.changed()?);
+        changed.extend(event.changed(which)?);
     }
     Ok(())
 }
@@ -132,9 +134,10 @@ struct Attributes {
 }
 
 impl Event {
-    fn changed(self) -> Result<Option<String>, Error> {
+    fn changed(self, which: Which) -> Result<Option<String>, Error> {
         let actor = self.actor.unwrap_or_default();
         match self.r#type.as_str() {
+            "container" if self.action == "create" && which == Which::Running => Ok(None),
             "container" if is_noise(&self.action) => Ok(None),
             "container" => full_id(actor.id).map(Some),
             "network" if matches!(self.action.as_str(), "connect" | "disconnect") => {
@@ -157,7 +160,7 @@ fn full_id(value: Value) -> Result<String, Error> {
     }
 }
 
-/// Actions that change nothing of what a lookup needs. A health check alone makes three `exec_…` each time. `kill` is a
+/// Actions that change nothing that anybody here wants to know. A health check alone makes three `exec_…` each time. `kill` is a
 /// signal that was sent; if it ends the container, `die` follows. Unknown actions do count.
 fn is_noise(action: &str) -> bool {
     ["exec_", "health_status"]
@@ -165,8 +168,7 @@ fn is_noise(action: &str) -> bool {
         .any(|prefix| action.starts_with(prefix))
         || matches!(
             action,
-            "create"
-                | "kill"
+            "kill"
                 | "oom"
                 | "top"
                 | "attach"
@@ -204,7 +206,7 @@ mod tests {
 
     fn changed(line: &str) -> Result<Vec<String>, Error> {
         let mut changed = vec![];
-        changed_in(line.as_bytes(), &mut changed)?;
+        changed_in(line.as_bytes(), Which::Running, &mut changed)?;
         Ok(changed)
     }
 
@@ -234,6 +236,9 @@ mod tests {
         ] {
             assert_eq!(changed(&container(action)), Ok(vec![]), "{action}");
         }
+        let mut all = vec![];
+        changed_in(container("create").as_bytes(), Which::All, &mut all).unwrap();
+        assert_eq!(all, [A]);
         for action in ["connect", "disconnect"] {
             let attributes = format!(r#"{{"container":"{B}","name":"bridge","type":"bridge"}}"#);
             assert_eq!(changed(&network(action, &attributes)), Ok(vec![B.to_owned()]));
@@ -278,29 +283,29 @@ mod tests {
         let stream = format!("{start}\n\r\n \n{stop}\r\n{start}{stop} {start}\n{start}");
         let push = |lines: &mut Lines, part: &str| lines.push(&Bytes::copy_from_slice(part.as_bytes())).unwrap();
         // at once, and byte by byte
-        let mut lines = Lines::new(1000);
+        let mut lines = Lines::new(1000, Which::Running);
         assert_eq!(push(&mut lines, &stream).len(), 5);
         assert_eq!(push(&mut lines, "").len(), 0);
         assert_eq!(push(&mut lines, "\n").len(), 1);
-        let mut lines = Lines::new(1000);
+        let mut lines = Lines::new(1000, Which::Running);
         let found: usize = stream.chars().map(|c| push(&mut lines, &c.to_string()).len()).sum();
         assert_eq!(found, 5);
     }
 
     #[test]
     fn lines_are_bounded() {
-        let mut lines = Lines::new(100);
+        let mut lines = Lines::new(100, Which::Running);
         assert_eq!(lines.push(&Bytes::from(vec![b' '; 100])), Ok(vec![]));
         assert!(matches!(
             lines.push(&Bytes::from_static(b" ")),
             Err(Error::BadResponse(_))
         ));
-        let mut lines = Lines::new(100);
+        let mut lines = Lines::new(100, Which::Running);
         assert!(matches!(
             lines.push(&Bytes::from(vec![b' '; 10_000_000])),
             Err(Error::BadResponse(_))
         ));
-        let mut lines = Lines::new(100);
+        let mut lines = Lines::new(100, Which::Running);
         assert_eq!(lines.push(&Bytes::from(" \n".repeat(1000))), Ok(vec![]));
     }
 }

@@ -13,7 +13,8 @@ use crate::events::Lines;
 use crate::node_name::{is_full_id, is_host};
 use crate::snapshot::{Replaced, Snapshot};
 use crate::{
-    labels, listing, published, route, Bridge, Container, ContainerRef, Endpoint, Error, Filter, NodeName, RouteKind,
+    gateway, labels, listing, published, route, Bridge, Container, ContainerRef, Description, Endpoint, Error, Filter,
+    NodeName, RouteKind, Which,
 };
 
 const HOSTS: [IpAddr; 4] = [
@@ -31,6 +32,11 @@ pub fn inspect(data: &[u8]) {
     refusal(data);
     if let Ok(Inspected(found)) = serde_json::from_slice(data) {
         container(&found);
+        // Of what it skips, this reads more, so that it may refuse it.
+        if let Ok(value) = serde_json::from_slice(data) {
+            let described = Description::read(found.clone(), &value);
+            assert!(described.ports.is_sorted() && (described.is_node(ERLANG_PORT) || !found.host_network));
+        }
         // As the watcher takes it.
         let mut snapshot = Snapshot::default();
         snapshot.invalidate(&found.id);
@@ -82,7 +88,7 @@ pub fn list(data: &[u8]) {
 pub fn events(data: &[u8]) {
     let bound = 4096;
     let changed_in = |size: usize| {
-        let mut lines = Lines::new(bound);
+        let mut lines = Lines::new(bound, Which::All);
         let mut changed = vec![];
         for piece in data.chunks(size.max(1)) {
             changed.extend(lines.push(&Bytes::copy_from_slice(piece))?);
@@ -96,6 +102,17 @@ pub fn events(data: &[u8]) {
     // The first byte says how large the pieces are.
     let size = data.first().map_or(1, |&byte| 1 + usize::from(byte) % 64);
     assert_eq!(whole, changed_in(size), "in pieces of {size}");
+}
+
+/// The routes of IPv4 and, after an empty line, of IPv6.
+pub fn gateway(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (ipv4, ipv6) = text.split_once("\n\n").unwrap_or((text, ""));
+    if let Some(gateway) = gateway::gateway(ipv4, || ipv6.to_owned()) {
+        assert!(!gateway.is_unspecified() && is_host(&gateway.to_string()), "{gateway}");
+    }
 }
 
 /// A template of an endpoint, and in the next line the host that it is for.

@@ -214,6 +214,11 @@ fn mutated_node_names() {
 }
 
 #[test]
+fn mutated_routes() {
+    check("gateway", invariants::gateway);
+}
+
+#[test]
 fn the_same_seed_makes_the_same_text() {
     let samples: Vec<_> = samples("inspect").into_iter().map(|(_, text)| text).collect();
     let text = |seed| mutated(&samples, &mut Rng::with_seed(seed));
@@ -255,7 +260,7 @@ fn events_of_real_engines() {
         .into_iter()
         .filter(|(name, _)| !name.starts_with("small"))
     {
-        let mut lines = crate::events::Lines::new(10_000);
+        let mut lines = crate::events::Lines::new(10_000, crate::Which::Running);
         let changed = lines.push(&text.into()).unwrap();
         assert!(changed.len() >= 9, "{name}: {changed:?}");
     }

@@ -11,16 +11,20 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::gateway::default_gateway;
 use crate::here::own_container;
 use crate::node_name::{is_container, is_host};
 use crate::rancher::{Base, Rancher};
-use crate::{Error, Limits, NodeName};
+use crate::{Endpoint, Engine, Error, Limits, NodeName};
 
 /// The digits of a container's ID that `docker ps` shows.
 const SHORT_ID: usize = 12;
 
 /// How much of a wrong value an error shows.
 const MAX_SHOWN: usize = 60;
+
+/// Where `eid serve` is asked what its host is called, if nobody says otherwise.
+const SERVE: &str = "tcp://{host}:4243";
 
 /// What the user says about the name beyond the environment. Empty texts count as none.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +33,9 @@ pub struct Naming {
     pub host: Option<String>,
     /// The URL of Rancher's metadata service, before the variable `EID_RANCHER`.
     pub rancher: Option<String>,
+    /// Where `eid serve` on the container's host is, as for [`Endpoint::for_host`] with the default gateway for the host;
+    /// `tcp://{host}:4243` if it is not said.
+    pub serve: Option<String>,
     /// Whether 12 digits of the container's ID are enough.
     pub short: bool,
 }
@@ -40,6 +47,8 @@ pub enum OwnName {
     Known(NodeName),
     /// Rancher has to be asked: see [`OwnName::ask`].
     AtRancher(Question),
+    /// `eid serve` on the container's host has to be asked: see [`OwnName::ask`].
+    AtServe(Advertised),
 }
 
 /// A name that lacks its host.
@@ -49,6 +58,13 @@ pub struct Question {
     is_base: bool,
     url: String,
     service: Base,
+}
+
+/// A name that lacks its host, which `eid serve` there may tell.
+#[derive(Debug)]
+pub struct Advertised {
+    name: String,
+    endpoint: Endpoint,
 }
 
 /// Why there is no name. Each is a sentence that says what is missing and what to set.
@@ -66,6 +82,8 @@ pub enum NameError {
     BadUrl(String),
     /// Rancher at this URL does not say the address.
     Rancher(String, Error),
+    /// Nothing says what stands after the `@`, and neither does what is, or should be, `eid serve` at this address.
+    Serve(String, Error),
     /// The two parts are too long for one name.
     TooLong,
     /// There was no answer in the time that the caller gave; nothing in here makes this.
@@ -76,18 +94,19 @@ impl Naming {
     /// Finds the name from the environment of this process and the container that it runs in:
     ///
     /// * before the `@` the variable `EID_NAME`, or else the container's ID;
-    /// * after it the host that was given, or else `EID_HOST`, `MY_POD_IP`, or what Rancher says.
+    /// * after it the host that was given, or else `EID_HOST`, `MY_POD_IP`, what Rancher says where its URL is known, or what
+    ///   `eid serve` says that is found on the default gateway.
     ///
     /// # Errors
     ///
-    /// All of [`NameError`] but those that Rancher makes.
+    /// All of [`NameError`] but those of whom [`OwnName::ask`] asks.
     pub fn find(&self) -> Result<OwnName, NameError> {
         // What is not UTF-8 becomes something that no name may hold.
         let variable = |key: &str| Some(std::env::var_os(key)?.to_string_lossy().into_owned());
-        self.decide(variable, own_container)
+        self.decide(variable, own_container, default_gateway)
     }
 
-    /// The same in another environment and another container, which is asked for only where its ID is needed.
+    /// The same in another environment, another container and another network, which are asked for only where they are needed.
     ///
     /// # Errors
     ///
@@ -96,6 +115,7 @@ impl Naming {
         &self,
         variable: impl Fn(&str) -> Option<String>,
         container: impl FnOnce() -> Option<&'a str>,
+        gateway: impl FnOnce() -> Option<IpAddr>,
     ) -> Result<OwnName, NameError> {
         let given = |value: Option<String>| value.filter(|text| !text.is_empty());
         let variable = |key| given(variable(key));
@@ -119,7 +139,10 @@ impl Naming {
             }
         }
         let url = given(self.rancher.clone()).or_else(|| variable("EID_RANCHER"));
-        let url = url.ok_or(NameError::NoHost)?;
+        let Some(url) = url else {
+            let endpoint = self.serve(gateway)?;
+            return Ok(OwnName::AtServe(Advertised { name, endpoint }));
+        };
         let service = Base::parse(&url).map_err(|_| NameError::BadUrl(url.clone()))?;
         Ok(OwnName::AtRancher(Question {
             name,
@@ -128,18 +151,39 @@ impl Naming {
             service,
         }))
     }
+
+    fn serve(&self, gateway: impl FnOnce() -> Option<IpAddr>) -> Result<Endpoint, NameError> {
+        let template = self.serve.as_deref().filter(|text| !text.is_empty()).unwrap_or(SERVE);
+        let endpoint = if template.contains("{host}") {
+            let ip = gateway().ok_or(NameError::NoHost)?;
+            Endpoint::for_host(template, &ip.to_string(), ip)
+        } else {
+            Endpoint::parse(template)
+        };
+        endpoint.map_err(|error| NameError::Serve(template.to_owned(), error))
+    }
 }
 
 impl OwnName {
-    /// The name, after asking for the rest of it if need be. This needs a runtime then, with I/O and time.
+    /// The name, after asking for the rest of it if need be. This needs a runtime then, with I/O and time. `client` makes the client
+    /// of `eid serve`, with what it takes to be let in there.
     ///
     /// # Errors
     ///
-    /// [`NameError::Rancher`] and [`NameError::TooLong`].
-    pub async fn ask(self, limits: Limits) -> Result<NodeName, NameError> {
+    /// [`NameError::Rancher`], [`NameError::Serve`] and [`NameError::TooLong`].
+    pub async fn ask(self, limits: Limits, client: impl FnOnce(Endpoint) -> Engine) -> Result<NodeName, NameError> {
         match self {
             Self::Known(name) => Ok(name),
             Self::AtRancher(question) => question.ask(limits).await,
+            Self::AtServe(Advertised { name, endpoint }) => {
+                let url = endpoint.to_string();
+                let host = client(endpoint).advertised_host().await;
+                join(
+                    &name,
+                    "eid serve's answer",
+                    host.map_err(|error| NameError::Serve(url, error))?,
+                )
+            }
         }
     }
 }
@@ -182,7 +226,8 @@ impl fmt::Display for NameError {
             ),
             Self::NoHost => f.write_str(
                 "nothing says what stands after the @ of the node's name; set EID_HOST to the address of the container's \
-                 Docker host, or MY_POD_IP to that of its pod, or EID_RANCHER to the URL of Rancher's metadata service",
+                 Docker host, or MY_POD_IP to that of its pod, or EID_RANCHER to the URL of Rancher's metadata service; \
+                 no network leads from here to the host, so that eid serve there could be asked",
             ),
             Self::BadHost(source, host) => write!(
                 f,
@@ -196,24 +241,36 @@ impl fmt::Display for NameError {
             ),
             Self::Rancher(url, error) => {
                 write!(f, "Rancher's metadata service at {} ", shown(url))?;
-                match error {
-                    Error::Unreachable(detail) => write!(f, "can't be reached ({detail})")?,
-                    Error::Refused { status, message } => {
-                        write!(f, "does not say the address (status {status}: {message})")?;
-                    }
-                    Error::BadResponse(detail) => write!(f, "does not say the address ({detail})")?,
-                    Error::TooLarge(bound) => write!(f, "answers with more than {bound} bytes")?,
-                    _ => f.write_str("does not answer in time")?,
-                }
+                write_why(f, error)?;
                 f.write_str("; check that URL, or set EID_HOST to what stands after the @")
+            }
+            Self::Serve(url, error) => {
+                write!(f, "nothing says what stands after the @ of the node's name, and eid serve at {} ", shown(url))?;
+                write_why(f, error)?;
+                f.write_str(
+                    "; set EID_HOST to the address of the container's Docker host, or MY_POD_IP or EID_RANCHER, or run eid serve \
+                     --advertise on that host",
+                )
             }
             Self::TooLong => f.write_str(
                 "the node's name would have more than 255 characters; take a shorter EID_NAME, or an address for its host",
             ),
             Self::Timeout => f.write_str(
-                "Rancher's metadata service does not answer in time; check its URL, or set EID_HOST to what stands after the @",
+                "whoever is asked for what stands after the @ does not answer in time; set EID_HOST to it, or check the URL of \
+                 Rancher's metadata service or that eid serve runs on the container's host",
             ),
         }
+    }
+}
+
+/// Why somebody who was asked for an address does not say it.
+fn write_why(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
+    match error {
+        Error::Unreachable(detail) => write!(f, "can't be reached ({detail})"),
+        Error::Refused { status, message } => write!(f, "does not say the address (status {status}: {message})"),
+        Error::BadResponse(detail) => write!(f, "does not say the address ({detail})"),
+        Error::TooLarge(bound) => write!(f, "answers with more than {bound} bytes"),
+        _ => f.write_str("does not answer in time"),
     }
 }
 
@@ -234,13 +291,17 @@ mod tests {
     const SHORT: &str = "4f1c0b6a9d8e";
     const URL: &str = "http://rancher-metadata/latest";
 
+    fn gateway() -> Option<IpAddr> {
+        Some(IpAddr::from([172, 17, 0, 1]))
+    }
+
     /// What is decided in this environment and container.
     fn decided(naming: &Naming, environment: &[(&str, &str)], own: Option<&str>) -> Result<OwnName, NameError> {
         let variable = |key: &str| {
             let found = environment.iter().find(|(name, _)| *name == key);
             found.map(|(_, value)| (*value).to_owned())
         };
-        naming.decide(variable, || own)
+        naming.decide(variable, || own, gateway)
     }
 
     /// The name, or for the one who is asked: the name so far, whether it is a base, and the URL.
@@ -251,6 +312,7 @@ mod tests {
                 let whose = if question.is_base { "own" } else { "host" };
                 format!("{}@{whose} address by {}", question.name, question.url)
             }
+            OwnName::AtServe(Advertised { name, endpoint }) => format!("{name}@host by {endpoint}"),
         })
     }
 
@@ -260,6 +322,7 @@ mod tests {
 
     #[test]
     fn names_by_the_environment() {
+        const SERVED: &str = "host by tcp://172.17.0.1:4243";
         let id_at = |host: &str| Ok(format!("{ID}@{host}"));
         let base_at = |host: &str| Ok(format!("shop@{host}"));
         let (in_container, outside) = (Some(ID), None);
@@ -338,12 +401,12 @@ mod tests {
             (
                 vec![("EID_HOST", ""), ("MY_POD_IP", ""), ("EID_RANCHER", "")],
                 in_container,
-                Err(NameError::NoHost),
+                id_at(SERVED),
             ),
             // nothing there
-            (vec![], in_container, Err(NameError::NoHost)),
+            (vec![], in_container, id_at(SERVED)),
             (vec![], outside, Err(NameError::NoContainer)),
-            (vec![("EID_NAME", "shop")], outside, Err(NameError::NoHost)),
+            (vec![("EID_NAME", "shop")], outside, base_at(SERVED)),
             (vec![("HOSTNAME", SHORT)], outside, Err(NameError::NoContainer)),
         ];
         for (environment, own, name) in table {
@@ -358,6 +421,7 @@ mod tests {
         let naming = |host: &str, rancher: &str, short| Naming {
             host: Some(host.to_owned()),
             rancher: Some(rancher.to_owned()),
+            serve: Some("unix:///eid.sock".to_owned()),
             short,
         };
         for (naming, environment, name) in [
@@ -381,6 +445,42 @@ mod tests {
         let base = [("EID_NAME", "a-very-long-base-name"), ("EID_HOST", "h")];
         let found = text(decided(&naming("", "", true), &base, Some(ID)));
         assert_eq!(found, Ok("a-very-long-base-name@h".to_owned()));
+    }
+
+    #[test]
+    fn where_eid_serve_is_asked() {
+        let asked = |template: &str, gateway: Option<[u8; 4]>| {
+            let serve = Some(template.to_owned());
+            let naming = Naming {
+                serve,
+                ..Naming::default()
+            };
+            text(naming.decide(|_| None, || Some(ID), || gateway.map(IpAddr::from)))
+        };
+        let at = |endpoint: &str| Ok(format!("{ID}@host by {endpoint}"));
+        let gateway = Some([172, 18, 0, 1]);
+        assert_eq!(asked("", gateway), at("tcp://172.18.0.1:4243"));
+        assert_eq!(asked("https://{host}:4244", gateway), at("https://172.18.0.1:4244"));
+        assert_eq!(asked("tcp://{host}:4243", None), Err(NameError::NoHost));
+        // Who needs no gateway is not asked for one.
+        for fixed in ["tcp://192.0.2.1:4243", "unix:///run/eid.sock"] {
+            let serve = Some(fixed.to_owned());
+            let naming = Naming {
+                serve,
+                ..Naming::default()
+            };
+            assert_eq!(
+                text(naming.decide(|_| None, || Some(ID), || panic!("it is"))),
+                at(fixed)
+            );
+        }
+        assert!(matches!(asked("{host}", gateway), Err(NameError::Serve(url, _)) if url == "{host}"));
+        // And nobody is looked for where something else says it.
+        for variable in ["EID_HOST", "MY_POD_IP"] {
+            let environment = |key: &str| (key == variable).then(|| "h".to_owned());
+            let found = Naming::default().decide(environment, || Some(ID), || panic!("it is"));
+            assert_eq!(text(found), Ok(format!("{ID}@h")));
+        }
     }
 
     #[test]
@@ -440,6 +540,7 @@ mod tests {
             status: 404,
             message: "Not found".to_owned(),
         };
+        let serve = |error| NameError::Serve("tcp://172.17.0.1:4243".to_owned(), error);
         let errors = [
             NameError::NoContainer,
             NameError::BadBase("a\x1b[31m\n".to_owned()),
@@ -447,7 +548,10 @@ mod tests {
             NameError::BadHost("EID_HOST", "x".repeat(10_000)),
             NameError::BadUrl("\r\n".to_owned()),
             rancher(Error::Unreachable("connection refused".to_owned())),
-            rancher(refused),
+            rancher(refused.clone()),
+            serve(refused),
+            serve(Error::Unreachable("connection refused".to_owned())),
+            serve(Error::Timeout),
             rancher(Error::BadResponse("no".to_owned())),
             rancher(Error::TooLarge(5)),
             rancher(Error::Timeout),

@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 use crate::directory::{Phase, Shared};
 use crate::events::Events;
 use crate::snapshot::{Mark, Replaced};
-use crate::{Container, ContainerRef, Error};
+use crate::{Container, ContainerRef, Error, Which};
 
 /// Everything is listed so often even if nothing seems wrong: a stream may have died without a word.
 const LIST_INTERVAL: Duration = Duration::from_secs(60);
@@ -102,7 +102,7 @@ impl Watcher {
     /// Gets the list and follows the events until something is wrong.
     async fn session(&mut self) -> End {
         self.shared.look_for_own_again();
-        let mut events = match self.shared.engine.events().await {
+        let mut events = match self.shared.engine.events(Which::Running).await {
             Ok(events) => events,
             Err(error) if is_refusal(&error) => return End::Refused(error),
             Err(error) => return End::Failed(error),

@@ -365,8 +365,10 @@ async fn a_name_that_rancher_completes() {
             "EID_RANCHER" => Some(url.clone()),
             _ => None,
         };
-        let decided = Naming::default().decide(variable, || Some(&id)).unwrap();
-        let found = in_time(decided.ask(Limits::default())).await.unwrap();
+        let decided = Naming::default().decide(variable, || Some(&id), || None).unwrap();
+        let found = in_time(decided.ask(Limits::default(), |_| unreachable!("Rancher is asked")))
+            .await
+            .unwrap();
         assert_eq!(found.to_string(), name);
     }
 }
@@ -380,8 +382,8 @@ async fn a_name_that_rancher_does_not_complete() {
         rancher: Some(url.clone()),
         ..Naming::default()
     };
-    let decided = naming.decide(variable, || None).unwrap();
-    let found = in_time(decided.ask(Limits::default())).await;
+    let decided = naming.decide(variable, || None, || None).unwrap();
+    let found = in_time(decided.ask(Limits::default(), |_| unreachable!("Rancher is asked"))).await;
     let refused = Error::Refused {
         status: 404,
         message: "Not found".to_owned(),

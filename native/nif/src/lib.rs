@@ -14,7 +14,9 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engines, Error, Location, NameError, Naming, NodeName, Rancher, Route, Wanted};
+use eid_docker::{
+    Bridge, Directory, Engine, Engines, Error, Location, NameError, Naming, NodeName, Rancher, Route, Wanted,
+};
 use once_cell::sync::{Lazy, OnceCell};
 use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifResult, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
@@ -255,17 +257,26 @@ fn rancher<'a>(reference: Reference<'a>, url: Binary<'a>, limits: LimitsTerm, wi
     })
 }
 
-/// `node_name(Ref :: reference(), Rancher :: binary() | none, {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
+/// `node_name(Ref :: reference(), Rancher :: binary() | none, Engine, {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
 ///
 /// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, Name :: binary()}}` or `{Ref, {error, {no_name,
-/// Sentence :: binary()}}}`. The environment is that of the process, which `os:putenv/2` does not change.
+/// Sentence :: binary()}}}`. `Engine` is where `eid serve` is; its host does not matter. The environment is that of the process, which `os:putenv/2` does not change.
 #[rustler::nif]
-fn node_name<'a>(reference: Reference<'a>, rancher: UrlTerm, limits: LimitsTerm, within_ms: u64) -> Atom {
+fn node_name<'a>(
+    reference: Reference<'a>,
+    rancher: UrlTerm,
+    engine: EngineTerm<'a>,
+    limits: LimitsTerm,
+    within_ms: u64,
+) -> Atom {
     let naming = Naming {
         rancher: rancher.0,
+        serve: Some(engine.template()),
         ..Naming::default()
     };
-    let ask = async move { naming.find()?.ask(limits.0).await };
+    let credentials = engine.credentials();
+    let client = move |endpoint| Engine::with_credentials(endpoint, limits.0, credentials);
+    let ask = async move { naming.find()?.ask(limits.0, client).await };
     let in_time = async move {
         let name = timeout(Duration::from_millis(within_ms), ask).await;
         Ok(NameTerm(name.unwrap_or(Err(NameError::Timeout))))

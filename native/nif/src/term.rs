@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eid_docker::{
-    Bridge, Container, Endpoint, Error, Filter, Info, Limits, Listing, Location, NameError, NodeName, Route, RouteKind,
-    Service, State,
+    Bridge, Container, Credentials, Endpoint, Error, Filter, Info, Limits, Listing, Location, NameError, NodeName,
+    Route, RouteKind, Service, State,
 };
 use rustler::types::tuple::{get_tuple, make_tuple};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
@@ -165,6 +165,21 @@ impl<'a> Decoder<'a> for EngineTerm<'a> {
 }
 
 impl EngineTerm<'_> {
+    /// The template of its address. What is not UTF-8 becomes something that is no address.
+    pub fn template(&self) -> String {
+        String::from_utf8_lossy(&self.template).into_owned()
+    }
+
+    /// What it takes to be let in there.
+    pub fn credentials(&self) -> Credentials {
+        let path =
+            |binary: &[u8]| Some(String::from_utf8_lossy(binary).into_owned().into()).filter(|_| !binary.is_empty());
+        Credentials {
+            certificates: path(&self.certs),
+            token_file: path(&self.token_file),
+        }
+    }
+
     /// Where the engine is for a host that has this address.
     pub fn location(&self, ip: IpAddr) -> Result<Location<'_>, Error> {
         let no_text = |_| Error::Unreachable("the engine's address is not in UTF-8".to_owned());
