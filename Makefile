@@ -28,4 +28,4 @@ fuzz:
 	native/fuzz/run.sh
 
 clean:
-	rm -rf _build target priv/eid_nif.so priv/eid
+	rm -rf _build target priv/eid_nif.so priv/eid priv/man priv/completions

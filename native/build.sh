@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds what is in Rust, the NIF library and the command `eid`, and puts both into priv/; rebar3 runs this before it
-# compiles eid.
+# Builds what is in Rust, the NIF library and the command `eid`, and puts both into priv/, with the command's man pages and the
+# shells' completions; rebar3 runs this before it compiles eid.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,3 +24,7 @@ esac
 mkdir -p priv
 install_built "$library" eid_nif.so
 install_built eid eid
+
+# Of commands that there are no more nothing is left.
+rm -rf priv/man priv/completions
+priv/eid manual priv

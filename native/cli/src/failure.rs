@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use eid_docker::Error;
 
+use crate::output;
+
 /// What all subcommands' statuses mean, below their help.
 pub const STATUS: &str = "\
 Exit status:
@@ -16,7 +18,7 @@ Exit status:
   5  the host's Docker API can't be reached, refuses, makes no sense, or does not answer in time";
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// The host part of the node name has no address of this family.
     UnknownHost { host: String, family: &'static str },
@@ -39,6 +41,11 @@ impl Failure {
             Self::Docker { error, .. } => error.name(),
             Self::Other(_) => "failed",
         }
+    }
+
+    /// Says it on standard error.
+    pub fn tell(&self) {
+        eprintln!("eid: {self}");
     }
 
     /// See [`STATUS`].
@@ -104,7 +111,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownHost { host, family } => write!(f, "the host {host} has no {family} address")?,
-            Self::Docker { about, error } => write!(f, "{about}: {error}")?,
+            // It may be anything that was given for a node's name.
+            Self::Docker { about, error } => write!(f, "{}: {error}", output::plain(about))?,
             Self::Other(sentence) => return f.write_str(sentence),
         }
         write!(f, "; {}", self.advice())

@@ -6,19 +6,48 @@
 mod engine_options;
 mod failure;
 mod lookup;
+mod manual;
 mod name;
 mod node_options;
 mod output;
+mod ps;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::{Failure, STATUS};
 
-/// eid connects Erlang nodes that run in Docker containers.
+/// Below the long help of `eid` itself. Only what more than one command reads, or what names the node.
+const ENVIRONMENT: &str = "\
+Environment:
+  EID_HOST               the address of this container's Docker host, for eid name; the host that eid ps lists
+  EID_NAME               what stands before the @ of the node's name, for eid name
+  MY_POD_IP              the address of this pod, for eid name
+  EID_RANCHER            the URL of Rancher's metadata service, for eid name
+  EID_ENGINE             where a host's Docker API, or eid serve, is: tcp://{host}:4243, as --engine
+  EID_ENGINE_TOKEN_FILE  the file with the token that eid serve asks for, as --token-file
+  DOCKER_CERT_PATH       the folder with ca.pem, cert.pem and key.pem for https, as --certs";
+
+/// Find and reach Erlang nodes that run in Docker containers
+///
+/// A node is named after its container, ContainerID@Host, and listens on the erlang port,
+/// 12345 unless it is told otherwise, which is published on the host. Whoever wants to
+/// connect asks the Docker API of that host, or eid serve in its place, on which port that is.
+/// This command does the same as a node does, for a person or for an entry point:
+///
+///   eid name     in an entry point: what the node in this container is to be called
+///   eid lookup   where a node would be dialled from here
+///   eid ps       which nodes there are on some hosts, and what becomes of them
+///   eid doctor   why a node can't be reached, step by step, and what to do about it
+///   eid serve    on each host: what nodes need of the Docker API, and nothing else of it
+///   eid forward  for programs that are no Erlang nodes: a local port that leads to
+///                a container, wherever it runs, as the Docker ambassador did
+///
+/// eid help COMMAND says more about each of them. An answer is on standard output, and
+/// an error is one sentence on standard error.
 #[derive(Parser)]
-#[command(name = "eid", version, after_help = STATUS)]
+#[command(name = "eid", version, after_help = STATUS, after_long_help = format!("{ENVIRONMENT}\n\n{STATUS}"), verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,17 +57,22 @@ struct Cli {
 enum Command {
     Name(name::Arguments),
     Lookup(lookup::Arguments),
+    Ps(ps::Arguments),
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome: Result<(), Failure> = match Cli::parse().command {
         Command::Name(arguments) => name::run(arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Ps(arguments) => ps::run(arguments),
+        Command::Manual(arguments) => manual::run(&arguments, Cli::command()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("eid: {failure}");
+            failure.tell();
             failure.into()
         }
     }

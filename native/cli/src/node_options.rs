@@ -20,22 +20,36 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// The address of a host as it stands in a node's name.
+    /// The address of a host as it stands in a node's name; of several the first.
     ///
     /// # Errors
     ///
     /// [`Failure::UnknownHost`].
     pub async fn address(&self, host: &str) -> Result<IpAddr, Failure> {
+        self.addresses(host).await.map(|addresses| addresses[0])
+    }
+
+    /// All its addresses, at least one, each once, in the order in which the system has them.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::UnknownHost`].
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
         if let Ok(ip) = host.parse() {
-            return Ok(ip);
+            return Ok(vec![ip]);
         }
         let family = if self.inet6 { "IPv6" } else { "IPv4" };
         let found = lookup_host((host, 0)).await;
-        let mut addresses = found.into_iter().flatten().map(|address| address.ip());
-        let address = addresses.find(|ip| ip.is_ipv6() == self.inet6);
-        address.ok_or_else(|| {
+        let mut addresses = Vec::new();
+        for ip in found.into_iter().flatten().map(|address| address.ip()) {
+            if ip.is_ipv6() == self.inet6 && !addresses.contains(&ip) {
+                addresses.push(ip);
+            }
+        }
+        if addresses.is_empty() {
             let host = host.to_owned();
-            Failure::UnknownHost { host, family }
-        })
+            return Err(Failure::UnknownHost { host, family });
+        }
+        Ok(addresses)
     }
 }

@@ -28,6 +28,19 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
 ///
 /// [`Failure::Other`] if nobody reads it.
 pub fn print(line: &impl fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}")
-        .map_err(|error| Failure::Other(format!("the answer can't be written to standard output: {error}")))
+    writeln!(io::stdout(), "{line}").map_err(unwritten)
+}
+
+/// Nobody reads standard output.
+pub fn unwritten(error: io::Error) -> Failure {
+    Failure::Other(format!("the answer can't be written to standard output: {error}"))
+}
+
+/// A text from outside with nothing in it that a terminal would act on: no control characters, and none that turn the
+/// direction of writing.
+pub fn plain(text: &str) -> String {
+    let is_seen = |c: char| {
+        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if is_seen(c) { c } else { '\u{fffd}' }).collect()
 }
