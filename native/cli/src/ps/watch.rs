@@ -222,8 +222,9 @@ impl Known {
         changes
     }
 
-    /// What is on a terminal: the table, and the hosts that are down.
-    fn lines(&self) -> Vec<String> {
+    /// What is on a terminal that has so many lines: the table, of which what does not fit is counted, and the hosts that
+    /// are down.
+    fn lines(&self, height: usize) -> Vec<String> {
         let hosts = || self.hosts.values();
         let mut nodes: Vec<Node> = Vec::new();
         for host in hosts() {
@@ -233,7 +234,15 @@ impl Known {
         }
         let mut lines = table::lines(&nodes, OffsetDateTime::now_utc());
         let failures = hosts().filter_map(|host| host.failure.as_ref());
-        lines.extend(failures.map(|failure| format!("eid: {failure}")));
+        let failures: Vec<String> = failures.map(|failure| format!("eid: {failure}")).collect();
+        // The cursor takes a line.
+        let room = height.saturating_sub(failures.len() + 1).max(2);
+        if lines.len() > room {
+            let more = lines.len() - (room - 1);
+            lines.truncate(room - 1);
+            lines.push(format!("… and {more} more"));
+        }
+        lines.extend(failures);
         lines
     }
 }
@@ -301,23 +310,15 @@ async fn show(known: &mut Known, receiver: &mut mpsc::Receiver<(Place, News)>) -
             }
             _ = second.tick() => {}
         }
-        draw(&known.lines(), is_first).map_err(output::unwritten)?;
+        let height = terminal_size().map_or(usize::MAX, |(_, Height(height))| height.into());
+        draw(&known.lines(height), is_first).map_err(output::unwritten)?;
         is_first = false;
         sleep(FRAME).await;
     }
 }
 
-/// Draws over what is there, in one piece, without wrapping long lines. What does not fit is counted.
+/// Draws over what is there, in one piece, without wrapping long lines.
 fn draw(lines: &[String], is_first: bool) -> io::Result<()> {
-    let height = terminal_size().map_or(usize::MAX, |(_, Height(height))| height.into());
-    let mut lines = lines.to_vec();
-    // The cursor takes a line.
-    if lines.len() >= height {
-        let fitting = height.saturating_sub(2).max(1);
-        let more = lines.len() - fitting;
-        lines.truncate(fitting);
-        lines.push(format!("… and {more} more"));
-    }
     let clear = if is_first { "\x1b[2J" } else { "" };
     let text: String = lines.iter().map(|line| format!("{line}\x1b[K\r\n")).collect();
     let mut stdout = io::stdout().lock();

@@ -1,0 +1,109 @@
+//! `eid`, as a person or a script runs it.
+
+// Each test uses some of it.
+#![allow(dead_code)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{channel, Receiver};
+use std::thread;
+use std::time::Duration;
+
+/// Long after everything should have happened.
+const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+
+/// `eid` with these arguments and nothing but these variables.
+pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command
+}
+
+pub fn eid(arguments: &[&str]) -> Output {
+    command(arguments, &[]).output().unwrap()
+}
+
+/// What it prints when all is well.
+pub fn answer(arguments: &[&str]) -> String {
+    let output = eid(arguments);
+    assert_eq!(
+        (text(&output.stderr), output.status.code()),
+        ("", Some(0)),
+        "{arguments:?}"
+    );
+    text(&output.stdout).to_owned()
+}
+
+/// What it prints on standard error when it ends with this status: one sentence, and on standard output nothing.
+pub fn failure(arguments: &[&str], status: i32) -> String {
+    let output = eid(arguments);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?} {error}");
+    assert!(
+        error.starts_with("eid: ") && error.matches('\n').count() == 1,
+        "{error:?}"
+    );
+    assert_eq!(text(&output.stdout), "");
+    error.to_owned()
+}
+
+pub fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// `eid` while it runs. It is ended when this is dropped.
+pub struct Running {
+    child: Child,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Self {
+            child,
+            stdout: lines(stdout),
+            stderr: lines(stderr),
+        }
+    }
+
+    /// Its next line.
+    pub fn line(&self) -> String {
+        self.stdout.recv_timeout(FAR_TOO_LONG).expect("no line comes")
+    }
+
+    /// Its next line on standard error.
+    pub fn error(&self) -> String {
+        self.stderr.recv_timeout(FAR_TOO_LONG).expect("no line comes")
+    }
+
+    /// Whether no line comes for a while.
+    pub fn is_silent(&self) -> bool {
+        self.stdout.recv_timeout(Duration::from_millis(500)).is_err()
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,163 @@
+//! `eid lookup`, against an engine that can be made to misbehave.
+
+mod command;
+#[path = "../../docker/tests/engine_double/mod.rs"]
+mod engine_double;
+
+use std::process::Stdio;
+
+use command::{answer, command, eid, failure, text};
+use engine_double::{EngineDouble, Misbehaviour, NewContainer, Times, Where};
+use serde_json::{json, Value};
+
+fn at(engine: &EngineDouble) -> String {
+    format!("tcp://{}", engine.address())
+}
+
+fn lookup<'a>(node: &'a str, engine: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["lookup", node, "--engine", engine], more].concat()
+}
+
+/// What `--json` prints, and the status.
+fn as_json(node: &str, engine: &str, more: &[&str]) -> (Value, Option<i32>) {
+    let more = [&["--json"], more].concat();
+    let output = eid(&lookup(node, engine, &more));
+    let line = text(&output.stdout);
+    assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+    (serde_json::from_str(line).unwrap(), output.status.code())
+}
+
+#[test]
+fn routes() {
+    let engine = EngineDouble::start();
+    let url = at(&engine);
+    let id = engine.add("db", 49153);
+    engine.run(NewContainer::new("host").host_network());
+    engine.run(NewContainer::new("v6").binding("2001:db8::1", 49154));
+    engine.run(NewContainer::new("other").port(4711, "tcp", "192.0.2.1", 49155));
+    for node in [
+        "db@192.0.2.1",
+        &format!("{id}@192.0.2.1"),
+        &format!("{}@192.0.2.1", &id[..12]),
+    ] {
+        assert_eq!(answer(&lookup(node, &url, &[])), "published 192.0.2.1:49153\n");
+    }
+    assert_eq!(
+        answer(&lookup("db@localhost", &url, &[])),
+        "published 127.0.0.1:49153\n"
+    );
+    assert_eq!(answer(&lookup("host@192.0.2.1", &url, &[])), "host 192.0.2.1:12345\n");
+    assert_eq!(
+        answer(&lookup("host@192.0.2.1", &url, &["--erlang-port", "7"])),
+        "host 192.0.2.1:7\n"
+    );
+    let other = lookup("other@192.0.2.1", &url, &["--erlang-port", "4711"]);
+    assert_eq!(answer(&other), "published 192.0.2.1:49155\n");
+    assert_eq!(
+        answer(&lookup("v6@2001:db8::1", &url, &[])),
+        "published [2001:db8::1]:49154\n"
+    );
+    let (found, status) = as_json("db@192.0.2.1", &url, &[]);
+    let expected = json!({"node": "db@192.0.2.1", "route": "published", "address": "192.0.2.1", "port": 49153});
+    assert_eq!((found, status), (expected, Some(0)));
+}
+
+#[test]
+fn each_status_and_its_word() {
+    let engine = EngineDouble::start();
+    let url = at(&engine);
+    let publish = |name: &str, ip: &str| engine.run(NewContainer::new(name).binding(ip, 49153));
+    engine.run(NewContainer::new("hidden"));
+    publish("loopback", "127.0.0.1");
+    publish("elsewhere", "192.0.2.7");
+    publish("stopped", "0.0.0.0");
+    engine.stop("stopped");
+    for (node, status, word, part) in [
+        ("..@192.0.2.1", 3, "bad_node_name", "docker ps shows"),
+        ("db", 3, "bad_node_name", "not a node name"),
+        ("gone@192.0.2.1", 3, "no_such_container", "docker ps -a"),
+        ("stopped@192.0.2.1", 4, "not_running", "docker start"),
+        ("hidden@192.0.2.1", 4, "not_published", "docker run -p"),
+        (
+            "loopback@192.0.2.1",
+            4,
+            "published_on_loopback",
+            "loopback address only",
+        ),
+        ("elsewhere@192.0.2.1", 4, "published_elsewhere", "docker port"),
+        (
+            "db@no.such.host.invalid",
+            3,
+            "unknown_host",
+            "no IPv4 address; check it in DNS",
+        ),
+    ] {
+        let sentence = failure(&lookup(node, &url, &[]), status);
+        assert!(sentence.contains(part), "{sentence}");
+        let (error, json_status) = as_json(node, &url, &[]);
+        assert_eq!(
+            (error["node"].as_str(), error["error"].as_str()),
+            (Some(node), Some(word))
+        );
+        assert_eq!(format!("eid: {}\n", error["sentence"].as_str().unwrap()), sentence);
+        assert_eq!(json_status, Some(status));
+    }
+}
+
+#[test]
+fn engines_that_do_not_answer() {
+    for (misbehaviour, word, part) in [
+        (Misbehaviour::Refuse, "unreachable", "connection refused"),
+        (Misbehaviour::Forbidden, "refused", "status 403"),
+        (Misbehaviour::Noise, "bad_response", "not HTTP"),
+        (Misbehaviour::EmptyBody, "bad_response", "makes no sense"),
+        (Misbehaviour::HangBeforeHeaders, "timeout", "did not answer in time"),
+    ] {
+        let engine = EngineDouble::start();
+        engine.add("db", 49153);
+        engine.misbehave(misbehaviour, Where::Any, Times::Always);
+        let url = at(&engine);
+        let more = ["--timeout", "0.5"];
+        let sentence = failure(&lookup("db@192.0.2.1", &url, &more), 5);
+        assert!(sentence.contains(part), "{sentence}");
+        let (error, status) = as_json("db@192.0.2.1", &url, &more);
+        assert_eq!((error["error"].as_str(), status), (Some(word), Some(5)));
+    }
+    let sentence = failure(&lookup("db@192.0.2.1", "ftp://{host}", &[]), 5);
+    assert!(sentence.contains("tcp://host:port"), "{sentence}");
+}
+
+#[test]
+fn a_wrong_command_line() {
+    for arguments in [
+        &["lookup"][..],
+        &["lookup", "a@h", "b@h"],
+        &["lookup", "a@h", "--erlang-port", "0"],
+        &["lookup", "a@h", "--timeout", "0"],
+        &["lookup", "a@h", "--timeout", "soon"],
+    ] {
+        let output = eid(arguments);
+        assert_eq!(
+            (output.status.code(), text(&output.stdout)),
+            (Some(2), ""),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_text_for_a_terminal() {
+    let sentence = failure(&["lookup", "a\x1b[31m\u{9b}\u{202e}@h"], 3);
+    assert!(sentence.contains("a\u{fffd}[31m\u{fffd}\u{fffd}@h"), "{sentence:?}");
+}
+
+#[test]
+fn an_output_that_takes_nothing() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = command(&lookup("db@192.0.2.1", &at(&engine), &[]), &[]);
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("can't be written"));
+}

@@ -1,0 +1,178 @@
+//! The manual: help, man pages and completions, of every command that there is.
+
+mod command;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use command::{answer, eid, text};
+
+/// Those that `eid help` shows.
+fn commands() -> Vec<String> {
+    let help = answer(&["-h"]);
+    let shown = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = shown.map_while(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// A folder with all of it, made once for each test.
+struct Manual(PathBuf);
+
+impl Manual {
+    fn make(test: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test);
+        let _ = fs::remove_dir_all(&folder);
+        assert_eq!(answer(&["manual", folder.to_str().unwrap()]), "");
+        Self(folder)
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).unwrap()
+    }
+
+    fn files(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.0.join(folder)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// Whether there is such a program here; if there is not, it says so.
+fn is_here(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).exists());
+    if !found {
+        eprintln!("not checked: there is no {program} here");
+    }
+    found
+}
+
+/// Runs a program that should have nothing to say on standard error; what it prints.
+fn silent(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert_eq!(
+        (text(&output.stderr), output.status.code()),
+        ("", Some(0)),
+        "{program} {arguments:?}"
+    );
+    text(&output.stdout).to_owned()
+}
+
+#[test]
+fn help_for_each_command() {
+    let commands = commands();
+    assert!(
+        ["name", "lookup", "ps"]
+            .iter()
+            .all(|name| commands.iter().any(|it| it == name)),
+        "{commands:?}"
+    );
+    let root = answer(&["help"]);
+    assert_eq!(root, answer(&["--help"]));
+    assert!(root.contains("Environment:") && root.contains("Exit status:"), "{root}");
+    for name in &commands {
+        // It says when to use it.
+        assert!(root.contains(&format!("\n  eid {name} ")), "{name}: {root}");
+        let help = answer(&["help", name]);
+        assert_eq!(help, answer(&[name, "--help"]));
+        assert!(help.contains("Exit status:") && help.contains("--help"), "{help}");
+        // Full sentences, and not a line alone.
+        let about = help.split("Usage:").next().unwrap();
+        assert!(
+            about.matches(". ").count() + about.matches(".\n").count() >= 2,
+            "{about}"
+        );
+    }
+    // What only the build needs is not shown.
+    assert!(!root.contains("manual") && !commands.iter().any(|name| name == "manual"));
+}
+
+#[test]
+fn man_pages() {
+    let manual = Manual::make("man_pages");
+    let mut expected: Vec<String> = commands().iter().map(|name| format!("eid-{name}.1")).collect();
+    expected.push("eid.1".to_owned());
+    expected.sort();
+    assert_eq!(manual.files("man/man1"), expected);
+    for name in commands() {
+        let page = manual.read(&format!("man/man1/eid-{name}.1"));
+        assert!(
+            page.contains(".SH \"EXIT STATUS\"\n  0  ") && !page.contains("EXTRA"),
+            "{page}"
+        );
+        let plain = page.replace("\\-", "-");
+        let help = answer(&["help", &name]);
+        let options = help.lines().filter_map(|line| {
+            let option = line.trim_start().strip_prefix("-h, ").unwrap_or(line.trim_start());
+            option
+                .starts_with("--")
+                .then(|| option.split([' ', '=']).next().unwrap())
+        });
+        let options: Vec<&str> = options.collect();
+        assert!(options.len() >= 2, "{help}");
+        for option in options {
+            assert!(plain.contains(&format!("\\fB{option}\\fR")), "{name}: {option}");
+        }
+    }
+    let root = manual.read("man/man1/eid.1");
+    assert!(
+        root.contains(
+            ".SH \"ENVIRONMENT\"
+"
+        ),
+        "{root}"
+    );
+}
+
+#[test]
+fn man_pages_without_a_warning() {
+    let manual = Manual::make("man_pages_without_a_warning");
+    for file in manual.files("man/man1") {
+        let page = manual.0.join("man/man1").join(&file);
+        let page = page.to_str().unwrap();
+        if is_here("groff") {
+            let shown = silent("groff", &["-man", "-ww", "-Tutf8", page]);
+            assert!(shown.contains("it worked"), "{shown}");
+        }
+        if is_here("mandoc") {
+            silent("mandoc", &["-T", "lint", "-W", "error", page]);
+        }
+    }
+}
+
+#[test]
+fn completions() {
+    let manual = Manual::make("completions");
+    assert_eq!(manual.files("completions"), ["_eid", "eid.bash", "eid.fish"]);
+    for (shell, file) in [("bash", "eid.bash"), ("zsh", "_eid"), ("fish", "eid.fish")] {
+        let script = manual.read(&format!("completions/{file}"));
+        for name in commands() {
+            assert!(script.contains(&name), "{file}: {name}");
+        }
+        assert!(!script.contains("manual"), "{file}");
+        if is_here(shell) {
+            silent(
+                shell,
+                &["-n", manual.0.join("completions").join(file).to_str().unwrap()],
+            );
+        }
+    }
+    // What the shell does with it.
+    let file = manual.0.join("completions/eid.bash");
+    let complete = format!(
+        ". {} && COMP_WORDS=(eid l) COMP_CWORD=1 && _eid eid l eid && echo \"${{COMPREPLY[@]}}\"",
+        file.display()
+    );
+    assert_eq!(silent("bash", &["-c", &complete]), "lookup\n");
+}
+
+#[test]
+fn a_folder_that_can_not_be_written() {
+    let output = eid(&["manual", "/dev/null/x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("eid: the manual can't be written to /dev/null/x: "));
+}
