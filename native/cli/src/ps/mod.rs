@@ -38,10 +38,11 @@ use node::Node;
 /// same, and the exit status is that of the first one that failed.
 ///
 /// With --json that is an object, {"nodes","failures"}. With --watch it goes on: on a
-/// terminal the table stays up to date; anywhere else there is one line for each change,
-/// + for a node that is new, - for one that is gone and ~ for one that has changed, and
-/// with --json an object, {"change","node"}, or {"change","host","error","sentence"} for
-/// a host that is down or up again. A host that is down is tried again.
+/// terminal the table stays up to date; anywhere else there is a line for each change,
+/// which begins with + for a node that is new, with - for one that is gone and with ~
+/// for one that has changed. With --json such a line is {"change","node"}, where change
+/// is added, gone or changed, or for a host {"change","host","error","sentence"}, where
+/// change is down or up. A host that is down is tried again.
 #[derive(Args)]
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {

@@ -47,7 +47,7 @@ enum News {
     /// All its nodes.
     All(Vec<Node>),
     /// This container is this node now, or none.
-    One(String, Option<Node>),
+    One(String, Option<Box<Node>>),
     /// It can't be asked.
     Down(Failure),
 }
@@ -148,7 +148,7 @@ async fn session(place: &Place, host: &Host, arguments: &Arguments, to: &Sender)
                 }
                 for id in changed {
                     let node = host.node(&id, arguments).await?;
-                    if !tell(News::One(id, node)).await {
+                    if !tell(News::One(id, node.map(Box::new))).await {
                         return Ok(());
                     }
                 }
@@ -215,7 +215,7 @@ impl Known {
                 changes.extend(gone.map(|(_, node)| Change::Gone(node)));
                 changes.extend(nodes.into_iter().filter_map(|node| host.put(node)));
             }
-            News::One(_, Some(node)) => changes.extend(host.put(node)),
+            News::One(_, Some(node)) => changes.extend(host.put(*node)),
             News::One(id, None) => changes.extend(host.nodes.remove(&id).map(Change::Gone)),
             News::Down(_) => {}
         }
