@@ -48,7 +48,8 @@ fresh_clone(Config) ->
 
 is_built(Application) ->
     [?assert(filelib:is_file(filename:join(Application, File)))
-     || File <- ["ebin/eid.app", "ebin/eid_tcp_dist.beam", "priv/eid_nif.so", "priv/eid"]].
+     || File <- ["ebin/eid.app", "ebin/eid_tcp_dist.beam", "priv/eid_nif.so", "priv/eid", "priv/man/man1/eid.1",
+                "priv/man/man1/eid-name.1", "priv/completions/eid.bash"]].
 
 %% A user's project, as the README describes it: eid from git, and two nodes in a suite of its own.
 git_dependency(Config) ->

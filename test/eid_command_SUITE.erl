@@ -100,7 +100,7 @@ ps_of_two_hosts(_) ->
     _ = run(2, "--name on-host --network host --label eid.node=web"),
     _ = run(2, "--name ended --label eid.cluster=shop"),
     eid_rig:docker(2, "stop -t 0 ended"),
-    _ = eid_rig:docker(2, "create --label eid.test=1 --name made --expose 12345 eid-otp:" ++ hd(eid_rig:releases())),
+    _ = eid_rig:docker(2, "create --label eid.test=1 --name made --expose 12345 eid-otp:" ++ hd(eid_rig:releases()) ++ " true"),
     {0, Table} = eid(1, "ps --host 192.0.2.1 --host 192.0.2.2"),
     [Head | Rows] = [string:lexemes(Row, " ") || Row <- string:lexemes(Table, "\r\n")],
     ?assertEqual(["NODE", "NAME", "STATE", "IMAGE", "PORT", "CLUSTER", "SINCE"], Head),
