@@ -14,7 +14,8 @@ Exit status:
   1  it did not; one sentence on standard error says why
   2  the command line was wrong
   3  there is no such node: its name is none, its host has no address, or the host has no such container
-  4  the node is there, but can't be reached: it does not run, or its port is not published where it could be dialled
+  4  the node is there, but can't be reached: it does not run, its port is not published where it could be dialled, the
+     dial fails, or what answers is not this node or has another cookie
   5  the host's Docker API can't be reached, refuses, makes no sense, or does not answer in time";
 
 /// Why there is no answer.
@@ -26,6 +27,8 @@ pub enum Failure {
     Docker { about: String, error: Error },
     /// Anything else, as a sentence.
     Other(String),
+    /// The answer itself, on standard output, has said what is wrong, which has this status.
+    Answered(u8),
 }
 
 impl Failure {
@@ -39,7 +42,7 @@ impl Failure {
         match self {
             Self::UnknownHost { .. } => "unknown_host",
             Self::Docker { error, .. } => error.name(),
-            Self::Other(_) => "failed",
+            Self::Other(_) | Self::Answered(_) => "failed",
         }
     }
 
@@ -52,6 +55,7 @@ impl Failure {
     pub fn status(&self) -> u8 {
         match self {
             Self::Other(_) => 1,
+            Self::Answered(status) => *status,
             Self::UnknownHost { .. } => 3,
             Self::Docker { error, .. } => match error {
                 Error::BadNodeName | Error::NoSuchContainer => 3,
@@ -68,7 +72,7 @@ impl Failure {
     /// What to do about it.
     pub fn advice(&self) -> &'static str {
         match self {
-            Self::Other(_) => "",
+            Self::Other(_) | Self::Answered(_) => "",
             Self::UnknownHost { .. } => "check it in DNS and /etc/hosts, or use the host's IP address",
             Self::Docker { error, .. } => match error {
                 Error::BadNodeName => {
@@ -114,6 +118,7 @@ impl fmt::Display for Failure {
             // It may be anything that was given for a node's name.
             Self::Docker { about, error } => write!(f, "{}: {error}", output::plain(about))?,
             Self::Other(sentence) => return f.write_str(sentence),
+            Self::Answered(status) => return write!(f, "status {status}"),
         }
         write!(f, "; {}", self.advice())
     }

@@ -3,6 +3,7 @@
 //! An error is one sentence on standard error, `eid: …`, and a status other than 0; standard output has the answer and nothing
 //! else, so that it can stand in `$(…)`.
 
+mod doctor;
 mod engine_options;
 mod failure;
 mod lookup;
@@ -60,6 +61,7 @@ enum Command {
     Ps(ps::Arguments),
     #[command(hide = true)]
     Manual(manual::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -68,9 +70,11 @@ fn main() -> ExitCode {
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Ps(arguments) => ps::run(arguments),
         Command::Manual(arguments) => manual::run(&arguments, Cli::command()),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure @ Failure::Answered(_)) => failure.into(),
         Err(failure) => {
             failure.tell();
             failure.into()

@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -149,7 +148,7 @@ fn no_socket(path: &Path, error: &io::Error) -> Error {
 }
 
 /// What is known of a failed request here, beyond what hyper knows.
-pub(crate) fn reason(error: &legacy::Error) -> Option<Error> {
+pub(crate) fn reason(error: &(dyn StdError + 'static)) -> Option<Error> {
     // An `io::Error` does not have what is inside of it as its source.
     let inside = || cause::<io::Error>(error)?.get_ref()?.downcast_ref();
     cause::<Error>(error).or_else(inside).cloned()

@@ -4,10 +4,11 @@
 
 use serde_json::Value;
 
+use crate::error::printable;
 use crate::Container;
 
-/// What Go's zero time looks like: a container that has never been started.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+/// How Go's zero time begins, for what has never happened.
+const NEVER: &str = "0001-01-01";
 
 /// Labels that begin so are eid's own.
 const OWN_LABEL: &str = "eid.";
@@ -20,16 +21,25 @@ pub enum Which {
     All,
 }
 
-/// A container, and what a person wants to know of it. Texts are as the engine sends them: show them as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A container, and what a person wants to know of it. What the engine does not tell is empty; texts are printable and have at
+/// most 200 characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
     pub container: Container,
-    /// `running`, `exited`, `restarting` and so on: the engine's word. Empty if it says none.
+    /// The engine's word for it: `running`, `paused`, `restarting`, `exited`, `created`, `dead`, …
     pub state: String,
-    /// The image, as it was named at the start; `None` where the engine, or who stands before it, does not tell.
+    /// The image, as it was named at the start.
     pub image: Option<String>,
     /// When its process was last started, as the engine writes it, in RFC 3339; `None` if never.
     pub started: Option<String>,
+    /// When that process has ended, likewise.
+    pub finished: Option<String>,
+    /// What it has ended with; 0 while the first one runs.
+    pub exit_code: Option<i64>,
+    /// What kept it from starting.
+    pub error: Option<String>,
+    /// Whether the kernel ended it for want of memory.
+    pub out_of_memory: bool,
     /// The TCP ports of the container that are exposed or published, or will be when it runs.
     pub ports: Vec<u16>,
 }
@@ -38,9 +48,10 @@ impl Description {
     /// Reads what an inspect says; `container` has been read from the same answer.
     pub(crate) fn read(container: Container, inspect: &Value) -> Self {
         let text = |path: &str| {
-            let text = inspect.pointer(path).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty()).map(str::to_owned)
+            let text = inspect.pointer(path).and_then(Value::as_str).map(printable);
+            text.filter(|text| !text.is_empty())
         };
+        let time = |path: &str| text(path).filter(|time| !time.starts_with(NEVER));
         let keys = |path: &str| {
             let object = inspect.pointer(path).and_then(Value::as_object);
             object.into_iter().flat_map(|object| object.keys())
@@ -55,7 +66,11 @@ impl Description {
             container,
             state: text("/State/Status").unwrap_or_default(),
             image: text("/Config/Image"),
-            started: text("/State/StartedAt").filter(|time| time != NEVER),
+            started: time("/State/StartedAt"),
+            finished: time("/State/FinishedAt"),
+            exit_code: inspect.pointer("/State/ExitCode").and_then(Value::as_i64),
+            error: text("/State/Error"),
+            out_of_memory: inspect.pointer("/State/OOMKilled") == Some(&Value::Bool(true)),
             ports,
         }
     }
@@ -104,10 +119,34 @@ mod tests {
     }
 
     #[test]
+    fn why_a_container_does_not_run() {
+        let found = described(
+            &json!({"Id": "a", "Config": {"Env": ["COOKIE=secret"]}, "State": {"Status": "exited", "OOMKilled": true,
+            "Error": "no\nspace", "ExitCode": 137, "FinishedAt": "2026-01-02T03:04:05.6Z"}}),
+        );
+        let expected = Description {
+            container: found.container.clone(),
+            state: "exited".to_owned(),
+            finished: Some("2026-01-02T03:04:05.6Z".to_owned()),
+            exit_code: Some(137),
+            error: Some("no space".to_owned()),
+            out_of_memory: true,
+            ..Description::default()
+        };
+        assert_eq!(found, expected);
+        let running = json!({"Id": "a", "State": {"Status": "running", "ExitCode": 0, "FinishedAt": "0001-01-01T00:00:00Z", "Error": ""}});
+        let running = described(&running);
+        assert_eq!(
+            (running.exit_code, running.finished, running.error),
+            (Some(0), None, None)
+        );
+    }
+
+    #[test]
     fn what_may_be_left_out_or_odd() {
         for inspect in [
             json!({"Id": "a"}),
-            json!({"Id": "a", "Config": null, "HostConfig": null, "State": {"StartedAt": NEVER, "Status": null}}),
+            json!({"Id": "a", "Config": null, "HostConfig": null, "State": {"StartedAt": "0001-01-01T00:00:00Z", "Status": null}}),
             json!({"Id": "a", "Config": {"Image": "", "ExposedPorts": []}, "HostConfig": {"PortBindings": 7}}),
         ] {
             let found = described(&inspect);

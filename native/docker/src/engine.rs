@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::api_version::ApiVersion;
 use crate::container::{Inspected, Listed};
+use crate::error::printable;
 use crate::events::{self, Events};
-use crate::http::{Answer, Http, Kept};
+use crate::http::{Answer, Http, Kept, Unconnected};
 use crate::node_name::is_host;
 use crate::single_flight::SingleFlight;
 use crate::{Container, ContainerRef, Credentials, Description, Endpoint, Error, Limits, Which};
@@ -35,6 +36,15 @@ struct Inner {
     version: Mutex<Option<ApiVersion>>,
     pings: SingleFlight<(), ApiVersion>,
     inspects: SingleFlight<ContainerRef, Container>,
+}
+
+/// What an engine says of itself when it is greeted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Greeting {
+    /// What it calls itself, `Docker/20.10.24 (linux)`: printable, at most 200 characters. A proxy may give another name, or none.
+    pub server: Option<String>,
+    /// The version of the API that it is asked in, such as `1.41`; `None` if it has not said which it knows.
+    pub version: Option<String>,
 }
 
 /// What is asked for. Only a [`ContainerRef`] becomes part of a path.
@@ -62,6 +72,44 @@ impl Engine {
                 inspects: SingleFlight::new(),
             }),
         }
+    }
+
+    /// Makes a connection, for TLS with its handshake, and closes it. In TLS 1.3 a client's certificate is only refused
+    /// afterwards, so that [`Engine::greet`] will tell.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, within the [`Limits`].
+    pub async fn reach(&self) -> Result<(), Unconnected> {
+        self.inner.http.reach().await
+    }
+
+    /// Greets it (`GET /_ping`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`], [`Error::Timeout`]; [`Error::Refused`] if it turns the greeting away, which it may do and
+    /// answer other questions nevertheless; [`Error::BadResponse`] if this is no engine.
+    pub async fn greet(&self) -> Result<Greeting, Error> {
+        let (version, answer) = self.inner.greeted().await?;
+        if answer.status != StatusCode::OK {
+            return Err(refusal(&answer));
+        }
+        // A web server likes to answer every path.
+        if version == ApiVersion::Unnumbered && answer.body.trim_ascii() != b"OK" {
+            return Err(Error::BadResponse("it is not what an engine says to a ping".to_owned()));
+        }
+        let server = answer
+            .headers
+            .get("server")
+            .map(|name| String::from_utf8_lossy(name.as_bytes()));
+        Ok(Greeting {
+            server: server.map(|name| printable(&name)).filter(|name| !name.is_empty()),
+            version: match version {
+                ApiVersion::Numbered(major, minor) => Some(format!("{major}.{minor}")),
+                ApiVersion::Unnumbered => None,
+            },
+        })
     }
 
     /// Asks for one container (`GET /containers/{id}/json`). Who asks for the same one at the same time shares the
@@ -93,7 +141,42 @@ impl Engine {
     ///
     /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
     pub async fn list(&self) -> Result<Vec<Container>, Error> {
-        self.inner.list(Which::Running).await
+        self.list_as(Which::Running).await.map(containers)
+    }
+
+    /// Lists those too that do not run (`GET /containers/json?all=1`), like [`Engine::list`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::list`].
+    pub async fn list_all(&self) -> Result<Vec<Container>, Error> {
+        self.list_as(Which::All).await.map(containers)
+    }
+
+    /// The same list as whatever reads of each container what it needs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::list`].
+    pub async fn list_as<T: DeserializeOwned>(&self, which: Which) -> Result<Vec<T>, Error> {
+        let inner = &self.inner;
+        let bound = inner.limits.body.saturating_mul(LIST_FACTOR);
+        let answer = inner.get(&Resource::Containers(which), bound).await?;
+        match answer.status {
+            StatusCode::OK => decode(&answer),
+            _ => Err(refusal(&answer)),
+        }
+    }
+
+    /// Asks for one container, as whatever reads of it what it needs. Which container the engine has found is for the caller
+    /// to check. This shares no request.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Engine::inspect`].
+    pub async fn inspect_as<T: DeserializeOwned>(&self, container: &ContainerRef) -> Result<T, Error> {
+        let answer = self.inner.asked_about(container).await?;
+        decode(&answer)
     }
 
     /// Describes one container, and shares no request with others.
@@ -102,7 +185,9 @@ impl Engine {
     ///
     /// As for [`Engine::inspect`].
     pub async fn describe(&self, container: &ContainerRef) -> Result<Description, Error> {
-        self.inner.describe(container).await
+        let answer = self.inner.asked_about(container).await?;
+        let found = found(&answer, container)?;
+        Ok(Description::read(found, &decode(&answer)?))
     }
 
     /// Lists the containers and describes each of them, in no order. One that goes meanwhile is left out. Has to run on a
@@ -112,7 +197,7 @@ impl Engine {
     ///
     /// As for [`Engine::list`].
     pub async fn descriptions(&self, which: Which) -> Result<Vec<Description>, Error> {
-        let list = self.inner.list(which).await?;
+        let list = containers(self.list_as(which).await?);
         let mut asked = JoinSet::new();
         for id in list.iter().filter_map(|listed| ContainerRef::from_id(&listed.id)) {
             let engine = self.clone();
@@ -169,46 +254,27 @@ impl Engine {
     }
 
     /// Where it is.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    pub fn endpoint(&self) -> &Endpoint {
         self.inner.http.endpoint()
     }
 
     /// How many requests have been made, those included for which there was no connection.
-    pub(crate) fn requests(&self) -> u64 {
+    pub fn requests(&self) -> u64 {
         self.inner.http.requests()
     }
 }
 
 impl Inner {
-    async fn list(self: &Arc<Self>, which: Which) -> Result<Vec<Container>, Error> {
-        let bound = self.limits.body.saturating_mul(LIST_FACTOR);
-        let answer = self.get(&Resource::Containers(which), bound).await?;
-        match answer.status {
-            StatusCode::OK => decode(&answer).map(|list: Vec<Listed>| list.into_iter().map(|Listed(c)| c).collect()),
-            _ => Err(refusal(&answer)),
-        }
-    }
-
     async fn inspect(self: &Arc<Self>, asked: &ContainerRef) -> Result<Container, Error> {
-        self.inspected(asked).await.map(|(container, _)| container)
+        let answer = self.asked_about(asked).await?;
+        found(&answer, asked)
     }
 
-    async fn describe(self: &Arc<Self>, asked: &ContainerRef) -> Result<Description, Error> {
-        let (container, answer) = self.inspected(asked).await?;
-        Ok(Description::read(container, &decode(&answer)?))
-    }
-
-    /// The container that is meant, and the whole answer.
-    async fn inspected(self: &Arc<Self>, asked: &ContainerRef) -> Result<(Container, Answer), Error> {
+    /// A `200 OK` to `GET /containers/{id}/json`, which may be about another container.
+    async fn asked_about(self: &Arc<Self>, asked: &ContainerRef) -> Result<Answer, Error> {
         let answer = self.get(&Resource::Container(asked), self.limits.body).await?;
         match answer.status {
-            StatusCode::OK => decode(&answer).and_then(|Inspected(container)| {
-                if container.is_meant_by(asked) {
-                    Ok((container, answer))
-                } else {
-                    Err(Error::NoSuchContainer)
-                }
-            }),
+            StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND if !is_about_the_page(&answer) => Err(Error::NoSuchContainer),
             _ if is_about_prefixes(&answer) => Err(Error::NoSuchContainer),
             _ => Err(refusal(&answer)),
@@ -240,6 +306,10 @@ impl Inner {
     }
 
     async fn ping(&self) -> Result<ApiVersion, Error> {
+        self.greeted().await.map(|(version, _)| version)
+    }
+
+    async fn greeted(&self) -> Result<(ApiVersion, Answer), Error> {
         let answer = self.http.get("/_ping", self.limits.body).await?;
         let header = answer
             .headers
@@ -247,7 +317,7 @@ impl Inner {
             .filter(|_| answer.status == StatusCode::OK);
         let version = ApiVersion::negotiate(header.and_then(|value| value.to_str().ok()));
         *self.known_version() = Some(version);
-        Ok(version)
+        Ok((version, answer))
     }
 
     /// Does nothing if another version has been negotiated meanwhile.
@@ -268,6 +338,20 @@ impl Resource<'_> {
             Self::Containers(Which::All) => format!("{version}/containers/json?all=1"),
             Self::Container(container) => format!("{version}/containers/{container}/json"),
         }
+    }
+}
+
+fn containers(list: Vec<Listed>) -> Vec<Container> {
+    list.into_iter().map(|Listed(container)| container).collect()
+}
+
+/// The engine also finds a container whose ID begins with what was asked for.
+fn found(answer: &Answer, asked: &ContainerRef) -> Result<Container, Error> {
+    let Inspected(container) = decode(answer)?;
+    if container.is_meant_by(asked) {
+        Ok(container)
+    } else {
+        Err(Error::NoSuchContainer)
     }
 }
 

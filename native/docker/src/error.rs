@@ -74,21 +74,21 @@ impl Error {
             Ok(ErrorResponse { message }) => message,
             Err(_) => String::from_utf8_lossy(body).into_owned(),
         };
-        let printable: String = text
-            .trim()
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(MAX_MESSAGE)
-            .collect();
-        let message = match printable.trim() {
-            "" => status.canonical_reason().unwrap_or("no reason given"),
+        let message = match printable(&text) {
+            nothing if nothing.is_empty() => status.canonical_reason().unwrap_or("no reason given").to_owned(),
             text => text,
         };
         Self::Refused {
             status: status.as_u16(),
-            message: message.to_owned(),
+            message,
         }
     }
+}
+
+/// What others have written, fit to be shown.
+pub(crate) fn printable(text: &str) -> String {
+    let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(MAX_MESSAGE).collect::<String>().trim().to_owned()
 }
 
 impl std::error::Error for Error {}

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
+use tower_service::Service;
 
 use crate::connector::{self, Connector};
 use crate::{Credentials, Endpoint, Error, Token};
@@ -87,9 +88,20 @@ pub(crate) struct Http {
     limits: Limits,
     token_file: Option<PathBuf>,
     accept: Option<HeaderValue>,
+    connector: Connector,
     client: Client<Connector, Empty<Bytes>>,
     turns: Semaphore,
     requests: AtomicU64,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unconnected {
+    /// The kind that the system gave it: refused, timed out, no route, …; [`io::ErrorKind::Other`] for what is no matter
+    /// of the system's, above all TLS.
+    pub kind: io::ErrorKind,
+    /// [`Error::Unreachable`] or [`Error::Timeout`].
+    pub error: Error,
 }
 
 /// Why there is no answer.
@@ -111,12 +123,13 @@ impl Http {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_timer(TokioTimer::new())
             .http1_max_buf_size(MAX_BUFFER)
-            .build(connector);
+            .build(connector.clone());
         Self {
             endpoint,
             limits,
             token_file,
             accept: None,
+            connector,
             client,
             turns: Semaphore::new(MAX_REQUESTS),
             requests: AtomicU64::new(0),
@@ -151,6 +164,18 @@ impl Http {
     /// As for [`Http::get`].
     pub(crate) async fn open(&self, path: &str) -> Result<Kept, Error> {
         self.twice(path, Keep::Open).await
+    }
+
+    /// Makes a connection of its own, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) async fn reach(&self) -> Result<(), Unconnected> {
+        match self.connector.clone().call(self.endpoint.uri("/")).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(unconnected(&*error)),
+        }
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -244,6 +269,22 @@ fn explain(error: &legacy::Error) -> Failure {
         Some(io) => Failure::Closed(Error::Unreachable(io_text(io))),
         None => Failure::Closed(Error::Unreachable("the connection was closed".to_owned())),
     }
+}
+
+fn unconnected(error: &(dyn StdError + 'static)) -> Unconnected {
+    let io = cause::<io::Error>(error);
+    let reason = connector::reason(error);
+    let kind = match (io, &reason) {
+        (_, Some(Error::Timeout)) => io::ErrorKind::TimedOut,
+        (Some(io), _) => io.kind(),
+        (None, _) => io::ErrorKind::Other,
+    };
+    let error = reason.unwrap_or_else(|| match (kind, io) {
+        (io::ErrorKind::TimedOut, _) => Error::Timeout,
+        (_, Some(io)) => Error::Unreachable(io_text(io)),
+        (_, None) => Error::Unreachable("no connection can be made".to_owned()),
+    });
+    Unconnected { kind, error }
 }
 
 /// The innermost error of this type.

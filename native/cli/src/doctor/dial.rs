@@ -1,0 +1,91 @@
+//! Dialling a node.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use eid_docker::{Route, RouteKind};
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::fault::Fault;
+use super::port::{word, Ways};
+use super::report::Passed;
+
+/// So long a node waits on a bridge if there is another way.
+const BRIDGE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A connection to the first that can be dialled.
+pub async fn dial(ways: &Ways, limit: Duration) -> Result<Passed<TcpStream>, Fault> {
+    let mut failed = String::new();
+    let mut fault = None;
+    for (number, route) in ways.routes.iter().enumerate() {
+        let is_last = number + 1 == ways.routes.len();
+        let limit = if is_last { limit } else { limit.min(BRIDGE_LIMIT) };
+        match connect(route.to, limit).await {
+            Ok(stream) => {
+                return Ok(Passed {
+                    value: stream,
+                    sentence: format!("{} answers, by route {}{failed}", route.to, word(route.kind)),
+                    detail: json!({"route": word(route.kind), "address": route.to.ip(), "port": route.to.port()}),
+                })
+            }
+            Err(error) => {
+                let why = undialled(route, &error, ways);
+                failed += &format!("; not by route {}: {}", word(route.kind), why.sentence);
+                fault.get_or_insert(why);
+            }
+        }
+    }
+    Err(fault.unwrap_or_else(|| Fault::unreached("dial", "there is nothing to dial", "")))
+}
+
+async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let stream = timeout(limit, TcpStream::connect(to)).await;
+    let stream = stream.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn undialled(route: &Route, error: &io::Error, ways: &Ways) -> Fault {
+    let Route { kind, to } = route;
+    let Ways {
+        erlang_port, container, ..
+    } = ways;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => {
+            let place = match kind {
+                RouteKind::Host => "on that host",
+                RouteKind::Loopback => "in this container",
+                RouteKind::Bridge | RouteKind::Published => "in the container",
+            };
+            Fault::unreached(
+                "dial",
+                format!("{to} refuses the connection: nobody listens on port {erlang_port} {place}"),
+                format!(
+                    "read docker logs {container} for whether its node is up; it has to run with -proto_dist eid_tcp, and with \
+                     -kernel erlang_port as here with --erlang-port (a firewall that rejects looks the same)"
+                ),
+            )
+        }
+        ErrorKind::TimedOut => Fault::unreached(
+            "dial",
+            format!("{to} does not answer: a firewall drops the packets"),
+            match kind {
+                RouteKind::Published => {
+                    "let this host through to that port in the firewall of the node's host (Docker's ports are filtered in the chain \
+                     DOCKER-USER, not in INPUT), and in any between"
+                }
+                RouteKind::Bridge => "let containers of this network reach each other (the network's option enable_icc)",
+                RouteKind::Host | RouteKind::Loopback => "let this host through to that port in the firewall of the node's host",
+            },
+        ),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Fault::unreached(
+            "dial",
+            format!("there is no route to {to}"),
+            "check that the node's host is up, and the routes of this one; a firewall that rejects can look the same",
+        ),
+        _ => Fault::unreached("dial", format!("{to} can't be dialled: {error}"), "check the network between the two hosts"),
+    }
+}

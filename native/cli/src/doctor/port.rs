@@ -1,0 +1,152 @@
+//! Where the erlang port of a container is reached from here.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use eid_docker::{
+    own_container, published, route, Binding, Bridge, ContainerRef, Description, Engine, Error, Route, RouteKind,
+};
+use serde_json::{json, Value};
+use tokio::time::timeout;
+
+use super::fault::Fault;
+use super::report::Passed;
+
+/// How the node can be dialled, best first; never empty.
+pub struct Ways {
+    pub routes: Vec<Route>,
+    /// The port in the container.
+    pub erlang_port: u16,
+    /// The container, as it is called on its host.
+    pub container: String,
+}
+
+/// Finds out. Whether this process runs beside the container is for the same engine to say.
+pub async fn ways(
+    engine: &Engine,
+    described: &Description,
+    erlang_port: u16,
+    host: IpAddr,
+    limit: Duration,
+) -> Result<Passed<Ways>, Fault> {
+    let target = &described.container;
+    let own = match own_container().and_then(ContainerRef::from_id) {
+        Some(own) => timeout(limit, engine.inspect(&own)).await.ok().and_then(Result::ok),
+        None => None,
+    };
+    let first = route(target, own.as_ref(), erlang_port, host, Bridge::Preferred)
+        .map_err(|error| nowhere(&error, described, erlang_port, host))?;
+    let mut routes = vec![first];
+    // A node gives up a bridge on which nobody answers, for the host's port.
+    if first.kind == RouteKind::Bridge {
+        if let Ok(to) = published(&target.bindings, erlang_port, host) {
+            let kind = RouteKind::Published;
+            routes.push(Route { kind, to });
+        }
+    }
+    let bindings: Vec<&Binding> = of_port(&target.bindings, erlang_port).collect();
+    let to = first.to;
+    let sentence = match first.kind {
+        RouteKind::Loopback => format!("it is this container, so at {to}"),
+        RouteKind::Host => format!("it uses its host's network, where nothing needs to be published: at {to}"),
+        RouteKind::Bridge if bindings.is_empty() => {
+            format!("not published, but it shares a Docker network with this container: at {to}")
+        }
+        RouteKind::Bridge => format!(
+            "it shares a Docker network with this container: at {to}; published on {}",
+            addresses(&bindings)
+        ),
+        RouteKind::Published => format!("{erlang_port} is published on {}", addresses(&bindings)),
+    };
+    let listed = |binding: &&Binding| json!({"address": binding.host_ip, "port": binding.host_port});
+    let bindings: Vec<Value> = bindings.iter().map(listed).collect();
+    Ok(Passed {
+        sentence,
+        detail: json!({"erlang_port": erlang_port, "route": word(first.kind), "published": bindings}),
+        value: Ways {
+            routes,
+            erlang_port,
+            container: target.short_id().unwrap_or(&target.id).to_owned(),
+        },
+    })
+}
+
+fn nowhere(error: &Error, described: &Description, erlang_port: u16, host: IpAddr) -> Fault {
+    let all = &described.container.bindings;
+    let ours: Vec<&Binding> = of_port(all, erlang_port).collect();
+    let host = host.to_canonical();
+    let publish = match host {
+        IpAddr::V4(host) => format!("docker run -p {host}::{erlang_port}"),
+        IpAddr::V6(host) => format!("docker run -p '[{host}]::{erlang_port}'"),
+    };
+    let fault = Fault::docker(error);
+    match error {
+        Error::NotPublished => {
+            let exposed = if described.ports.contains(&erlang_port) {
+                ", only exposed, which lets nobody in"
+            } else {
+                ""
+            };
+            let mut others: Vec<String> = all
+                .iter()
+                .filter(|b| b.tcp)
+                .map(|b| b.container_port.to_string())
+                .collect();
+            others.dedup();
+            let (others, or) = match others.join(", ") {
+                none if none.is_empty() => (String::new(), String::new()),
+                some => (
+                    format!("; published are {some}"),
+                    ", or say with --erlang-port on which other one its node listens".to_owned(),
+                ),
+            };
+            fault
+                .saying(format!(
+                    "port {erlang_port} of the container is not published{exposed}{others}"
+                ))
+                .advising(format!("start it anew with {publish}{or}"))
+        }
+        Error::PublishedOnLoopback => fault
+            .saying(format!(
+                "port {erlang_port} is published on {} only, where no other host gets",
+                addresses(&ours)
+            ))
+            .advising(format!("start it anew with {publish}")),
+        Error::PublishedElsewhere => fault
+            .saying(format!(
+                "port {erlang_port} is published on {}, but not on {host}",
+                addresses(&ours)
+            ))
+            .advising(format!(
+                "start it anew with {publish}, or name the node after an address that it is published on"
+            )),
+        _ => fault,
+    }
+}
+
+fn of_port(bindings: &[Binding], erlang_port: u16) -> impl Iterator<Item = &Binding> {
+    bindings
+        .iter()
+        .filter(move |b| b.tcp && b.container_port == erlang_port)
+}
+
+/// `192.0.2.1:32768 and [::]:32768`; `*` stands for all addresses.
+fn addresses(bindings: &[&Binding]) -> String {
+    let address = |binding: &&Binding| match binding.host_ip {
+        Some(IpAddr::V4(ip)) => format!("{ip}:{}", binding.host_port),
+        Some(IpAddr::V6(ip)) => format!("[{ip}]:{}", binding.host_port),
+        None => format!("*:{}", binding.host_port),
+    };
+    let addresses: Vec<String> = bindings.iter().map(address).collect();
+    addresses.join(" and ")
+}
+
+/// As `eid lookup` says it.
+pub fn word(kind: RouteKind) -> &'static str {
+    match kind {
+        RouteKind::Loopback => "loopback",
+        RouteKind::Host => "host",
+        RouteKind::Bridge => "bridge",
+        RouteKind::Published => "published",
+    }
+}
