@@ -184,5 +184,5 @@ impl Handshake {
 }
 
 fn no_erlang(bytes: &[u8]) -> Trouble {
-    Trouble::NoErlang(wire::shown(&bytes[..bytes.len().min(SHOWN)]))
+    Trouble::NoErlang(wire::shown(bytes[..bytes.len().min(SHOWN)].trim_ascii_end()))
 }

@@ -22,7 +22,9 @@ use crate::node_options::NodeOptions;
 pub fn parse(text: &str) -> Result<Passed<NodeName>, Fault> {
     let name = NodeName::parse(text).map_err(|error| {
         let why = names::why_none(text);
-        Fault::docker(&error).saying(format!("this is no node name of the form Container@Host: {why}"))
+        Fault::docker(&error)
+            .saying(format!("this is no node name of the form Container@Host: {why}"))
+            .advising("a node is named after its container's ID or name and its Docker host, as 0a1b2c3d4e5f@192.168.4.231; docker ps has both ID and name")
     })?;
     let (container, host) = (name.container(), name.host());
     let kind = if container.is_id() { "by its ID" } else { "by its name" };
@@ -193,7 +195,7 @@ fn troubled(trouble: Trouble, own: Own<'_>, ways: &Ways) -> Fault {
             "give another --name, which no node has, or none".to_owned(),
         ),
         Trouble::Status(Status::Other(text)) => fault(
-            format!("it answers {text:?}, which no Erlang says"),
+            format!("it answers \"{text}\", which no Erlang says"),
             what_listens(),
         ),
         Trouble::Status(status) => fault(format!("it answers {status:?} out of turn"), what_listens()),
@@ -202,11 +204,11 @@ fn troubled(trouble: Trouble, own: Own<'_>, ways: &Ways) -> Fault {
             "this command can't look into that: connect from a node with -proto_dist inet_tls, and read the log of both".to_owned(),
         ),
         Trouble::NoErlang(text) if text.starts_with("HTTP/") => fault(
-            format!("a web server listens there, and no Erlang node: {text:?}"),
+            format!("a web server listens there, and no Erlang node: \"{text}\""),
             what_listens(),
         ),
         Trouble::NoErlang(text) => fault(
-            format!("something else than an Erlang node listens there: it says {text:?}"),
+            format!("something else than an Erlang node listens there: it says \"{text}\""),
             what_listens(),
         ),
         Trouble::WrongCookie | Trouble::WrongAcknowledgement => fault("it has another cookie".to_owned(), String::new()),
