@@ -5,7 +5,7 @@ mod engine_double;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use eid_docker::{route, Bridge, Directory, Engine, Error, Limits, NodeName};
+use eid_docker::{route, Bridge, Directory, Endpoint, Engine, Error, Greeting, Limits, NodeName};
 use engine_double::{engine_at, response, Reply, ScriptedEngine};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -137,6 +137,83 @@ async fn the_names_that_an_engine_publishes() {
     assert_eq!(
         double.paths().last().map(String::as_str),
         Some("/v1.41/containers/json")
+    );
+}
+
+#[tokio::test]
+async fn what_a_person_wants_to_know_of_a_container() {
+    let state = r#""State":{"Status":"exited","Running":false,"ExitCode":137}"#;
+    let answer = inspected("db", 4711).replace(r#""State":{"Running":true}"#, state);
+    let double = ScriptedEngine::start(move |_, _| Reply::ok(&answer)).await;
+    let engine = double.engine(Limits::default());
+    let reference = |text: &str| NodeName::parse(format!("{text}@h")).unwrap().container().clone();
+    let details = engine.describe(&reference("db")).await.unwrap();
+    assert_eq!((details.state.as_str(), details.exit_code), ("exited", Some(137)));
+    assert_eq!(details.container, engine.inspect(&reference("db")).await.unwrap());
+    assert_eq!(engine.describe(&reference("0123")).await, Err(Error::NoSuchContainer));
+}
+
+#[tokio::test]
+async fn stopped_containers_are_listed_too() {
+    let list = format!(r#"[{{"Id":"{}","Names":["/db"],"State":"exited"}}]"#, full_id());
+    let double = ScriptedEngine::start(move |_, _| Reply::ok(&list)).await;
+    let all = double.engine(Limits::default()).list_all().await.unwrap();
+    assert_eq!((all.len(), all[0].name.as_str(), all[0].running), (1, "db", false));
+    assert_eq!(double.paths()[1], "/v1.41/containers/json?all=1");
+}
+
+#[tokio::test]
+async fn greetings() {
+    let greeted = |reply: fn() -> Reply| async move {
+        let double = ScriptedEngine::start_with_pings(move |_, _| reply()).await;
+        double.engine(SHORT).greet().await
+    };
+    let greeting = |server: Option<&str>, version: Option<&str>| {
+        Ok(Greeting {
+            server: server.map(str::to_owned),
+            version: version.map(str::to_owned),
+        })
+    };
+    assert_eq!(
+        greeted(|| Reply::Answer(response(
+            "200 OK",
+            "Api-Version: 1.41\r\nServer: Docker/20.10 (linux)\r\n",
+            "OK"
+        )))
+        .await,
+        greeting(Some("Docker/20.10 (linux)"), Some("1.41"))
+    );
+    assert_eq!(greeted(|| Reply::ok("OK")).await, greeting(None, None));
+    assert_eq!(
+        greeted(|| Reply::status("403 Forbidden", "no")).await,
+        Err(Error::Refused {
+            status: 403,
+            message: "no".to_owned()
+        })
+    );
+    // a web server
+    assert!(matches!(
+        greeted(|| Reply::ok("<html>")).await,
+        Err(Error::BadResponse(_))
+    ));
+    assert_eq!(greeted(|| Reply::Hang).await, Err(Error::Timeout));
+}
+
+#[tokio::test]
+async fn why_there_is_no_connection() {
+    let double = ScriptedEngine::start(|_, _| Reply::Hang).await;
+    assert_eq!(double.engine(SHORT).reach().await, Ok(()));
+    assert_eq!(double.paths().len(), 0);
+    let address = double.address();
+    drop(double);
+    let refused = engine_at(address, SHORT).reach().await.unwrap_err();
+    assert_eq!(refused.kind, std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(refused.error, Error::Unreachable("connection refused".to_owned()));
+    let nowhere = Endpoint::parse("unix:///nonexistent/docker.sock").unwrap();
+    let nowhere = Engine::new(nowhere, SHORT).reach().await.unwrap_err();
+    assert_eq!(
+        nowhere.error,
+        Error::Unreachable("there is no /nonexistent/docker.sock".to_owned())
     );
 }
 
