@@ -229,7 +229,7 @@ engine_behind_a_firewall(_) ->
     plant(?FUNCTION_NAME),
     fails(["shop@192.0.2.2"], "engine", 5, ["tcp://192.0.2.2:4243 does not answer", "firewall"]).
 
-wrong_tls(_) ->
+wrong_tls(Config) ->
     Https = ["--engine", "https://{host}:4243"],
     Certificates = fun(Whose) -> Https ++ ["--certs", eid_rig:info("tls." ++ Whose)] end,
     %% An engine without.
@@ -237,6 +237,10 @@ wrong_tls(_) ->
     rig("dockerd 2 tls"),
     fails(["shop@192.0.2.2" | Certificates("stranger")], "engine", 5, ["certificate", "ca.pem"]),
     fails(["shop@192.0.2.2" | Https], "engine", 5, ["ca.pem"]),
+    Anonymous = filename:join(proplists:get_value(priv_dir, Config), "anonymous"),
+    ok = filelib:ensure_path(Anonymous),
+    {ok, _} = file:copy(filename:join(eid_rig:info("tls.client"), "ca.pem"), filename:join(Anonymous, "ca.pem")),
+    fails(["shop@192.0.2.2", "--certs", Anonymous | Https], "engine", 5, ["asks for a client certificate"]),
     fails(["shop@192.0.2.2"], "api", 5, ["wants TLS", "--engine https://"]),
     B = start(newest(), #{}),
     eid_ct:eventually(fun() -> {Status, _} = doctor([name(B) | Certificates("client")]), Status =:= 0 end, 20_000).
@@ -302,7 +306,7 @@ tls_distribution(Config) ->
     fails([name(B)], "handshake", 4, ["speaks TLS", "-proto_dist inet_tls"]).
 
 another_node(_) ->
-    B = start(newest(), #{node => 'other@192.0.2.2'}),
+    B = start(newest(), #{node => "other@192.0.2.2"}),
     Asked = maps:get(id, B) ++ "@192.0.2.2",
     eid_ct:eventually(fun() ->
                               {4, Lines} = doctor([Asked]),
@@ -327,5 +331,5 @@ wrong_cookie(Config) ->
 not_allowed(_) ->
     B = eid_rig:start_node(2, newest(), #{erl => carrier()}),
     ok = call(B, net_kernel, allow, [['friend@192.0.2.1']]),
-    fails([name(B)], "handshake", 4, ["lets in no node", "--name"]),
+    fails([name(B)], "handshake", 4, ["nodes of certain names only", "--name"]),
     succeeds(doctor([name(B), "--name", "friend@192.0.2.1"]), false).

@@ -249,7 +249,7 @@ fn what_a_node_gets_to_see() {
 fn nodes_that_do_not_want() {
     for (said, part, error) in [
         (&b"snok"[..], "just connecting", "handshake"),
-        (b"snot_allowed", "lets in no node", "not_allowed"),
+        (b"snot_allowed", "does not let in me@h", "not_allowed"),
         (b"salive", "already connected with one named me@h", "handshake"),
         (b"sbored", "\"bored\"", "handshake"),
     ] {

@@ -166,11 +166,13 @@ async fn missing(engine: &Engine, container: &ContainerRef, limit: Duration) -> 
         )),
         Some(alike) => fault.advising(format!("did you mean {alike}?")),
         None => {
-            let count = all.len();
-            let containers = if count == 1 { "container" } else { "containers" };
+            let count = match all.len() {
+                0 => "it has no containers at all".to_owned(),
+                1 => "its only container is not called like that".to_owned(),
+                many => format!("none of its {many} containers is called like that"),
+            };
             fault.advising(format!(
-                "none of its {count} {containers} has a name or ID like that: compare docker ps -a on that host; it may have been \
-                 replaced under a new ID, or run on another host"
+                "{count}: it may have been replaced under a new ID, or run on another host; compare docker ps -a"
             ))
         }
     }

@@ -84,6 +84,7 @@ fn name(bit: u32) -> Option<&'static str> {
         34 => "V4_NC",
         35 => "ALIAS",
         37 => "ALTACT_SIG",
+        38 => "NATIVE_RECORDS",
         _ => return None,
     })
 }

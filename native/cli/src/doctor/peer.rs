@@ -156,7 +156,7 @@ fn troubled(trouble: Trouble, own: Own<'_>, ways: &Ways) -> Fault {
         format!("see with docker top {container} what runs in the container, and on which port its node listens (--erlang-port)")
     };
     let name = match own {
-        Own::Host(_) => "of a name that it gives itself".to_owned(),
+        Own::Host(_) => "of the same name".to_owned(),
         Own::Name(name) => format!("named {name}"),
     };
     match trouble {
@@ -183,8 +183,12 @@ fn troubled(trouble: Trouble, own: Own<'_>, ways: &Ways) -> Fault {
         ),
         Trouble::Status(Status::NotAllowed) => Fault::unreached(
             "not_allowed",
-            format!("the node lets in no node {name}"),
-            "it was told in net_kernel:allow/1 whom to let in; give one of these names with --name",
+            match own {
+                Own::Host(_) => "the node lets in nodes of certain names only".to_owned(),
+                Own::Name(name) => format!("the node does not let in {name}"),
+            },
+            "net_kernel:allow/1 has told it whom to let in: give one of these names with --name; docker logs says if it is for \
+             another reason",
         ),
         Trouble::Status(Status::Nok) => fault(
             format!("the node is just connecting to one {name} itself"),
