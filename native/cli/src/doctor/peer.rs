@@ -113,7 +113,7 @@ pub async fn introduce(
         ));
     }
     Ok(Passed {
-        sentence: format!("{name} answers (creation {creation}); its flags are {flags}"),
+        sentence: format!("{name} answers (distribution version 6, creation {creation}); its flags are {flags}"),
         detail: json!({"name": name, "creation": creation, "version": 6, "flags": flags.names()}),
         value: (handshake, challenge),
     })
