@@ -86,9 +86,11 @@ engine_token_file() ->
     end.
 
 path(Name) ->
-    case unicode:characters_to_binary(iolist(Name)) of
+    try unicode:characters_to_binary(iolist(Name)) of
         Path when is_binary(Path), Path =/= <<>> -> {ok, Path};
         _ -> error
+    catch
+        error:badarg -> error    % a list of something else
     end.
 
 %% Anything else is no text.
