@@ -13,10 +13,13 @@ Exit status:
   0  it worked
   1  it did not; one sentence on standard error says why
   2  the command line was wrong
-  3  there is no such node: its name is none, its host has no address, or the host has no such container
-  4  the node is there, but can't be reached: it does not run, its port is not published where it could be dialled, the
-     dial fails, or what answers is not this node or has another cookie
-  5  the host's Docker API can't be reached, refuses, makes no sense, or does not answer in time";
+  3  there is no such node: its name is none, its host has no address, or the host has
+     no such container
+  4  the node is there, but can't be reached: it does not run, its port is not published
+     where it could be dialled, the dial fails, or what answers is not this node or has
+     another cookie
+  5  the host's Docker API can't be reached, refuses, makes no sense, or does not answer
+     in time";
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]

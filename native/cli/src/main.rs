@@ -22,13 +22,14 @@ use failure::{Failure, STATUS};
 /// Below the long help of `eid` itself. Only what more than one command reads, or what names the node.
 const ENVIRONMENT: &str = "\
 Environment:
-  EID_HOST               the address of this container's Docker host, for eid name; the host that eid ps lists
+  EID_HOST               the address of this container's Docker host, for eid name; the
+                         host that eid ps lists
   EID_NAME               what stands before the @ of the node's name, for eid name
   MY_POD_IP              the address of this pod, for eid name
   EID_RANCHER            the URL of Rancher's metadata service, for eid name
-  EID_ENGINE             where a host's Docker API, or eid serve, is: tcp://{host}:4243, as --engine
+  EID_ENGINE             where a host's Docker API, or eid serve, is, as --engine
   EID_ENGINE_TOKEN_FILE  the file with the token that eid serve asks for, as --token-file
-  DOCKER_CERT_PATH       the folder with ca.pem, cert.pem and key.pem for https, as --certs";
+  DOCKER_CERT_PATH       the folder with ca.pem, cert.pem and key.pem, as --certs";
 
 /// Find and reach Erlang nodes that run in Docker containers
 ///
