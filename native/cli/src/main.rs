@@ -12,6 +12,7 @@ mod name;
 mod node_options;
 mod output;
 mod ps;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -63,6 +64,7 @@ enum Command {
     #[command(hide = true)]
     Manual(manual::Arguments),
     Doctor(doctor::Arguments),
+    Serve(serve::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Ps(arguments) => ps::run(arguments),
         Command::Manual(arguments) => manual::run(&arguments, Cli::command()),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -22,6 +22,19 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
     Ok(output)
 }
 
+/// The same for what serves many at a time.
+///
+/// # Errors
+///
+/// As for [`block_on`].
+pub fn block_on_all_cores<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Other(format!("nothing can be served here: {error}")))?;
+    let output = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(output)
+}
+
 /// Prints one line.
 ///
 /// # Errors

@@ -11,13 +11,13 @@ const LASTING: Duration = Duration::from_secs(5);
 /// Waits from 100 ms to 3 s: at first up to 200 ms, and then up to twice as long each time. Each is drawn from the upper half
 /// of what it may be, so that many who lost the same engine do not come back at the same moment.
 #[derive(Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The wait after a try that has lasted so long.
-    pub(crate) fn after(&mut self, lasted: Duration) -> Duration {
+    pub fn after(&mut self, lasted: Duration) -> Duration {
         if lasted >= LASTING {
             self.failures = 0;
         }

@@ -9,7 +9,8 @@ use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 
 use crate::http::io_text;
 use crate::Error;
@@ -63,6 +64,43 @@ pub(crate) fn client_config(folder: Option<&Path>) -> Result<ClientConfig, Error
     // Connections are kept alive, so little is to be won; and each new one verifies the certificate as it is then.
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// Reads the same folder for a server: `cert.pem` and `key.pem` say who it is, and where there is a `ca.pem`, clients have to
+/// have a certificate from an authority in it. The answer also says whether they do.
+///
+/// # Errors
+///
+/// [`Error::Unreachable`], saying what is wrong with which file.
+pub fn server_config(folder: &Path) -> Result<(ServerConfig, bool), Error> {
+    if !folder.is_dir() {
+        return unusable(format!("there is no folder {}", folder.display()));
+    }
+    let (Some(certificate), Some(key)) = (read(folder, CERTIFICATE)?, read(folder, KEY)?) else {
+        return unusable(format!("the folder {} needs {CERTIFICATE} and {KEY}", folder.display()));
+    };
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Unreachable(error.to_string()))?;
+    let authorities = read(folder, AUTHORITIES)?;
+    let demands_certificates = authorities.is_some();
+    let config = match authorities {
+        Some(authorities) => {
+            let roots = Arc::new(roots(&authorities)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            config.with_client_cert_verifier(verifier.map_err(|error| Error::Unreachable(error.to_string()))?)
+        }
+        None => config.with_no_client_auth(),
+    };
+    let mut config = config
+        .with_single_cert(certificates(CERTIFICATE, &certificate)?, private_key(&key)?)
+        .map_err(|error| mismatch(&error))?;
+    // Each connection verifies the client's certificate as it is then.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((config, demands_certificates))
 }
 
 /// `None` if there is no such file.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hyper::body::Incoming;
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 use serde::Deserialize;
@@ -10,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::api_version::ApiVersion;
 use crate::container::{Inspected, Listed};
 use crate::error::printable;
-use crate::events::{self, Events};
+use crate::events::{self, EventStream, Events};
 use crate::http::{Answer, Http, Kept, Unconnected};
 use crate::node_name::is_host;
 use crate::single_flight::SingleFlight;
@@ -238,17 +239,42 @@ impl Engine {
         }
     }
 
+    /// Subscribes to the events of containers and networks (`GET /events`). What they are about has to be asked for after
+    /// that; an event in the second before may be missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
+    pub async fn subscribe(&self) -> Result<EventStream, Error> {
+        let body = self.open_events().await?;
+        Ok(EventStream::new(body, self.inner.limits.body))
+    }
+
+    /// The version of the API that was agreed on with the engine: the newest that both sides know. `None` if the engine
+    /// tells none, or has not been asked for anything yet.
+    pub fn api_version(&self) -> Option<(u16, u16)> {
+        match *self.inner.known_version() {
+            Some(ApiVersion::Numbered(major, minor)) => Some((major, minor)),
+            Some(ApiVersion::Unnumbered) | None => None,
+        }
+    }
+
     /// Subscribes to the events of containers and networks (`GET /events`).
     ///
     /// # Errors
     ///
     /// [`Error::Unreachable`], [`Error::Refused`], [`Error::BadResponse`], [`Error::Timeout`].
     pub async fn events(&self, which: Which) -> Result<Events, Error> {
+        let body = self.open_events().await?;
+        Ok(Events::new(body, self.inner.limits.body, which))
+    }
+
+    async fn open_events(&self) -> Result<Incoming, Error> {
         let inner = &self.inner;
         // The last engine to answer here may have been replaced.
         let version = inner.ping().await?;
         match inner.http.open(&Resource::Events.path(version)).await? {
-            Kept::Open(body) => Ok(Events::new(body, inner.limits.body, which)),
+            Kept::Open(body) => Ok(body),
             Kept::Whole(answer) => Err(refusal(&answer)),
         }
     }

@@ -5,6 +5,7 @@
 
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
+use serde::de::DeserializeOwned;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,10 +16,48 @@ use crate::{Error, Which};
 /// `{"type":["container","network"]}`.
 pub(crate) const QUERY: &str = "filters=%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
 
-/// The events of an engine, from a response's body that has no end: see [`Engine::events`](crate::Engine::events).
+/// The events of an engine, as whatever reads of them what it needs, from a response's body that has no end.
+pub struct EventStream {
+    body: Incoming,
+    lines: Lines,
+}
+
+impl EventStream {
+    pub(crate) fn new(body: Incoming, bound: usize) -> Self {
+        Self {
+            body,
+            lines: Lines::new(bound),
+        }
+    }
+
+    /// Waits for events, for ever if need be; cancelling loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreachable`] at the end of the stream, [`Error::BadResponse`] for what is no event. What comes later on
+    /// this stream can't be relied on then.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Error> {
+        loop {
+            let mut events = Vec::new();
+            let data = data(&mut self.body).await?;
+            self.lines.cut(&data, |line| {
+                parse(line, |event| {
+                    events.push(event);
+                    Ok(())
+                })
+            })?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+}
+
+/// Which containers have changed, from such a body: see [`Engine::events`](crate::Engine::events).
 pub struct Events {
     body: Incoming,
     lines: Lines,
+    which: Which,
     /// What has been read and not yet been given out, last first.
     changed: Vec<String>,
 }
@@ -28,7 +67,8 @@ impl Events {
     pub(crate) fn new(body: Incoming, bound: usize, which: Which) -> Self {
         Self {
             body,
-            lines: Lines::new(bound, which),
+            lines: Lines::new(bound),
+            which,
             changed: Vec::new(),
         }
     }
@@ -45,15 +85,16 @@ impl Events {
             if let Some(id) = self.changed.pop() {
                 return Ok(id);
             }
-            let frame = match self.body.frame().await {
-                Some(Ok(frame)) => frame,
-                Some(Err(_)) | None => return Err(Error::Unreachable("the engine ended its events".to_owned())),
-            };
-            if let Ok(data) = frame.into_data() {
-                self.changed = self.lines.push(&data)?;
-                self.changed.reverse();
-            }
+            self.changed = self.lines.push(&data(&mut self.body).await?, self.which)?;
+            self.changed.reverse();
         }
+    }
+}
+
+async fn data(body: &mut Incoming) -> Result<Bytes, Error> {
+    match body.frame().await {
+        Some(Ok(frame)) => Ok(frame.into_data().unwrap_or_default()),
+        Some(Err(_)) | None => Err(Error::Unreachable("the engine ended its events".to_owned())),
     }
 }
 
@@ -62,31 +103,35 @@ impl Events {
 pub(crate) struct Lines {
     rest: Vec<u8>,
     bound: usize,
-    which: Which,
 }
 
 impl Lines {
-    pub(crate) fn new(bound: usize, which: Which) -> Self {
+    pub(crate) fn new(bound: usize) -> Self {
         Self {
             rest: Vec::new(),
             bound,
-            which,
         }
     }
 
-    pub(crate) fn push(&mut self, data: &Bytes) -> Result<Vec<String>, Error> {
+    /// The containers that whole lines tell of.
+    pub(crate) fn push(&mut self, data: &Bytes, which: Which) -> Result<Vec<String>, Error> {
         let mut changed = Vec::new();
+        self.cut(data, |line| changed_in(line, which, &mut changed))?;
+        Ok(changed)
+    }
+
+    fn cut(&mut self, data: &Bytes, mut read: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         let mut parts = data.split(|&byte| byte == b'\n');
         let last = parts.next_back().unwrap_or_default();
         for part in parts {
             self.extend(part)?;
-            changed_in(&self.rest, self.which, &mut changed)?;
+            read(&self.rest)?;
             self.rest.clear();
         }
         self.extend(last)?;
         // A long line was an exception: its memory is not kept.
         self.rest.shrink_to(self.rest.len().max(4096));
-        Ok(changed)
+        Ok(())
     }
 
     fn extend(&mut self, part: &[u8]) -> Result<(), Error> {
@@ -103,9 +148,16 @@ impl Lines {
 
 /// Reads the events of one line, and adds the IDs of the containers that they tell of.
 fn changed_in(line: &[u8], which: Which, changed: &mut Vec<String>) -> Result<(), Error> {
-    for event in serde_json::Deserializer::from_slice(line).into_iter::<Event>() {
-        let event = event.map_err(|_| Error::BadResponse("an event is not what the API describes".to_owned()))?;
+    parse(line, |event: Event| {
         changed.extend(event.changed(which)?);
+        Ok(())
+    })
+}
+
+fn parse<T: DeserializeOwned>(line: &[u8], mut read: impl FnMut(T) -> Result<(), Error>) -> Result<(), Error> {
+    for event in serde_json::Deserializer::from_slice(line).into_iter() {
+        let event = event.map_err(|_| Error::BadResponse("an event is not what the API describes".to_owned()))?;
+        read(event)?;
     }
     Ok(())
 }
@@ -281,31 +333,35 @@ mod tests {
     fn lines() {
         let (start, stop) = (container("start"), container("stop"));
         let stream = format!("{start}\n\r\n \n{stop}\r\n{start}{stop} {start}\n{start}");
-        let push = |lines: &mut Lines, part: &str| lines.push(&Bytes::copy_from_slice(part.as_bytes())).unwrap();
+        let push = |lines: &mut Lines, part: &str| {
+            lines
+                .push(&Bytes::copy_from_slice(part.as_bytes()), Which::Running)
+                .unwrap()
+        };
         // at once, and byte by byte
-        let mut lines = Lines::new(1000, Which::Running);
+        let mut lines = Lines::new(1000);
         assert_eq!(push(&mut lines, &stream).len(), 5);
         assert_eq!(push(&mut lines, "").len(), 0);
         assert_eq!(push(&mut lines, "\n").len(), 1);
-        let mut lines = Lines::new(1000, Which::Running);
+        let mut lines = Lines::new(1000);
         let found: usize = stream.chars().map(|c| push(&mut lines, &c.to_string()).len()).sum();
         assert_eq!(found, 5);
     }
 
     #[test]
     fn lines_are_bounded() {
-        let mut lines = Lines::new(100, Which::Running);
-        assert_eq!(lines.push(&Bytes::from(vec![b' '; 100])), Ok(vec![]));
+        let mut lines = Lines::new(100);
+        assert_eq!(lines.push(&Bytes::from(vec![b' '; 100]), Which::Running), Ok(vec![]));
         assert!(matches!(
-            lines.push(&Bytes::from_static(b" ")),
+            lines.push(&Bytes::from_static(b" "), Which::Running),
             Err(Error::BadResponse(_))
         ));
-        let mut lines = Lines::new(100, Which::Running);
+        let mut lines = Lines::new(100);
         assert!(matches!(
-            lines.push(&Bytes::from(vec![b' '; 10_000_000])),
+            lines.push(&Bytes::from(vec![b' '; 10_000_000]), Which::Running),
             Err(Error::BadResponse(_))
         ));
-        let mut lines = Lines::new(100, Which::Running);
-        assert_eq!(lines.push(&Bytes::from(" \n".repeat(1000))), Ok(vec![]));
+        let mut lines = Lines::new(100);
+        assert_eq!(lines.push(&Bytes::from(" \n".repeat(1000)), Which::Running), Ok(vec![]));
     }
 }

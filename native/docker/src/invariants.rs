@@ -88,10 +88,10 @@ pub fn list(data: &[u8]) {
 pub fn events(data: &[u8]) {
     let bound = 4096;
     let changed_in = |size: usize| {
-        let mut lines = Lines::new(bound, Which::All);
+        let mut lines = Lines::new(bound);
         let mut changed = vec![];
         for piece in data.chunks(size.max(1)) {
-            changed.extend(lines.push(&Bytes::copy_from_slice(piece))?);
+            changed.extend(lines.push(&Bytes::copy_from_slice(piece), Which::All)?);
         }
         Ok(changed)
     };

@@ -61,6 +61,8 @@ mod tls;
 mod token;
 mod watcher;
 
+pub use backoff::Backoff;
+pub use certificates::server_config;
 pub use container::{Attachment, Binding, Container};
 pub use credentials::Credentials;
 pub use description::{Description, Which};
@@ -69,7 +71,7 @@ pub use endpoint::Endpoint;
 pub use engine::{Engine, Greeting};
 pub use engines::{Engines, Location};
 pub use error::Error;
-pub use events::Events;
+pub use events::{EventStream, Events};
 pub use filter::Filter;
 pub use gateway::default_gateway;
 pub use here::own_container;

@@ -260,8 +260,8 @@ fn events_of_real_engines() {
         .into_iter()
         .filter(|(name, _)| !name.starts_with("small"))
     {
-        let mut lines = crate::events::Lines::new(10_000, crate::Which::Running);
-        let changed = lines.push(&text.into()).unwrap();
+        let mut lines = crate::events::Lines::new(10_000);
+        let changed = lines.push(&text.into(), crate::Which::Running).unwrap();
         assert!(changed.len() >= 9, "{name}: {changed:?}");
     }
 }
