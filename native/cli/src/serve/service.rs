@@ -84,10 +84,7 @@ impl Service {
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return (Resource::Other, reply);
         }
-        let (path, asked) = match versioned(request.uri().path()) {
-            Ok(found) => found,
-            Err(why) => return (Resource::Other, why),
-        };
+        let (path, asked) = versioned(request.uri().path());
         let container = path
             .strip_prefix("/containers/")
             .and_then(|rest| rest.strip_suffix("/json"))
@@ -284,23 +281,15 @@ impl Service {
 }
 
 /// A path without `/v1.41` before it, and that version.
-fn versioned(path: &str) -> Result<(&str, Option<(u16, u16)>), Reply> {
-    let Some(rest) = path.strip_prefix("/v") else {
-        return Ok((path, None));
-    };
-    let (version, rest) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => return Ok((path, None)),
-    };
-    let numbers = version.split_once('.').and_then(|(major, minor)| {
+fn versioned(path: &str) -> (&str, Option<(u16, u16)>) {
+    let found = path.strip_prefix("/v").and_then(|rest| {
+        let (version, path) = rest.split_at_checked(rest.find('/')?)?;
+        let (major, minor) = version.split_once('.')?;
         let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         let number = |text: &str| text.parse().ok().filter(|_| is_number(text));
-        Some((number(major)?, number(minor)?))
+        Some((path, Some((number(major)?, number(minor)?))))
     });
-    match numbers {
-        Some(numbers) => Ok((rest, Some(numbers))),
-        None => Err(message(StatusCode::NOT_FOUND, "page not found")),
-    }
+    found.unwrap_or((path, None))
 }
 
 /// What may be a name or an ID, or the beginning of one.

@@ -14,7 +14,7 @@ pub fn seconds(text: &str) -> Option<u64> {
         text.get(19..)?
             .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit()),
     )?;
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days_before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][usize::try_from(month - 1).ok()?];
     let leap_days = (1970..year).filter(|&year| is_leap(year)).count() as u64 + u64::from(month > 2 && is_leap(year));
     let days = (year - 1970) * 365 + leap_days + days_before + day - 1;
