@@ -250,7 +250,7 @@ impl Told {
         let networks = self.network_settings.networks.iter().flatten();
         let shown = networks.filter_map(|(name, network)| {
             let network = network.as_ref()?;
-            let id = network.id.clone().filter(|id| is_network_id(id)).unwrap_or_default();
+            let id = network.id.clone().filter(|id| is_full_id(id)).unwrap_or_default();
             let key = network_name(name, &id)?;
             let address = |text: &Option<String>| text.clone().filter(|text| is_address(text)).unwrap_or_default();
             let shown = Network {
@@ -275,7 +275,7 @@ impl Told {
         let networks = self.network_settings.networks.as_ref();
         let network = networks.and_then(|networks| networks.get(mode)?.as_ref()?.id.clone());
         let id = network.unwrap_or_else(|| mode.to_owned());
-        if is_network_id(&id) {
+        if is_full_id(&id) {
             id
         } else {
             "user".to_owned()
@@ -313,7 +313,7 @@ pub fn network_name(name: &str, id: &str) -> Option<String> {
     }
 }
 
-pub fn is_network_id(text: &str) -> bool {
+pub fn is_full_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

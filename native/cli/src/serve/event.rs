@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::container::{is_network_id, Shown};
+use super::container::{is_full_id, Shown};
 
 /// What changes nothing that is shown.
 const SIGNS: [&str; 15] = [
@@ -116,22 +116,15 @@ impl Told {
                     .as_ref()
                     .and_then(|it| it.r#type.clone())
                     .filter(|word| is_driver(word));
-                // Podman's actor is the container, and its networks have no IDs here.
-                match attributes.and_then(|attributes| attributes.container) {
-                    Some(container) => (Kind::Network { id: actor_id, driver }, container, Changes::Something),
-                    None => (
-                        Kind::Network {
-                            id: actor_id.clone(),
-                            driver,
-                        },
-                        actor_id,
-                        Changes::Something,
-                    ),
-                }
+                // Podman's actor is the container.
+                let container = attributes.and_then(|attributes| attributes.container);
+                let container = container.unwrap_or_else(|| actor_id.clone());
+                let id = Some(actor_id).filter(|id| is_full_id(id)).unwrap_or_default();
+                (Kind::Network { id, driver }, container, Changes::Something)
             }
             _ => return None,
         };
-        is_network_id(&container).then_some(Event {
+        is_full_id(&container).then_some(Event {
             kind,
             action: self.action,
             container,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use eid_docker::Engine;
 use hyper::body::{Bytes, Incoming};
@@ -15,6 +15,7 @@ use serde_json::json;
 use subtle::ConstantTimeEq;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch, Notify};
+use tokio::time::sleep;
 
 use super::body::Answer;
 use super::event::TellableEvent;
@@ -22,10 +23,13 @@ use super::metrics::{Metrics, Resource};
 use super::query::{EventsQuery, ListQuery};
 use super::rate::Rate;
 use super::secrets::Secrets;
-use super::store::{Missing, Store};
+use super::store::{Missing, Store, BACKLOG};
 
 /// Events that wait for one client, besides those that all share.
 const WAITING_EVENTS: usize = 16;
+
+/// So often it is looked whether a client that takes nothing is too far behind.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The oldest version of the API that a client may ask for.
 const OLDEST: (u16, u16) = (1, 24);
@@ -245,22 +249,29 @@ impl Service {
                 _ = ends.wait_for(|ends| *ends) => return,
             };
             match event {
-                Ok(event) if query.wants(&event) => {
+                Ok(event) if query.wants(&event) => loop {
                     tokio::select! {
-                        sent = client.send(event.line.clone()) => if sent.is_err() { return },
+                        place = client.reserve() => match place {
+                            Ok(place) => break place.send(event.line.clone()),
+                            Err(_) => return,
+                        },
+                        () = sleep(PATIENCE) => if events.len() >= BACKLOG {
+                            return self.cut_off(&cut);
+                        },
                         _ = ends.wait_for(|ends| *ends) => return,
                     }
-                }
+                },
                 Ok(_) => {}
                 // The engine is lost; who follows lists again.
                 Err(RecvError::Closed) => return,
-                Err(RecvError::Lagged(_)) => {
-                    self.metrics.cut_off.fetch_add(1, Relaxed);
-                    cut.notify_one();
-                    return;
-                }
+                Err(RecvError::Lagged(_)) => return self.cut_off(&cut),
             }
         }
+    }
+
+    fn cut_off(&self, cut: &Notify) {
+        self.metrics.cut_off.fetch_add(1, Relaxed);
+        cut.notify_one();
     }
 
     fn host(&self) -> Reply {
@@ -295,7 +306,8 @@ fn versioned(path: &str) -> (&str, Option<(u16, u16)>) {
 /// What may be a name or an ID, or the beginning of one.
 fn is_container(text: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    (1..=256).contains(&text.len()) && text.bytes().all(is_name)
+    let is_beginning = |byte: &u8| byte.is_ascii_alphanumeric();
+    text.len() <= 256 && text.as_bytes().first().is_some_and(is_beginning) && text.bytes().all(is_name)
 }
 
 fn whole(r#type: HeaderValue, body: Bytes) -> Reply {

@@ -50,6 +50,8 @@ pub struct Upstream {
     /// What the list before said of each, so that a change without an event is noticed.
     listed: HashMap<String, u64>,
     unanswered: HashSet<String>,
+    /// Those that are gone, of which there may be a last event to tell.
+    gone: HashMap<String, Arc<Shown>>,
 }
 
 /// An element of the engine's list.
@@ -76,6 +78,7 @@ impl Upstream {
             hidden: HashSet::new(),
             listed: HashMap::new(),
             unanswered: HashSet::new(),
+            gone: HashMap::new(),
         }
     }
 
@@ -102,6 +105,7 @@ impl Upstream {
         self.hidden.clear();
         self.listed.clear();
         self.unanswered.clear();
+        self.gone.clear();
         let mut events = self.follow_events().await?;
         let ids = self.list().await?;
         let answers = self.ask(ids).await;
@@ -126,6 +130,7 @@ impl Upstream {
                 () = sleep_until(next_list) => {
                     let surprises = self.list().await?;
                     self.explain(surprises).await;
+                    self.gone.clear();
                     next_list = Instant::now() + LIST_INTERVAL;
                 }
                 () = sleep_until(retry), if !self.unanswered.is_empty() => {
@@ -233,11 +238,15 @@ impl Upstream {
         let answers = self.ask(ids.into_iter().collect()).await;
         let (mut changes, has_room) = self.store.apply(answers);
         self.tell_of_room(has_room);
+        for (id, change) in &changes {
+            match (&change.before, &change.after) {
+                (Some(shown), None) => drop(self.gone.insert(id.clone(), Arc::clone(shown))),
+                (_, Some(_)) => drop(self.gone.remove(id)),
+                (None, None) => {}
+            }
+        }
         for event in batch {
             let id = event.container.clone();
-            if event.is_end() {
-                self.hidden.remove(&id);
-            }
             let change = changes.entry(id.clone()).or_insert_with(|| {
                 let shown = self.store.shown(&id);
                 Change {
@@ -245,7 +254,12 @@ impl Upstream {
                     after: shown,
                 }
             });
-            let Some(shown) = change.shown() else { continue };
+            let shown = change.shown().cloned().or_else(|| self.gone.get(&id).cloned());
+            if event.is_end() {
+                self.hidden.remove(&id);
+                self.gone.remove(&id);
+            }
+            let Some(shown) = shown.as_deref() else { continue };
             match event.changes {
                 Changes::Nothing | Changes::Something => self.store.tell(event.told(shown)),
                 Changes::Unknown if change.before != change.after => {

@@ -1,5 +1,8 @@
 //! An engine behind TLS that takes notes, and what makes certificates for it and for its clients.
 
+// Each test uses some of it.
+#![allow(dead_code)]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
