@@ -11,7 +11,8 @@
                 {traffic, bench_traffic, rig},
                 {restart, bench_restart, rig},
                 {formation, bench_formation, rig},
-                {latency, bench_latency, no_rig}]).
+                {latency, bench_latency, no_rig},
+                {serve, bench_serve, rig}]).
 %% A part that takes longer is given up.
 -define(PART_TIME, 600_000).
 %% Between two parts, what the first has left running ends.

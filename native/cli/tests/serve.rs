@@ -20,6 +20,7 @@ use eid_docker::{Credentials, Directory, Endpoint, Engine, Error, Limits};
 use engine_double::{
     chunk, response, EngineDouble, HostPorts, Misbehaviour, NewContainer, Reply, ScriptedEngine, Times, Where,
 };
+use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use serde_json::Value;
 use support::{live, until, until_agreed, FAR_TOO_LONG};
 use tls_double::{Authority, Folder, Identity};
@@ -742,6 +743,8 @@ async fn a_directory_before_it_loses_nothing() {
 
 #[test]
 fn a_thousand_subscribers_for_one_subscription() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(4096), most).unwrap();
     let engine = EngineDouble::start();
     engine.add("db", 49_153);
     let serve = Serve::follow(engine.address(), &["--rate", "0"]);
