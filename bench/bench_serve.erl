@@ -60,26 +60,36 @@ await(Port) ->
 lookups(Socket, Path) ->
     Self = self(),
     End = bench_stats:now_ns() + ?ROUND_TIME * 1_000_000,
-    Askers = [spawn_link(fun() -> Self ! {self(), ask(open(Socket), request(Path), End, 0)} end) || _ <- lists:seq(1, ?CONNECTIONS)],
+    Request = iolist_to_binary(request(Path)),
+    Askers = [spawn_link(fun() ->
+                                 Stream = open(Socket),
+                                 ok = gen_tcp:send(Stream, Request),
+                                 Size = answer_size(Stream, <<>>),
+                                 Self ! {self(), ask(Stream, Request, Size, End, 1)}
+                         end) || _ <- lists:seq(1, ?CONNECTIONS)],
     Answers = lists:sum([receive {Asker, Count} -> Count end || Asker <- Askers]),
     Answers * 1000 / ?ROUND_TIME.
 
-ask(Stream, Request, End, Count) ->
+%% The answers about a container that stays as it is have one length, so little is spent on reading them.
+ask(Stream, Request, Size, End, Count) ->
     case bench_stats:now_ns() < End of
         true ->
             ok = gen_tcp:send(Stream, Request),
-            answer(Stream, <<>>),
-            ask(Stream, Request, End, Count + 1);
+            {ok, <<"HTTP/1.1 200 OK\r\n", _/binary>>} = gen_tcp:recv(Stream, Size, ?WAIT),
+            ask(Stream, Request, Size, End, Count + 1);
         false ->
             gen_tcp:close(Stream),
             Count
     end.
 
-%% Only its end is looked at: a whole body has the length that the head says, or the last of its chunks.
-answer(Stream, Before) ->
+%% A whole body has the length that the head says, or the last of its chunks.
+answer_size(Stream, Before) ->
     {ok, More} = gen_tcp:recv(Stream, 0, ?WAIT),
     Answer = <<Before/binary, More/binary>>,
-    is_whole(Answer) orelse answer(Stream, Answer).
+    case is_whole(Answer) of
+        true -> byte_size(Answer);
+        false -> answer_size(Stream, Answer)
+    end.
 
 is_whole(<<"HTTP/1.1 200 OK\r\n", _/binary>> = Answer) ->
     case binary:split(Answer, <<"\r\n\r\n">>) of
