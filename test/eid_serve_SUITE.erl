@@ -19,6 +19,7 @@ init_per_suite(Config) ->
     case eid_rig:available() of
         true ->
             ok = eid_rig:up(),
+            ok = file:write_file(token_file(), "a-token-of-the-tests\n"),
             %% The images of the rig have a label that begins with eid; this one has nothing.
             rig(["exec 1 sh -c 'tar -c -C /etc hostname | docker -H unix://", eid_rig:socket(1), " import - ", ?BARE_IMAGE, "'"]),
             Config;
@@ -26,6 +27,7 @@ init_per_suite(Config) ->
     end.
 
 end_per_suite(_Config) ->
+    file:delete(token_file()),
     eid_rig:command(["docker 1 image rm -f ", ?BARE_IMAGE]),
     eid_rig:down().
 
@@ -83,9 +85,9 @@ exit_status(Port) ->
 
 with_tls(Host) ->
     ["--listen", "https://" ++ eid_rig:host_ip(Host) ++ ":" ++ integer_to_list(?PORT),
-     "--certs", filename:join(filename:dirname(eid_rig:info("tls.client")), "host" ++ integer_to_list(Host))].
+     "--token-file", token_file(), "--certs", filename:join(filename:dirname(eid_rig:info("tls.client")), "host" ++ integer_to_list(Host))].
 
-%% Mutual TLS for the other host, and for nobody else the engine's port.
+%% Mutual TLS and a token, and for nobody the engine's port.
 nodes_that_reach_nothing_else(_) ->
     Servers = [serve(Host, with_tls(Host)) || Host <- [1, 2]],
     [rig(["exec ", Host, " ", firewall("-I")]) || Host <- ["1", "2"]],
@@ -110,15 +112,20 @@ nodes_that_reach_nothing_else(_) ->
     await_mesh([eid_rig:start_node(1, Newest, cluster()) | tl(Members)]),
     #{lookups := #{ok := _}, state := live} = maps:get(<<"https://192.0.2.2:2376">>, maps:get(engines, call(A, eid, info, []))),
     %% Somebody else gets nothing.
-    Stranger = eid_rig:start_node(1, Newest, (options([]))#{mount => [{eid_rig:info("tls.stranger"), "/certs"}]}),
+    Stranger = eid_rig:start_node(1, Newest, (options([]))#{mount => [{eid_rig:info("tls.stranger"), "/certs"}, {token_file(), "/token"}]}),
     {error, {unreachable, Why}} = call(Stranger, eid, lookup, [NodeB]),
     ?assertNotEqual({nomatch, Why}, {string:find(Why, "certificate"), Why}),
+    ok = call(A, application, unset_env, [eid, engine_token_file]),
+    {error, {refused, 401, _}} = call(A, eid, lookup, [NodeB]),
     lists:foreach(fun terminate/1, Servers).
 
 options(More) ->
     Engines = "#{default => \"https://{host}:" ++ integer_to_list(?PORT) ++ "\"}",
-    #{mount => [{eid_rig:info("tls.client"), "/certs"}],
-      erl => ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-eid", "engines", Engines, "engine_certs", "\"/certs\"" | More]}.
+    #{mount => [{eid_rig:info("tls.client"), "/certs"}, {token_file(), "/token"}],
+      erl => ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-eid", "engines", Engines, "engine_certs", "\"/certs\"",
+              "engine_token_file", "\"/token\"" | More]}.
+
+token_file() -> "/tmp/eid-serve-" ++ os:getpid() ++ ".token".
 
 cluster() ->
     Hosts = [eid_rig:host_ip(Host) || Host <- [1, 2]],

@@ -395,10 +395,9 @@ fn by_id_by_name_and_by_prefix() {
     assert_eq!(find("c7").json()["Id"], *ids[7]);
     assert_eq!(find(&ids[1][..12]).json()["Id"], *ids[1]);
     assert_eq!(find(&ids[0][..12]).json()["Id"], *named, "a name comes before a prefix");
-    let all = (0..16).map(|digit| format!("{digit:x}"));
+    let mut all = (0..16).map(|digit| format!("{digit:x}"));
     let ambiguous = all
-        .filter(|digit| ids.iter().filter(|id| id.starts_with(digit)).count() > 1)
-        .next()
+        .find(|digit| ids.iter().filter(|id| id.starts_with(digit)).count() > 1)
         .unwrap();
     let answer = find(&ambiguous);
     assert_eq!((answer.status, answer.message().contains("multiple IDs")), (400, true));
