@@ -705,12 +705,13 @@ fn an_engine_that_is_lost_and_comes_back() {
 fn an_engine_that_does_not_answer_about_one_container() {
     let engine = shop();
     let serve = Serve::follow(engine.address(), &[]);
-    engine.misbehave(Misbehaviour::InternalError, Where::Inspect, Times::Next(2));
+    engine.misbehave(Misbehaviour::InternalError, Where::Inspect, Times::Always);
     engine.restart("published");
     eventually("it is unclear", || {
         serve.get("/containers/published/json").status == 503
     });
     assert_eq!(serve.get("/containers/labelled/json").status, 200);
+    engine.behave();
     eventually("it is clear", || serve.get("/containers/published/json").status == 200);
 }
 

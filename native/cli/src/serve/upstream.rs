@@ -115,8 +115,8 @@ impl Upstream {
         let shown = self.store.len().unwrap_or_default();
         info!("{}: following, {shown} containers are shown", self.engine.endpoint());
         let mut next_list = Instant::now() + SECOND_LIST;
+        let mut retry = Instant::now() + RETRY;
         loop {
-            let retry = Instant::now() + RETRY;
             tokio::select! {
                 event = events.recv() => {
                     let first = event.unwrap_or_else(|| Err(lost()))?;
@@ -136,6 +136,7 @@ impl Upstream {
                 () = sleep_until(retry), if !self.unanswered.is_empty() => {
                     let ids = self.unanswered.drain().collect();
                     self.explain(ids).await;
+                    retry = Instant::now() + RETRY;
                 }
             }
         }
