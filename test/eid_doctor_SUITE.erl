@@ -303,7 +303,8 @@ tls_distribution(Config) ->
                               {4, Lines} = doctor([name(B)]),
                               outcome(lists:nth(9, Lines)) =:= {"handshake", "failed"}
                       end, 20_000),
-    fails([name(B)], "handshake", 4, ["speaks TLS", "-proto_dist inet_tls"]).
+    fails([name(B)], "handshake", 4, ["speaks TLS", "-proto_dist inet_tls"]),
+    contains(log(B), "Unexpected Message").
 
 another_node(_) ->
     B = start(newest(), #{node => "other@192.0.2.2"}),
@@ -325,7 +326,9 @@ wrong_cookie(Config) ->
          eid_ct:eventually(fun() -> log(B) =/= "" end),
          Log = log(B),
          [contains(Log, Part) || Part <- ["Connection attempt from", "@eid-doctor", "rejected"]],
-         ?assertEqual(1, length(string:split(Log, "rejected", all)) - 1, Log)
+         %% A node that is still starting prints what it logs twice, under one and the same time.
+         Headings = lists:usort([Line || Line <- string:lexemes(Log, "\r\n"), string:find(Line, " REPORT====") =/= nomatch]),
+         ?assertMatch({[_], _}, {Headings, Log})
      end || Release <- eid_rig:releases()].
 
 not_allowed(_) ->

@@ -43,7 +43,7 @@ use report::{Report, Step, Style};
 /// any node is connected, and nothing is logged. With one, and the right cookie, a
 /// hidden node Something@eid-doctor is connected for an instant: whoever watches hidden
 /// nodes (net_kernel:monitor_nodes/2) sees it come and go. A wrong cookie is logged
-/// over there, as from any node that tries.
+/// over there, as from any node that tries, and a node with TLS logs that this is none.
 ///
 /// With --json the answer is one object, {"node","ok","failed","steps"}, and a step in it
 /// {"step","status","microseconds","sentence","detail"} with status ok, failed or

@@ -24,7 +24,10 @@ pub fn parse(text: &str) -> Result<Passed<NodeName>, Fault> {
         let why = names::why_none(text);
         Fault::docker(&error)
             .saying(format!("this is no node name of the form Container@Host: {why}"))
-            .advising("a node is named after its container's ID or name and its Docker host, as 0a1b2c3d4e5f@192.168.4.231; docker ps has both ID and name")
+            .advising(
+                "a node is named after its container's ID or name and its Docker host, as 0a1b2c3d4e5f@192.168.4.231; docker ps \
+                 has both ID and name",
+            )
     })?;
     let (container, host) = (name.container(), name.host());
     let kind = if container.is_id() { "by its ID" } else { "by its name" };
