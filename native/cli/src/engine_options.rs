@@ -1,11 +1,11 @@
 //! How the Docker APIs of the hosts are reached: the options that all commands share which ask one.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use eid_docker::{Credentials, Endpoint, Engine, Error, Limits};
+use eid_docker::{Credentials, Endpoint, Engine, Error, Limits, Location};
 
 /// Nodes ask an engine for 2 s to connect and 3 s to answer; so does this, unless it is told of less.
 #[derive(Args, Clone, Debug)]
@@ -51,13 +51,22 @@ impl EngineOptions {
 
     /// The engine there. Nothing is sent.
     pub fn at(&self, endpoint: Endpoint) -> Engine {
-        // A variable that is empty counts as unset.
-        let set = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let credentials = Credentials {
-            certificates: set(&self.certs),
-            token_file: set(&self.token_file),
+            certificates: set(&self.certs).map(Path::to_owned),
+            token_file: set(&self.token_file).map(Path::to_owned),
         };
         Engine::with_credentials(endpoint, self.limits(), credentials)
+    }
+
+    /// Where the engine of this host is, which has this address: for [`eid_docker::Engines`].
+    pub fn location<'a>(&'a self, host: &'a str, ip: IpAddr) -> Location<'a> {
+        Location {
+            template: &self.engine,
+            host,
+            ip,
+            certificates: set(&self.certs).and_then(Path::to_str),
+            token_file: set(&self.token_file).and_then(Path::to_str),
+        }
     }
 
     /// For one request.
@@ -80,7 +89,12 @@ impl EngineOptions {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A variable that is empty counts as unset.
+fn set(path: &Option<PathBuf>) -> Option<&Path> {
+    path.as_deref().filter(|path| !path.as_os_str().is_empty())
+}
+
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.parse().map_err(|_| "it is no number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(number) {
         Ok(time) if time >= Duration::from_millis(1) && time <= Duration::from_secs(3600) => Ok(time),

@@ -6,6 +6,8 @@
 mod doctor;
 mod engine_options;
 mod failure;
+mod forward;
+mod log;
 mod lookup;
 mod manual;
 mod name;
@@ -65,6 +67,7 @@ enum Command {
     Manual(manual::Arguments),
     Doctor(doctor::Arguments),
     Serve(serve::Arguments),
+    Forward(forward::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Manual(arguments) => manual::run(&arguments, Cli::command()),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Forward(arguments) => forward::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,88 @@
+//! Sockets that listen: one for each thread at each place, among which the kernel deals out the connections.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
+
+use super::rule::Place;
+
+/// Connections that wait to be accepted, on each socket; the kernel may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// A dead peer is found out after 60 s + 4 x 15 s.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// So many sockets that listen at this place.
+///
+/// # Errors
+///
+/// Whatever the system says, for example that something else listens there.
+pub fn listen_at(place: Place, count: usize) -> io::Result<Vec<TcpListener>> {
+    let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, place.port));
+    let first = match place.ip {
+        Some(ip) => bound((ip, place.port).into()),
+        None => match bound(anywhere) {
+            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => bound((Ipv4Addr::UNSPECIFIED, place.port).into()),
+            either => either,
+        },
+    }?;
+    // It was bound as the only one at its address, so that something else there is an error. Those that share it are let in only now.
+    sockopt::set_socket_reuseport(&first, true)?;
+    listen(&first, BACKLOG)?;
+    let mut all = vec![TcpListener::from(first)];
+    let address = all[0].local_addr()?;
+    while all.len() < count {
+        let socket = open(address)?;
+        sockopt::set_socket_reuseport(&socket, true)?;
+        bind(&socket, &address)?;
+        listen(&socket, BACKLOG)?;
+        all.push(TcpListener::from(socket));
+    }
+    Ok(all)
+}
+
+fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let socket = open(address)?;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// What is accepted inherits the options.
+fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = match address.ip() {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(
+        family,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    if family == AddressFamily::INET6 {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+    }
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    // Small packets are not held back.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    keep_alive(&socket)?;
+    Ok(socket)
+}
+
+/// Has a peer found out that is gone without a word.
+///
+/// # Errors
+///
+/// Whatever the system says.
+pub fn keep_alive(socket: impl AsFd) -> Result<(), Errno> {
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)
+}
