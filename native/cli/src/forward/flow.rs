@@ -66,6 +66,11 @@ impl Flow {
         self.sent
     }
 
+    /// Whether there is so much of it that it is spliced.
+    pub fn is_bulk(&self) -> bool {
+        self.way == Way::Spliced
+    }
+
     /// Goes on until one of the sockets has to be waited for, or until all has been sent, up to the end of the stream.
     pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut TcpStream, to: &mut TcpStream) -> Poll<Result<(), Broken>> {
         for _ in 0..TURN {

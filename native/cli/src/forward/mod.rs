@@ -1,5 +1,6 @@
 //! `eid forward`: the ambassador, which stands in for a service that is somewhere else.
 
+mod crew;
 mod dial;
 mod flow;
 mod listener;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::time::timeout;
@@ -30,11 +31,12 @@ use crate::engine_options::{seconds, EngineOptions};
 use crate::failure::{Failure, STATUS};
 use crate::log;
 
+use crew::Crew;
 use dial::Dialer;
 use reach::Reach;
 use rule::{Place, Rule};
 use target::Target;
-use worker::{Phase, Route, Service, Worker};
+use worker::{Phase, Route, Service};
 
 /// A connection has two sockets, and while a lot goes both ways a pipe for each, which has two ends.
 const DESCRIPTORS: usize = 6;
@@ -113,7 +115,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let sockets = sockets(&rules, threads)?;
     log::to_stderr();
     // Names and engines are asked on this one, and signals come in.
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+    let runtime = self::runtime()?;
+    let runtimes: Vec<Runtime> = sockets.iter().map(|_| self::runtime()).collect::<Result<_, _>>()?;
     let route = |rule| Route {
         rule,
         reach: Reach::default(),
@@ -121,6 +124,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let service = Arc::new(Service {
         routes: rules.into_iter().map(route).collect(),
         dialer: Dialer::new(runtime.handle().clone(), arguments.engines, arguments.connect_timeout),
+        crew: Arc::new(Crew::new(runtimes.iter().map(|runtime| runtime.handle().clone()))),
         idle_timeout: arguments.idle_timeout,
         slots: Arc::new(Semaphore::new(limit)),
         accepted: AtomicU64::new(0),
@@ -130,13 +134,22 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         let at = socket.local_addr().map_err(no_thread)?;
         info!("{at} is forwarded to {}", route.rule.target);
     }
-    let workers: Result<Vec<Worker>, _> = sockets.into_iter().map(|own| Worker::start(&service, own)).collect();
-    let workers = workers.map_err(no_thread)?;
-    let ended = runtime.block_on(until_told(&service, &workers, limit, arguments.drain));
+    let mut threads = Vec::new();
+    for (own, (runtime, sockets)) in runtimes.into_iter().zip(sockets).enumerate() {
+        threads.push(worker::start(&service, own, runtime, sockets).map_err(no_thread)?);
+    }
+    let ended = runtime.block_on(until_told(&service, limit, arguments.drain));
     service.phase.send_replace(Phase::Over);
-    workers.into_iter().for_each(Worker::join);
+    for thread in threads {
+        // A panic has been reported where it happened.
+        let _ = thread.join();
+    }
     runtime.shutdown_background();
     ended
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(no_thread)
 }
 
 impl Arguments {
@@ -215,7 +228,7 @@ fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<us
     }
 }
 
-async fn until_told(service: &Arc<Service>, workers: &[Worker], limit: usize, drain: Duration) -> Result<(), Failure> {
+async fn until_told(service: &Arc<Service>, limit: usize, drain: Duration) -> Result<(), Failure> {
     let [mut terminate, mut interrupt, mut figures] = signals().map_err(no_thread)?;
     for index in 0..service.routes.len() {
         tokio::spawn(prepare(Arc::clone(service), index));
@@ -224,7 +237,7 @@ async fn until_told(service: &Arc<Service>, workers: &[Worker], limit: usize, dr
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = figures.recv() => log_figures(service, workers, limit),
+            _ = figures.recv() => log_figures(service, limit),
         }
     }
     service.phase.send_replace(Phase::Draining);
@@ -254,12 +267,11 @@ async fn prepare(service: Arc<Service>, index: usize) {
     }
 }
 
-fn log_figures(service: &Service, workers: &[Worker], limit: usize) {
-    let tasks = |runtime: &Handle| runtime.metrics().num_alive_tasks();
+fn log_figures(service: &Service, limit: usize) {
     info!(
         connections = limit - service.slots.available_permits(),
         accepted = service.accepted.load(Ordering::Relaxed),
-        tasks = workers.iter().map(|worker| tasks(&worker.runtime)).sum::<usize>() + tasks(&Handle::current()),
+        tasks = service.crew.tasks() + Handle::current().metrics().num_alive_tasks(),
         "figures"
     );
 }

@@ -64,7 +64,7 @@ impl Pipe {
     /// What splice(2) says. As the pipe is empty, it would only block for the socket.
     pub fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
         debug_assert!(self.is_empty());
-        let moved = splice(from, None, &self.writer, None, fill_size(), flags())?;
+        let moved = splice(from, None, &self.writer, None, SIZE, flags())?;
         self.held = moved;
         Ok(moved)
     }
@@ -84,14 +84,4 @@ impl Pipe {
 
 fn flags() -> SpliceFlags {
     SpliceFlags::MOVE | SpliceFlags::NONBLOCK
-}
-
-fn fill_size() -> usize {
-    static S: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *S.get_or_init(|| {
-        std::env::var("EID_FILL")
-            .ok()
-            .and_then(|s| s.parse().ok())
-            .unwrap_or(SIZE)
-    })
 }

@@ -1,6 +1,8 @@
 //! A connection: two streams, each of which has its own end.
 
-use std::future::Future;
+use std::future::{poll_fn, Future};
+use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 use std::time::Duration;
@@ -16,15 +18,36 @@ use super::listener::keep_alive;
 /// there it costs nothing.)
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Forwards in both directions until both streams have ended. What ends in any other way, or is dropped before, ends with a
-/// reset on both sides, so that nobody takes it for the end of what the other one had to say.
+/// A connection that is forwarded in both directions until both streams have ended. What ends in any other way, or is dropped before,
+/// ends with a reset on both sides, so that nobody takes it for the end of what the other one had to say.
 pub struct Relay {
-    client: TcpStream,
-    server: TcpStream,
+    sockets: Sockets,
     up: Direction,
     down: Direction,
     clock: Clock,
-    whole: bool,
+}
+
+/// What has become of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    Over,
+    /// There is a lot to move.
+    Bulk,
+}
+
+/// A connection between two threads.
+pub struct Moving {
+    client: std::net::TcpStream,
+    server: std::net::TcpStream,
+    up: Direction,
+    down: Direction,
+    idle: Option<Duration>,
+}
+
+struct Sockets {
+    client: TcpStream,
+    server: TcpStream,
+    has_ended_well: bool,
 }
 
 /// From the client to the server, or back.
@@ -48,24 +71,77 @@ struct Clock {
 }
 
 impl Relay {
+    /// Has to be called in the runtime that it will run on.
     pub fn new(client: TcpStream, server: TcpStream, idle: Option<Duration>) -> Self {
-        Self {
+        let sockets = Sockets {
             client,
             server,
+            has_ended_well: false,
+        };
+        Self {
+            sockets,
             up: Direction::default(),
             down: Direction::default(),
             clock: Clock::new(idle),
-            whole: false,
         }
+    }
+
+    /// Goes on until it is over, or until there is a lot to move.
+    pub async fn until_bulk(&mut self) -> Progress {
+        poll_fn(|cx| match self.poll(cx) {
+            Poll::Pending if self.up.flow.is_bulk() || self.down.flow.is_bulk() => Poll::Ready(Progress::Bulk),
+            other => other.map(|()| Progress::Over),
+        })
+        .await
+    }
+
+    /// Goes on until it is over.
+    pub async fn until_over(&mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    /// Leaves this thread.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says. The connection is lost then.
+    pub fn leave(self) -> io::Result<Moving> {
+        let Self {
+            sockets,
+            up,
+            down,
+            clock,
+        } = self;
+        let (client, server) = sockets.into_std()?;
+        Ok(Moving {
+            client,
+            server,
+            up,
+            down,
+            idle: clock.idle,
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.proceed(cx) {
+            return Poll::Ready(());
+        }
+        let sent = self.up.flow.sent() + self.down.flow.sent();
+        self.clock.poll(cx, sent, &self.sockets.server)
     }
 
     /// Whether it is over.
     fn proceed(&mut self, cx: &mut Context<'_>) -> bool {
-        self.up.proceed(cx, &mut self.client, &mut self.server);
-        self.down.proceed(cx, &mut self.server, &mut self.client);
+        let Sockets {
+            client,
+            server,
+            has_ended_well,
+        } = &mut self.sockets;
+        self.up.proceed(cx, client, server);
+        self.down.proceed(cx, server, client);
         match (&self.up.ended, &self.down.ended) {
             (Some(Ok(())), Some(Ok(()))) => {
-                self.whole = true;
+                *has_ended_well = true;
                 return true;
             }
             (Some(Err(Broken::Read)), _) | (_, Some(Err(Broken::Read))) => return true,
@@ -74,28 +150,46 @@ impl Relay {
             _ => {}
         }
         // Closing both, above, ends both streams too.
-        self.up.pass_on_the_end(&self.server);
-        self.down.pass_on_the_end(&self.client);
+        self.up.pass_on_the_end(server);
+        self.down.pass_on_the_end(client);
         false
     }
 }
 
-impl Future for Relay {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let relay = &mut *self;
-        if relay.proceed(cx) {
-            return Poll::Ready(());
-        }
-        let sent = relay.up.flow.sent() + relay.down.flow.sent();
-        relay.clock.poll(cx, sent, &relay.server)
+impl Moving {
+    /// Arrives on the runtime that this is called in.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says. The connection is lost then.
+    pub fn arrive(self) -> io::Result<Relay> {
+        let sockets = Sockets {
+            client: TcpStream::from_std(self.client)?,
+            server: TcpStream::from_std(self.server)?,
+            has_ended_well: false,
+        };
+        Ok(Relay {
+            sockets,
+            up: self.up,
+            down: self.down,
+            clock: Clock::new(self.idle),
+        })
     }
 }
 
-impl Drop for Relay {
+impl Sockets {
+    /// The same two, which no runtime knows of.
+    fn into_std(mut self) -> io::Result<(std::net::TcpStream, std::net::TcpStream)> {
+        let unregistered = |socket: &TcpStream| socket.as_fd().try_clone_to_owned().map(Into::into);
+        let both = (unregistered(&self.client)?, unregistered(&self.server)?);
+        self.has_ended_well = true;
+        Ok(both)
+    }
+}
+
+impl Drop for Sockets {
     fn drop(&mut self) {
-        if !self.whole {
+        if !self.has_ended_well {
             for socket in [&self.client, &self.server] {
                 // Without it, it is closed in the usual way.
                 let _ = socket.set_zero_linger();
@@ -112,9 +206,7 @@ impl Direction {
             }
         }
     }
-}
 
-impl Direction {
     fn pass_on_the_end(&mut self, to: &TcpStream) {
         if matches!(self.ended, Some(Ok(()))) && !self.passed_on {
             self.passed_on = true;

@@ -1,0 +1,454 @@
+//! `eid forward` between clients and services on loopback. What containers do is in `test/eid_forward_SUITE.erl`.
+
+mod forwarding;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use forwarding::{
+    command, connect, echo, expect_noise, is_echoed, listener, send_noise, service, until, Forward, A_WHILE, PIECE,
+};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::Signal;
+
+const MEGABYTE: usize = 1 << 20;
+
+fn free_port() -> u16 {
+    TcpListener::bind("[::]:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whether it ended, now or soon, with a reset.
+fn is_reset(stream: &mut TcpStream) -> bool {
+    let error = std::io::copy(stream, &mut std::io::sink()).unwrap_err();
+    assert!(error.kind() == ErrorKind::ConnectionReset, "{error:?}");
+    true
+}
+
+/// Asserts that it fails with one sentence that has these in it.
+fn fails(arguments: &[&str], environment: &[(&str, &str)], parts: &[&str], status: i32) {
+    let output = command(arguments, environment).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(parts.iter().all(|part| error.contains(part)), "{error:?}");
+    assert_eq!(output.status.code(), Some(status), "{error:?}");
+    assert!(status == 2 || error.matches('\n').count() == 1, "{error:?}");
+}
+
+// What is forwarded
+
+#[test]
+fn the_variables_of_dockers_ambassador() {
+    let (one, two) = (free_port(), free_port());
+    let names = [one, two].map(|port| format!("MY_PORT_{port}_TCP"));
+    let (ipv4, echo) = (echo(), echo());
+    let environment = [
+        (names[0].as_str(), ipv4.as_str()),
+        (&names[1], &echo),
+        // What else Docker's links set, and what is empty.
+        ("MY_PORT_6379_TCP_ADDR", "172.17.0.8"),
+        ("MY_PORT", "tcp://172.17.0.8:6379"),
+        ("MY_PORT_53_UDP", "udp://172.17.0.8:53"),
+        ("OTHER_PORT_1_TCP", ""),
+        ("PORT_2_TCP", "tcp://172.17.0.8:6379"),
+    ];
+    let _forward = Forward::start(&[], &environment, 2);
+    for port in [one, two] {
+        for address in [("127.0.0.1", port), ("::1", port)] {
+            assert!(is_echoed(&mut TcpStream::connect(address).unwrap(), b"hello"));
+        }
+    }
+}
+
+#[test]
+fn variables_that_are_wrong() {
+    let name = "REDIS_PORT_6379_TCP";
+    for value in [
+        "x",
+        "tcp://",
+        "tcp://h",
+        "tcp://h:0",
+        "tcp://h:65536",
+        "tcp://h:1/x",
+        "udp://h:1",
+        "docker://h:1",
+        "docker://@h:1",
+        "docker://a.b@h:1",
+        "docker://a@h",
+        "docker://a@:1",
+        "docker://a@b@c:1",
+        "tcp://::1:6379",
+    ] {
+        fails(&[], &[(name, value)], &[name], 1);
+    }
+    for port in ["0", "65536", "99999999999999999999"] {
+        let name = format!("A_PORT_{port}_TCP");
+        fails(&[], &[(&name, "tcp://h:1")], &[&name, "port"], 1);
+    }
+    let both = [("A_PORT_6379_TCP", "tcp://h:1"), ("B_PORT_6379_TCP", "tcp://h:1")];
+    fails(&[], &both, &["A_PORT_6379_TCP and B_PORT_6379_TCP", "same port"], 1);
+    fails(&[], &[], &["nothing to forward", "--listen"], 1);
+}
+
+#[test]
+fn options_that_are_wrong() {
+    let to = ["--to", "tcp://127.0.0.1:1"];
+    for place in ["x", "65536", "localhost:1", "127.0.0.1", "::1:5"] {
+        fails(&[&["--listen", place], &to[..]].concat(), &[], &["--listen"], 2);
+    }
+    fails(&["--listen", "1", "--to", "x"], &[], &["--to"], 2);
+    fails(&["--listen", "1"], &[], &["--to"], 2);
+    fails(
+        &[&["--listen", "1", "--listen", "2"], &to[..]].concat(),
+        &[],
+        &["--listen", "2 times"],
+        1,
+    );
+    let many = ["--listen", "127.0.0.1:0", "--max-connections", "999999999999"];
+    fails(&[&many, &to[..]].concat(), &[], &["open files"], 1);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let (taken, target) = listener();
+    let address = taken.local_addr().unwrap().to_string();
+    fails(
+        &["--listen", &address, "--to", &target],
+        &[],
+        &[&address, "something else"],
+        1,
+    );
+    // Another `eid forward` would share its port if it were let in.
+    let first = Forward::to(&target, &["--threads", "2"]);
+    let address = first.places[0].to_string();
+    fails(
+        &["--listen", &address, "--to", &target],
+        &[],
+        &[&address, "something else"],
+        1,
+    );
+}
+
+#[test]
+fn pairs_belong_together() {
+    let name = |text: &'static [u8]| service(move |mut stream| stream.write_all(text).unwrap());
+    let (one, two) = (name(b"one"), name(b"two"));
+    let listen = ["--listen", "127.0.0.1:0"];
+    let arguments = [&listen[..], &["--to", &one], &listen, &["--to", &two]].concat();
+    let forward = Forward::start(&arguments, &[("X_PORT_1_TCP", "nonsense, which is not read")], 2);
+    for (place, expected) in forward.places.iter().zip(["one", "two"]) {
+        let mut text = String::new();
+        connect(*place).read_to_string(&mut text).unwrap();
+        assert_eq!(text, expected);
+    }
+}
+
+#[test]
+fn over_ipv6_to_a_name() {
+    let target = echo().replace("127.0.0.1", "localhost");
+    let forward = Forward::start(&["--listen", "[::1]:0", "--to", &target], &[], 1);
+    assert!(is_echoed(&mut forward.connect(), b"hello"));
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let target = format!("tcp://{}", listener.local_addr().unwrap());
+    let forward = Forward::to(&target, &[]);
+    let mut client = forward.connect();
+    client.write_all(b"hello").unwrap();
+    let mut text = [0; 5];
+    listener.accept().unwrap().0.read_exact(&mut text).unwrap();
+    assert_eq!(&text, b"hello");
+}
+
+// Streams
+
+#[test]
+fn half_close_by_the_client() {
+    let target = service(|mut stream| {
+        let mut received = vec![];
+        stream.read_to_end(&mut received).unwrap();
+        stream.write_all(&received.len().to_string().into_bytes()).unwrap();
+    });
+    let mut client = Forward::to(&target, &[]).and_connect();
+    send_noise(&mut client.stream, 1, MEGABYTE).unwrap();
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, MEGABYTE.to_string());
+}
+
+#[test]
+fn half_close_by_the_server() {
+    let (send, received) = mpsc::channel();
+    let target = service(move |mut stream| {
+        send_noise(&mut stream, 1, MEGABYTE).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        send.send(std::io::copy(&mut stream, &mut std::io::sink()).unwrap())
+            .unwrap();
+    });
+    let mut client = Forward::to(&target, &[]).and_connect();
+    expect_noise(&mut client.stream, 1, MEGABYTE).unwrap();
+    assert_eq!(client.stream.read(&mut [0]).unwrap(), 0);
+    send_noise(&mut client.stream, 2, MEGABYTE).unwrap();
+    drop(client.stream);
+    assert_eq!(received.recv().unwrap(), MEGABYTE as u64);
+}
+
+#[test]
+fn much_in_both_directions_at_once() {
+    const LENGTH: usize = 64 * MEGABYTE;
+    let both = |mut stream: TcpStream, (ours, theirs): (u64, u64)| {
+        let mut writer = stream.try_clone().unwrap();
+        let sender = thread::spawn(move || {
+            send_noise(&mut writer, ours, LENGTH).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        expect_noise(&mut stream, theirs, LENGTH).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+        sender.join().unwrap();
+    };
+    let target = service(move |stream| both(stream, (1, 2)));
+    let forward = Forward::to(&target, &[]);
+    let clients = [0; 3].map(|_| {
+        let stream = forward.connect();
+        thread::spawn(move || both(stream, (2, 1)))
+    });
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
+/// Sizes around those at which a stream goes over from being copied to being spliced, and pauses at which it goes back.
+#[test]
+fn pieces_of_all_sizes() {
+    let forward = Forward::to(&echo(), &[]);
+    let mut client = forward.connect();
+    for round in 0..3 {
+        for size in [1, 4095, 16383, 16384, 16385, 65536, 200_000, MEGABYTE, 3] {
+            let piece: Vec<u8> = (0..size).map(|n| (n * 7 + round) as u8).collect();
+            let mut writer = client.try_clone().unwrap();
+            let sent = piece.clone();
+            let sender = thread::spawn(move || writer.write_all(&sent).unwrap());
+            let mut answer = vec![0; size];
+            client.read_exact(&mut answer).unwrap();
+            assert!(answer == piece, "{size}");
+            sender.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_slow_reader_holds_up_the_sender() {
+    let (slow, target) = listener();
+    let forward = Forward::to(&target, &[]);
+    let before = forward.footprint().memory;
+    let pairs = (0..8).map(|_| (forward.connect(), slow.accept().unwrap().0));
+    let (clients, servers): (Vec<TcpStream>, Vec<TcpStream>) = pairs.unzip();
+    let sent: Vec<usize> = clients.iter().map(|client| fill(client)).collect();
+    // The kernel's buffers of both connections, and what is between; not more and more.
+    assert!(sent.iter().all(|&sent| sent < 64 * MEGABYTE), "{sent:?}");
+    let after = forward.footprint().memory;
+    assert!(after < before + 4096, "{before} kB, then {after} kB");
+    // Nothing of it is lost.
+    for ((client, mut server), sent) in clients.into_iter().zip(servers).zip(sent) {
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(std::io::copy(&mut server, &mut std::io::sink()).unwrap(), sent as u64);
+    }
+}
+
+/// Sends until nothing has been taken for a while: how much was.
+fn fill(mut client: &TcpStream) -> usize {
+    client.set_write_timeout(Some(A_WHILE)).unwrap();
+    let piece = vec![0; 65536];
+    let mut sent = 0;
+    loop {
+        match client.write(&piece) {
+            Ok(length) => sent += length,
+            Err(error) => {
+                assert!(
+                    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+                    "{error}"
+                );
+                return sent;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_goes_through() {
+    let (listener, target) = listener();
+    let forward = Forward::to(&target, &[]);
+    for from_client in [true, false] {
+        let mut client = forward.connect();
+        let mut server = listener.accept().unwrap().0;
+        assert!(client.write_all(b"x").is_ok() && server.read_exact(&mut [0]).is_ok());
+        let (dying, mut other) = if from_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        set_socket_linger(&dying, Some(Duration::ZERO)).unwrap();
+        drop(dying);
+        assert!(is_reset(&mut other));
+    }
+}
+
+/// What a client has sent arrives, even if it does not read the answer.
+#[test]
+fn what_was_sent_arrives_before_the_reset() {
+    let (listener, target) = listener();
+    let forward = Forward::to(&target, &[]);
+    let mut client = forward.connect();
+    let mut server = listener.accept().unwrap().0;
+    send_noise(&mut client, 3, 16 * PIECE).unwrap();
+    server.write_all(b"an answer that nobody reads").unwrap();
+    thread::sleep(A_WHILE);
+    drop(client);
+    expect_noise(&mut server, 3, 16 * PIECE).unwrap();
+}
+
+#[test]
+fn many_connections() {
+    const CLIENTS: usize = 40;
+    const TIMES: usize = 50;
+    let forward = Forward::to(&echo(), &["--threads", "2"]);
+    let place = forward.places[0];
+    let idle: Vec<TcpStream> = (0..300).map(|_| forward.connect()).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            thread::spawn(move || (0..TIMES).for_each(|_| assert!(is_echoed(&mut connect(place), &[client as u8; 64]))))
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    for mut client in idle {
+        assert!(is_echoed(&mut client, b"still there"));
+    }
+    until("all are gone", || forward.figure("connections") == 0);
+    assert_eq!(forward.figure("accepted"), 300 + CLIENTS * TIMES);
+}
+
+// Limits
+
+#[test]
+fn idle_connections_are_cut() {
+    let forward = Forward::to(&echo(), &["--idle-timeout", "1"]);
+    let (mut idle, mut busy) = (forward.connect(), forward.connect());
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2500) {
+        assert!(is_echoed(&mut busy, b"tick"));
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(is_reset(&mut idle));
+    thread::sleep(Duration::from_millis(300));
+    assert!(is_reset(&mut busy));
+}
+
+#[test]
+fn connections_beyond_the_limit_wait() {
+    let forward = Forward::to(&echo(), &["--max-connections", "2", "--threads", "1"]);
+    let mut clients: Vec<TcpStream> = (0..2).map(|_| forward.connect()).collect();
+    assert!(clients.iter_mut().all(|client| is_echoed(client, b"in")));
+    let mut waiting: Vec<TcpStream> = (0..3).map(|_| forward.connect()).collect();
+    for client in &mut waiting {
+        client.write_all(b"later").unwrap();
+        client.set_read_timeout(Some(A_WHILE)).unwrap();
+        let error = client.read(&mut [0]).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            "{error}"
+        );
+    }
+    assert_eq!(forward.figure("connections"), 2);
+    clients.clear();
+    for mut client in waiting {
+        client.set_read_timeout(Some(forwarding::FAR_TOO_LONG)).unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+    }
+}
+
+// The end
+
+#[test]
+fn connections_may_end_after_sigterm() {
+    let mut forward = Forward::to(&echo(), &["--drain", "60"]);
+    let mut client = forward.connect();
+    assert!(is_echoed(&mut client, b"before"));
+    forward.signal(Signal::TERM);
+    until("it has stopped listening", || {
+        TcpStream::connect(forward.places[0]).is_err()
+    });
+    assert!(is_echoed(&mut client, b"after"));
+    drop(client);
+    assert!(forward.ended().success());
+    assert!(forward.said("are cut").is_empty());
+}
+
+#[test]
+fn what_does_not_end_is_cut() {
+    for (drain, signals) in [("0.2", &[Signal::INT][..]), ("600", &[Signal::TERM, Signal::TERM])] {
+        let mut forward = Forward::to(&echo(), &["--drain", drain]);
+        let mut client = forward.connect();
+        assert!(is_echoed(&mut client, b"before"));
+        for signal in signals {
+            forward.signal(*signal);
+            until("it is stopping", || forward.said("stopping").len() == 1);
+        }
+        assert!(is_reset(&mut client));
+        assert!(forward.ended().success());
+        assert_eq!(forward.said("1 connections are cut").len(), 1);
+    }
+}
+
+// Targets that are not there
+
+#[test]
+fn a_refused_target_is_said_once_and_when_it_is_back() {
+    let (listener, target) = listener();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    drop(listener);
+    let forward = Forward::to(&target, &[]);
+    for _ in 0..20 {
+        assert!(is_reset(&mut forward.connect()));
+    }
+    until("it is said", || forward.said("can't be reached").len() == 1);
+    let line = forward.said("can't be reached").remove(0);
+    assert!(line.contains("connection refused") && line.contains(&target), "{line}");
+    let listener = TcpListener::bind(address).unwrap();
+    let _client = forward.connect();
+    listener.accept().unwrap();
+    until("it is said", || forward.said("can be reached again").len() == 1);
+    assert!(forward.said("can be reached again")[0].contains("20 failed connections"));
+    assert_eq!(forward.said("can't be reached").len(), 1);
+}
+
+#[test]
+fn a_host_without_an_address() {
+    let forward = Forward::to("tcp://nowhere.invalid:1", &[]);
+    assert!(is_reset(&mut forward.connect()));
+    until("it is said", || {
+        forward.said("nowhere.invalid has no address").len() == 1
+    });
+}
+
+/// It is said before anybody connects.
+#[test]
+fn an_engine_that_is_not_there() {
+    let (listener, target) = listener();
+    drop(listener);
+    let forward = Forward::to("docker://redis@127.0.0.1:6379", &["--engine", &target]);
+    until("it is said", || forward.said("can't be reached").len() == 1);
+    assert!(is_reset(&mut forward.connect()));
+    assert_eq!(forward.said("unreachable").len(), 1);
+}
+
+struct Client {
+    stream: TcpStream,
+    _forward: Forward,
+}
+
+impl Forward {
+    fn and_connect(self) -> Client {
+        Client {
+            stream: self.connect(),
+            _forward: self,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! `eid forward` as a process, and what it says; for the tests of it.
+
+// Each test uses some of it.
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{kill_process, Pid, Signal};
+
+/// Long after everything should have happened.
+pub const FAR_TOO_LONG: Duration = Duration::from_secs(30);
+
+/// Long enough for whatever should not happen.
+pub const A_WHILE: Duration = Duration::from_millis(300);
+
+/// `eid forward` that runs. It is killed when it is dropped.
+pub struct Forward {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Where it listens, in the order of the rules.
+    pub places: Vec<SocketAddr>,
+}
+
+/// What /proc knows of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    pub descriptors: usize,
+    /// Resident memory, in kB.
+    pub memory: usize,
+    pub threads: usize,
+}
+
+/// `eid forward` with these arguments and nothing but these variables.
+pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
+    command.arg("forward").args(arguments);
+    command.env_clear().envs(environment.iter().copied());
+    command
+}
+
+impl Forward {
+    /// From a free port on loopback to this target.
+    pub fn to(target: &str, more: &[&str]) -> Self {
+        Self::start(&[&["--listen", "127.0.0.1:0", "--to", target], more].concat(), &[], 1)
+    }
+
+    /// Waits until it listens at so many places.
+    pub fn start(arguments: &[&str], environment: &[(&str, &str)], places: usize) -> Self {
+        let mut command = command(arguments, environment);
+        let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (log, said) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&lines));
+        thread::spawn(move || {
+            log.lines()
+                .map_while(Result::ok)
+                .for_each(|line| said.lock().unwrap().push(line))
+        });
+        let mut forward = Self {
+            child,
+            lines,
+            places: Vec::new(),
+        };
+        until("it listens", || forward.said(" is forwarded to ").len() == places);
+        let place = |line: String| {
+            line.split(" INFO ")
+                .nth(1)
+                .unwrap()
+                .split(' ')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        forward.places = forward.said(" is forwarded to ").into_iter().map(place).collect();
+        forward
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.places[0])
+    }
+
+    /// The lines so far that have this in them.
+    pub fn said(&self, part: &str) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().filter(|line| line.contains(part)).cloned().collect()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("it ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    pub fn footprint(&self) -> Footprint {
+        let proc = format!("/proc/{}", self.child.id());
+        let status = fs::read_to_string(format!("{proc}/status")).unwrap();
+        let number = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        Footprint {
+            descriptors: fs::read_dir(format!("{proc}/fd")).unwrap().count(),
+            memory: number("VmRSS:"),
+            threads: number("Threads:"),
+        }
+    }
+
+    /// One of the figures that it logs when it is asked: `connections`, `accepted`, `tasks`.
+    pub fn figure(&self, name: &str) -> usize {
+        let before = self.said(" figures ").len();
+        self.signal(Signal::USR1);
+        until("it logs figures", || self.said(" figures ").len() > before);
+        let line = self.said(" figures ").pop().unwrap();
+        let after = line.split(&format!("{name}=")).nth(1).unwrap();
+        after.split(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(FAR_TOO_LONG)).unwrap();
+    stream.set_write_timeout(Some(FAR_TOO_LONG)).unwrap();
+    stream
+}
+
+/// A listener on loopback, and its address as a target.
+pub fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("tcp://{}", listener.local_addr().unwrap());
+    (listener, target)
+}
+
+/// A service that handles each connection in a thread of its own.
+pub fn service(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
+    let (listener, target) = listener();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let handle = handle.clone();
+            thread::spawn(move || handle(stream));
+        }
+    });
+    target
+}
+
+/// One that sends everything back.
+pub fn echo() -> String {
+    service(|mut stream| {
+        let mut buffer = [0; 65536];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            if stream.write_all(&buffer[..length]).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Asks an echo.
+pub fn is_echoed(stream: &mut TcpStream, text: &[u8]) -> bool {
+    let mut answer = vec![0; text.len()];
+    stream.write_all(text).is_ok() && stream.read_exact(&mut answer).is_ok() && answer == text
+}
+
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < FAR_TOO_LONG, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Bytes that look random and can be made again: a sequence from this seed (xorshift64*, Vigna 2016), with its checksum so far.
+pub struct Noise {
+    state: u64,
+}
+
+impl Noise {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// The length is a multiple of 8.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.number().to_le_bytes());
+        }
+    }
+}
+
+/// Sends so many bytes of the noise, a multiple of `PIECE`.
+pub fn send_noise(stream: &mut TcpStream, seed: u64, length: usize) -> std::io::Result<()> {
+    let mut noise = Noise::new(seed);
+    let mut piece = [0; PIECE];
+    for _ in 0..length / PIECE {
+        noise.fill(&mut piece);
+        stream.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+/// Reads so many bytes, and panics at the first one that is another.
+pub fn expect_noise(stream: &mut TcpStream, seed: u64, length: usize) -> std::io::Result<()> {
+    let mut noise = Noise::new(seed);
+    let (mut piece, mut expected) = ([0; PIECE], [0; PIECE]);
+    for number in 0..length / PIECE {
+        stream.read_exact(&mut piece)?;
+        noise.fill(&mut expected);
+        assert!(piece == expected, "piece {number} was altered");
+    }
+    Ok(())
+}
+
+pub const PIECE: usize = 8192;
