@@ -12,7 +12,8 @@
                 {restart, bench_restart, rig},
                 {formation, bench_formation, rig},
                 {latency, bench_latency, no_rig},
-                {serve, bench_serve, rig}]).
+                {serve, bench_serve, rig},
+                {forward, bench_forward, no_rig}]).
 %% A part that takes longer is given up.
 -define(PART_TIME, 600_000).
 %% Between two parts, what the first has left running ends.

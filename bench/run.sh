@@ -16,6 +16,9 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 if cargo build --quiet --release --locked -p eid-docker --example engine-double; then
   export EID_BENCH_DOUBLE=$target/release/examples/engine-double
 fi
+if cargo build --quiet --release --locked -p eid-cli --example forward-load; then
+  export EID_BENCH_FORWARD_LOAD=$target/release/examples/forward-load
+fi
 
 # Hosts that were up before stay up.
 if "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.state=up* ]]; then

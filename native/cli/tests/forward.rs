@@ -298,11 +298,11 @@ fn what_was_sent_arrives_before_the_reset() {
     let forward = Forward::to(&target, &[]);
     let mut client = forward.connect();
     let mut server = listener.accept().unwrap().0;
-    send_noise(&mut client, 3, 16 * PIECE).unwrap();
+    send_noise(&mut client, 3, 4 * PIECE).unwrap();
     server.write_all(b"an answer that nobody reads").unwrap();
     thread::sleep(A_WHILE);
     drop(client);
-    expect_noise(&mut server, 3, 16 * PIECE).unwrap();
+    expect_noise(&mut server, 3, 4 * PIECE).unwrap();
 }
 
 #[test]
