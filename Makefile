@@ -19,9 +19,10 @@ test: all
 bench: all
 	bench/run.sh
 
-# What takes longer than make test may: the kills and connects of the rig's suites, many more of them.
+# What takes longer than make test may: the kills and connects of the rig's suites, many more of them, and ten minutes of load on
+# `eid forward` while everything around it is killed at random.
 soak: all
-	EID_SOAK=10 test/run.sh soak
+	EID_SOAK=10 EID_SOAK_SECONDS=600 test/run.sh soak
 
 # Whatever an engine may send, for FUZZ_SECONDS a target: see native/fuzz.
 fuzz:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check, and closes with the line "N passed, N failed, N skipped". `run.sh soak` runs the
-# rig's suites alone. A static check counts as one; of cargo and common_test each test case counts.
+# rig's suites and the soak of `eid forward` alone. A static check counts as one; of cargo and common_test each test case counts.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,7 +38,7 @@ count() {
 
 cargo_tests() {
     local status=0
-    run cargo test --locked || status=$?
+    run cargo test --locked "$@" || status=$?
     count "$status" "$(sum '[0-9]+ passed;')" "$(sum '[0-9]+ failed;')" "$(sum '[0-9]+ ignored;')"
 }
 
@@ -53,6 +53,7 @@ common_tests() {
 
 if [ "${1:-}" = soak ]; then
     make_images
+    cargo_tests --release -p eid-cli --test soak -- --nocapture
     common_tests --suite test/eid_rig_SUITE
 else
     check cargo fmt --all --check
