@@ -134,7 +134,7 @@ fn one_connection(place: SocketAddr, target: &Target, tally: &Tally, noise: &mut
         _ => 1,
     } * PIECE;
     // Some kill themselves on the way.
-    let dies = noise.number() % 10 == 0;
+    let dies = noise.number().is_multiple_of(10);
     let mut has_begun = false;
     let outcome = exchange(connect(place), &mut has_begun, seed, length, dies);
     let (life_now, engine_life_now) = lives();

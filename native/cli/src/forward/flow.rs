@@ -99,7 +99,9 @@ impl Flow {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             if pipe.is_empty() {
-                self.pipe.take().map(Pipe::put_back);
+                if let Some(empty) = self.pipe.take() {
+                    empty.put_back();
+                }
             }
         }
         while !self.rest.is_empty() {
