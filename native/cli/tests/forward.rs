@@ -241,7 +241,7 @@ fn a_slow_reader_holds_up_the_sender() {
     let before = forward.footprint().memory;
     let pairs = (0..8).map(|_| (forward.connect(), slow.accept().unwrap().0));
     let (clients, servers): (Vec<TcpStream>, Vec<TcpStream>) = pairs.unzip();
-    let sent: Vec<usize> = clients.iter().map(|client| fill(client)).collect();
+    let sent: Vec<usize> = clients.iter().map(fill).collect();
     // The kernel's buffers of both connections, and what is between; not more and more.
     assert!(sent.iter().all(|&sent| sent < 64 * MEGABYTE), "{sent:?}");
     let after = forward.footprint().memory;
