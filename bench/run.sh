@@ -19,6 +19,9 @@ fi
 if cargo build --quiet --release --locked -p eid-cli --example forward-load; then
   export EID_BENCH_FORWARD_LOAD=$target/release/examples/forward-load
 fi
+if cargo build --quiet --release --locked -p eid-cli --example inspects; then
+  export EID_BENCH_INSPECTS=$target/release/examples/inspects
+fi
 
 # Hosts that were up before stay up.
 if "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.state=up* ]]; then

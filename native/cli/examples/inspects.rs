@@ -1,0 +1,83 @@
+//! Inspects as fast as they are answered, for `bench_serve.erl`: a client that costs little beside the server that it asks.
+//!
+//! ```text
+//! inspects SOCKET PATH CONNECTIONS MILLISECONDS
+//! ```
+//!
+//! Asks for the path at a unix socket, on so many connections that are kept alive, for so long, and prints the answers a second.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than an answer that is not coming.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// Each asks on its share of the connections at once and then takes the answers, so that not each answer wakes a thread.
+const THREADS: u64 = 2;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [socket, path, connections, milliseconds] = &arguments[..] else {
+        panic!("inspects SOCKET PATH CONNECTIONS MILLISECONDS");
+    };
+    let connections = connections.parse::<u64>().unwrap() / THREADS;
+    let milliseconds: u64 = milliseconds.parse().unwrap();
+    let time = Duration::from_millis(milliseconds);
+    let askers: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let (socket, path) = (socket.clone(), path.clone());
+            thread::spawn(move || ask(&socket, &path, connections, time))
+        })
+        .collect();
+    let answers: u64 = askers.into_iter().map(|asker| asker.join().unwrap()).sum();
+    println!("{}", answers * 1000 / milliseconds);
+}
+
+/// The number of answers in this time.
+fn ask(socket: &str, path: &str, connections: u64, time: Duration) -> u64 {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let mut streams: Vec<UnixStream> = (0..connections)
+        .map(|_| UnixStream::connect(socket).unwrap())
+        .collect();
+    let mut answer = Vec::new();
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        answer = first(stream);
+    }
+    let end = Instant::now() + time;
+    let mut answers = 0;
+    while Instant::now() < end {
+        for stream in &mut streams {
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        // What is asked about does not change, so all answers have the length of the first one.
+        for stream in &mut streams {
+            stream.read_exact(&mut answer).unwrap();
+            assert!(is_whole(&answer));
+            answers += 1;
+        }
+    }
+    answers
+}
+
+fn first(stream: &mut UnixStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let mut part = [0; 64 * 1024];
+    while !is_whole(&answer) {
+        let length = stream.read(&mut part).unwrap();
+        assert!(length > 0, "the connection was closed");
+        answer.extend_from_slice(&part[..length]);
+    }
+    answer
+}
+
+/// An inspect's JSON ends like this and has it nowhere else: whether the body is chunked or not.
+fn is_whole(answer: &[u8]) -> bool {
+    let is_json = answer.ends_with(b"}}}")
+        || answer.ends_with(b"}}}\n")
+        || answer.ends_with(b"\r\n0\r\n\r\n");
+    answer.starts_with(b"HTTP/1.1 200 OK\r\n") && is_json
+}
