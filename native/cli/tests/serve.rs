@@ -701,6 +701,66 @@ fn an_engine_that_is_lost_and_comes_back() {
     assert!(serve.figure("eid_serve_upstream_requests_total") > 0);
 }
 
+/// What it writes then may name anything, and so may a proxy before it.
+#[tokio::test]
+async fn nothing_of_an_engines_excuses() {
+    for body in [r#"{"message":"no S3CRET here"}"#, "S3CRET"] {
+        let engine = ScriptedEngine::start(move |_, _| {
+            Reply::Answer(response("500 Internal Server Error", "X-Secret: S3CRET\r\n", body))
+        })
+        .await;
+        let address = engine.address();
+        tokio::task::spawn_blocking(move || {
+            let serve = Serve::start(address, &[]);
+            eventually("the engine has been asked", || {
+                serve.get("/_ping").message().ends_with("it refuses to answer")
+            });
+            for path in [
+                "/_ping",
+                "/version",
+                "/containers/json",
+                "/containers/db/json",
+                "/events",
+                "/metrics",
+            ] {
+                let answer = serve.get(path);
+                assert!(
+                    !(answer.head + &answer.body).to_uppercase().contains("S3CRET"),
+                    "{path} {}",
+                    answer.body
+                );
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
+
+#[test]
+fn an_engine_that_never_answers_about_one_container_does_not_fill_the_log() {
+    let engine = shop();
+    engine.misbehave(Misbehaviour::InternalError, Where::Inspect, Times::Always);
+    let folder = Folder::new(&[]);
+    let log = folder.path().join("log");
+    let listen = own_address();
+    let child = command(
+        &format!("tcp://{}", engine.address()),
+        &["--listen", &listen.to_string()],
+    )
+    .stderr(fs::File::create(&log).unwrap())
+    .spawn()
+    .unwrap();
+    let serve = Serve { child, address: listen };
+    eventually("it listens", || TcpStream::connect(listen).is_ok());
+    serve.until_live();
+    let asked = engine.notes().requests();
+    eventually("it asks again and again", || engine.notes().requests() > asked + 5 * 9);
+    let log = fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("the container ").count(), 1, "{log}");
+    engine.behave();
+    eventually("they are there", || names(&serve.get("/containers/json")).len() == 4);
+}
+
 #[test]
 fn an_engine_that_does_not_answer_about_one_container() {
     let engine = shop();

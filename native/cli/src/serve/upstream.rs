@@ -49,7 +49,10 @@ pub struct Upstream {
     hidden: HashSet<String>,
     /// What the list before said of each, so that a change without an event is noticed.
     listed: HashMap<String, u64>,
+    /// It does not answer about them.
     unanswered: HashSet<String>,
+    /// Not all found room, and it has been said.
+    is_full: bool,
     /// Those that are gone, of which there may be a last event to tell.
     gone: HashMap<String, Arc<Shown>>,
 }
@@ -78,6 +81,7 @@ impl Upstream {
             hidden: HashSet::new(),
             listed: HashMap::new(),
             unanswered: HashSet::new(),
+            is_full: false,
             gone: HashMap::new(),
         }
     }
@@ -89,9 +93,10 @@ impl Upstream {
             let began = Instant::now();
             let error = match self.session().await {
                 Ok(never) => match never {},
-                Err(error) => error.to_string(),
+                Err(error) => error,
             };
-            self.store.go_down(&error);
+            self.store.go_down(reason(&error));
+            let error = error.to_string();
             // While it stays as it is, once is enough.
             if error != last || began.elapsed() > LIST_INTERVAL {
                 warn!("{}: {error}; trying again", self.engine.endpoint());
@@ -134,7 +139,7 @@ impl Upstream {
                     next_list = Instant::now() + LIST_INTERVAL;
                 }
                 () = sleep_until(retry), if !self.unanswered.is_empty() => {
-                    let ids = self.unanswered.drain().collect();
+                    let ids = self.unanswered.iter().cloned().collect();
                     self.explain(ids).await;
                     retry = Instant::now() + RETRY;
                 }
@@ -216,6 +221,7 @@ impl Upstream {
                 }
                 Err(Error::NoSuchContainer) => Answer::Gone,
                 Err(error) => {
+                    // They stay there while they are asked about again, so it is said once.
                     if self.unanswered.is_empty() {
                         warn!("the container {id}: {error}");
                     }
@@ -223,6 +229,9 @@ impl Upstream {
                     Answer::Nothing
                 }
             };
+            if !matches!(answer, Answer::Nothing) {
+                self.unanswered.remove(&id);
+            }
             answers.push((id, answer));
         }
         answers
@@ -296,8 +305,8 @@ impl Upstream {
         }
     }
 
-    fn tell_of_room(&self, has_room: bool) {
-        if !has_room {
+    fn tell_of_room(&mut self, has_room: bool) {
+        if !has_room && !std::mem::replace(&mut self.is_full, true) {
             warn!("there are more than {MAX_CONTAINERS} containers to show; the others are left out");
         }
     }
@@ -321,6 +330,16 @@ async fn inspect(engine: &Engine, policy: &Policy, id: &str) -> Result<Result<Sh
     match told.id == id {
         true => Ok(policy.show(told)),
         false => Err(Error::NoSuchContainer),
+    }
+}
+
+/// For clients: what an engine, or a proxy before it, writes of its troubles may name anything.
+fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::Unreachable(_) => "it is unreachable",
+        Error::Refused { .. } => "it refuses to answer",
+        Error::Timeout => "it did not answer in time",
+        _ => "its answer makes no sense",
     }
 }
 
