@@ -181,6 +181,8 @@ no_secret_passes(_) ->
     ?assertEqual(maps:filter(fun(Key, _) -> string:prefix(Key, "eid.") =/= nomatch end, at([<<"Config">>, <<"Labels">>], Engine)),
                  at([<<"Config">>, <<"Labels">>], Inspected)),
     ?assertEqual(<<"shop">>, at([<<"Config">>, <<"Labels">>, <<"eid.cluster">>], Inspected)),
+    ?assertEqual(maps:with([<<"12345/tcp">>], at([<<"Config">>, <<"ExposedPorts">>], Engine)),
+                 at([<<"Config">>, <<"ExposedPorts">>], Inspected)),
     ?assertEqual(networks(Engine), networks(Inspected)),
     [Network] = [NetworkId || {Name, NetworkId} <- network_ids(Engine), Name =/= <<"bridge">>],
     ?assertEqual(Network, at([<<"HostConfig">>, <<"NetworkMode">>], Inspected)),

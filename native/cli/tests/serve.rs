@@ -317,6 +317,13 @@ fn what_is_shown() {
     }
     assert!(!listed.body.contains("s3cret") && !format!("{inspected:?}").contains("s3cret"));
     assert!(!listed.body.contains("erlang:25"));
+    // Also of what does not run it is told that its erlang port is one.
+    for name in ["exposed", "published", "stopped"] {
+        let config = &serve.get(&format!("/containers/{name}/json")).json()["Config"];
+        assert_eq!(config["ExposedPorts"], serde_json::json!({"12345/tcp": {}}), "{name}");
+    }
+    let config = &serve.get("/containers/labelled/json").json()["Config"];
+    assert!(config.get("ExposedPorts").is_none(), "{config}");
     let with_image = Serve::follow(engine.address(), &["--show-image"]);
     assert_eq!(with_image.get("/containers/json").json()[0]["Image"], "erlang:25");
     assert_eq!(

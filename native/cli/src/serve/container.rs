@@ -63,7 +63,8 @@ impl Policy {
             return Err(Hidden::ForGood);
         }
         let image = told.config.image.clone().filter(|_| self.show_image);
-        let shown = told.shown(labels, image);
+        let exposed = Some(port).filter(|port| told.has_port(port));
+        let shown = told.shown(labels, image, exposed.as_deref());
         if shown.inspected.len() > MAX_SIZE {
             return Err(Hidden::TooLarge);
         }
@@ -192,7 +193,7 @@ impl Told {
                 .is_some_and(|ports| ports.contains_key(port))
     }
 
-    fn shown(self, labels: BTreeMap<String, String>, image: Option<String>) -> Shown {
+    fn shown(self, labels: BTreeMap<String, String>, image: Option<String>, exposed: Option<&str>) -> Shown {
         let networks = self.networks();
         let network_mode = self.network_mode();
         let ports = self.ports();
@@ -228,6 +229,7 @@ impl Told {
             config: Config {
                 image: image.as_deref(),
                 labels: &labels,
+                exposed_ports: exposed.map(|port| BTreeMap::from([(port, Empty {})])),
             },
             state: &state,
             host_config: HostConfig { network_mode },
@@ -391,7 +393,13 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
+    /// The erlang port, also while it is not published because nothing runs: what stands there then is a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exposed_ports: Option<BTreeMap<&'a str, Empty>>,
 }
+
+#[derive(Serialize)]
+struct Empty {}
 
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
