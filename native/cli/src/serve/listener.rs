@@ -148,18 +148,80 @@ fn reach(ip: IpAddr) -> Reach {
     }
 }
 
-/// The bridges that Docker makes, and Podman: a bridge with a network card in it, as virtual machines have it, is on the
-/// network of the host.
+/// The bridges that Docker makes, and Podman, with nothing in them but containers: a bridge with a network card in it, as
+/// virtual machines have it, is on the network of the host.
 fn bridges() -> HashSet<String> {
     let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let bridges = all.filter(|interface| interface.path().join("bridge").is_dir());
+    let bridges =
+        all.filter(|interface| interface.path().join("bridge").is_dir() && has_only_containers(&interface.path()));
     bridges
         .filter_map(|interface| interface.file_name().into_string().ok())
-        .filter(|name| {
-            name == "docker0"
-                || ["br-", "docker", "podman", "cni-podman"]
-                    .iter()
-                    .any(|start| name.starts_with(start))
-        })
+        .filter(|name| is_engines(name))
         .collect()
+}
+
+/// A container's end of the cable is in its network namespace, the other one here.
+fn has_only_containers(bridge: &Path) -> bool {
+    let members = std::fs::read_dir(bridge.join("brif"));
+    members.is_ok_and(|mut members| {
+        members.all(|member| member.is_ok_and(|member| member.file_name().to_string_lossy().starts_with("veth")))
+    })
+}
+
+/// `docker0`, `docker_gwbridge` of a swarm, `br-` and the beginning of a network's ID, `podman0`, `cni-podman0`; not `br-lan`.
+fn is_engines(bridge: &str) -> bool {
+    let numbered = |start: &str| {
+        let number = bridge.strip_prefix(start);
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let id = bridge.strip_prefix("br-");
+    bridge == "docker_gwbridge"
+        || ["docker", "podman", "cni-podman"].into_iter().any(numbered)
+        || id.is_some_and(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridges_of_engines() {
+        for name in [
+            "docker0",
+            "docker_gwbridge",
+            "br-0123456789ab",
+            "podman1",
+            "cni-podman0",
+        ] {
+            assert!(is_engines(name), "{name}");
+        }
+        for name in [
+            "br-lan",
+            "br-ex",
+            "br-eth0",
+            "br-0123456789abc",
+            "br0",
+            "docker",
+            "docker-lan",
+            "podmanx",
+            "virbr0",
+            "lo",
+        ] {
+            assert!(!is_engines(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_network_card_in_a_bridge() {
+        let bridge = std::env::temp_dir().join(format!("eid-bridge-{}", std::process::id()));
+        let members = bridge.join("brif");
+        std::fs::create_dir_all(&members).unwrap();
+        assert!(has_only_containers(&bridge));
+        std::fs::write(members.join("veth0a1b2c3"), "").unwrap();
+        assert!(has_only_containers(&bridge));
+        std::fs::write(members.join("eth0"), "").unwrap();
+        assert!(!has_only_containers(&bridge));
+        std::fs::remove_dir_all(&bridge).unwrap();
+        assert!(!has_only_containers(&bridge));
+    }
 }
