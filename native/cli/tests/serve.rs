@@ -1117,6 +1117,40 @@ fn too_many_connections() {
     assert!(serve.figure("eid_serve_turned_away_total") > 0);
 }
 
+/// Connections do not take the descriptors that the engine is asked with.
+#[test]
+fn few_descriptors() {
+    let engine = shop();
+    let address = own_address();
+    let docker = format!("tcp://{}", engine.address());
+    let child = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 128 && exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_eid"),
+            "serve",
+        ])
+        .args(["--docker", &docker, "--listen", &address.to_string()])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let serve = Serve { child, address };
+    eventually("it listens", || TcpStream::connect(address).is_ok());
+    serve.until_live();
+    let mut events = serve.events("");
+    let held: Vec<TcpStream> = (0..300).map(|_| serve.connect()).collect();
+    eventually("those beyond are closed", || serve.get("/_ping").status == 0);
+    // Also when it has to connect anew.
+    engine.cut_streams();
+    assert_eq!(next_event(&mut events), None);
+    drop(held);
+    serve.until_live();
+    assert!(serve.figure("eid_serve_turned_away_total") > 200);
+}
+
 #[test]
 fn requests_that_are_none() {
     let engine = shop();

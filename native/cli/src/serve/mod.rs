@@ -30,7 +30,7 @@ use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -120,7 +120,7 @@ pub struct Arguments {
     max_connections: u32,
 
     /// The requests a second of one address, for some time twice as many; 0 is no limit
-    #[arg(long, value_name = "NUMBER", default_value = "1000")]
+    #[arg(long, value_name = "NUMBER", default_value = "10000")]
     rate: u32,
 
     /// The seconds that SIGTERM leaves to what is being answered
@@ -158,7 +158,7 @@ impl Arguments {
         let secrets = Arc::new(self.secrets()?);
         let places = self.places(&secrets)?;
         let engine = self.engine()?;
-        self.raise_descriptors();
+        let most = self.connections();
         let mut listeners = Vec::new();
         for place in &places {
             let listener = place.open();
@@ -175,7 +175,6 @@ impl Arguments {
             show_image: self.show_image,
         };
         let (end, ends) = watch::channel(false);
-        let most = self.max_connections as usize;
         let gate = Arc::new(Gate {
             service: Arc::new(Service {
                 store: Arc::clone(&store),
@@ -186,7 +185,7 @@ impl Arguments {
                 metrics: metrics::Metrics::default(),
                 ends,
             }),
-            places: Arc::new(Semaphore::new(most)),
+            places: Arc::new(Semaphore::new(most as usize)),
             quiet: Quiet::default(),
         });
         tokio::spawn(Upstream::new(engine, policy, store).run());
@@ -210,11 +209,7 @@ impl Arguments {
             }
         }
         // All places are free when the last connection is gone.
-        let _ = timeout(
-            Duration::from_secs(self.drain),
-            gate.places.acquire_many(self.max_connections),
-        )
-        .await;
+        let _ = timeout(Duration::from_secs(self.drain), gate.places.acquire_many(most)).await;
         Ok(())
     }
 
@@ -272,14 +267,20 @@ impl Arguments {
         Ok(Engine::with_credentials(endpoint, Limits::default(), credentials))
     }
 
-    /// As many as the system lets there be, if it needs to be more than there are.
-    fn raise_descriptors(&self) {
+    /// How many there may be. Where the system has not so many descriptors, some are left for what the engine is asked.
+    fn connections(&self) -> u32 {
         let wanted = u64::from(self.max_connections) + OTHER_DESCRIPTORS;
-        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            if soft < wanted {
-                let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
-            }
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return self.max_connections;
+        };
+        let is_raised = soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).is_ok();
+        let descriptors = if is_raised { wanted.min(hard) } else { soft };
+        if descriptors >= wanted {
+            return self.max_connections;
         }
+        let most = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(1);
+        warn!("the system has {descriptors} descriptors for it, so there can be {most} connections at a time");
+        u32::try_from(most).unwrap_or(self.max_connections)
     }
 }
 
