@@ -499,6 +499,8 @@ fn queries() {
         "filters=%zz",
         "filters=[]",
         "filters=",
+        "all=0&all=1",
+        "filters=%7B%7D&filters=%7B%7D",
     ] {
         assert_eq!(list(query).status, 400, "{query}");
     }

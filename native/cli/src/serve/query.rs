@@ -218,13 +218,17 @@ fn pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
         return Err(format!("the query has more than {MAX_SIZE} bytes"));
     }
     let decode = |text: &str| decode(text).ok_or_else(|| "the query is not percent-encoded UTF-8".to_owned());
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(key)?, decode(value)?))
-        })
-        .collect()
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (key, value) = (decode(key)?, decode(value)?);
+        // Of two, one program reads the first and another one the last.
+        if pairs.iter().any(|(known, _)| *known == key) {
+            return Err(format!("the parameter {key:?} stands there twice"));
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
 }
 
 /// `application/x-www-form-urlencoded`.
