@@ -894,6 +894,22 @@ fn a_token() {
     fs::write(&file, "battery-staple").unwrap();
     eventually("it is renewed", || with_token(&serve, "Bearer battery-staple") == 200);
     assert_eq!(with_token(&serve, "Bearer correct-horse"), 401);
+    // By one of the same size and time, as rsync --times and restored backups have them.
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let new = folder.path().join("new");
+    fs::write(&new, "battery-saucer").unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&new)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
+    fs::rename(&new, &file).unwrap();
+    eventually("it is renewed again", || {
+        with_token(&serve, "Bearer battery-saucer") == 200
+    });
+    fs::write(&file, "battery-staple").unwrap();
+    eventually("it is as before", || with_token(&serve, "Bearer battery-staple") == 200);
     fs::write(&file, "").unwrap();
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(

@@ -1,5 +1,6 @@
 //! What says who the server is and who may ask: certificates and a token, renewed under the running server.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,8 +23,14 @@ pub struct Files {
 
 pub struct Secrets {
     files: Files,
+    /// As they were when they were read first.
+    first: Vec<Option<Version>>,
     held: RwLock<Held>,
 }
+
+/// Differs when a file has been replaced, also by one of the same size and time: its number, its time and that of its
+/// last change of any kind, in seconds and nanoseconds, and its size.
+type Version = (u64, [i64; 4], u64);
 
 #[derive(Clone)]
 struct Held {
@@ -39,8 +46,9 @@ impl Secrets {
     ///
     /// [`Error::Unreachable`], saying what is wrong with which file.
     pub fn read(files: Files) -> Result<Self, Error> {
+        let first = files.versions();
         let held = RwLock::new(files.read()?);
-        Ok(Self { files, held })
+        Ok(Self { files, first, held })
     }
 
     /// `None` if there are no certificates.
@@ -65,10 +73,10 @@ impl Secrets {
     /// Takes in what changes in the files, for ever. What can't be used is told once, and what was before goes on.
     pub async fn renew(self: Arc<Self>) {
         let mut told = None;
-        let mut modified = self.files.modified();
+        let mut modified = self.first.clone();
         loop {
             sleep(INTERVAL).await;
-            let now = self.files.modified();
+            let now = self.files.versions();
             if now == modified && told.is_none() {
                 continue;
             }
@@ -114,15 +122,16 @@ impl Files {
         })
     }
 
-    /// Anything that differs when a file has been replaced.
-    fn modified(&self) -> Vec<Option<(std::time::SystemTime, u64)>> {
+    /// `None` for one that is not there.
+    fn versions(&self) -> Vec<Option<Version>> {
         let folder = self.certificates.iter();
         let files = folder.flat_map(|folder| ["ca.pem", "cert.pem", "key.pem"].map(|file| folder.join(file)));
         let files = files.chain(self.token.clone());
         files
             .map(|file| {
                 let found = std::fs::metadata(file).ok()?;
-                Some((found.modified().ok()?, found.len()))
+                let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+                Some((found.ino(), times, found.len()))
             })
             .collect()
     }
