@@ -445,6 +445,8 @@ fn nothing_else_is_answered() {
         "/containers/a/b/json",
         "/v1.41",
         "/v1/containers/json",
+        "/v1.41/metrics",
+        "/v1.41/eid/host",
         "/v1.41/v1.41/containers/json",
         "//containers/json",
         "/exec/x/json",
@@ -966,7 +968,8 @@ async fn mutual_tls_and_a_token() {
         })
     })
     .await;
-    for refused in [&nobody, &stranger] {
+    let posing = Folder::of_client(&authority, Some(&server));
+    for refused in [&nobody, &stranger, &posing] {
         let asked = ask(serve.address, refused, None).await;
         assert!(
             matches!(&asked, Err(Error::Unreachable(why)) if why.contains("certificate")),

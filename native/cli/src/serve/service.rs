@@ -99,8 +99,9 @@ impl Service {
             ("/version", _) => Resource::Version,
             ("/containers/json", _) => Resource::List,
             ("/events", _) => Resource::Events,
-            ("/eid/host", _) => Resource::Host,
-            ("/metrics", _) => Resource::Metrics,
+            // They are not of Docker's API, so they are there in no version of it.
+            ("/eid/host", _) if asked.is_none() => Resource::Host,
+            ("/metrics", _) if asked.is_none() => Resource::Metrics,
             _ => return (Resource::Other, message(StatusCode::NOT_FOUND, "page not found")),
         };
         if request.method() != Method::GET && request.method() != Method::HEAD {
