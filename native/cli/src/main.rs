@@ -3,6 +3,7 @@
 //! An error is one sentence on standard error, `eid: …`, and a status other than 0; standard output has the answer and nothing
 //! else, so that it can stand in `$(…)`.
 
+mod age;
 mod doctor;
 mod engine_options;
 mod failure;

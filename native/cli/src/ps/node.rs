@@ -7,6 +7,8 @@ use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::age;
+
 /// A node, as `--json` prints it. Where the engine does not tell something, that is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Node {
@@ -59,23 +61,14 @@ impl Node {
 
     /// How long ago it was started, for a person.
     pub fn age(&self, now: OffsetDateTime) -> Option<String> {
-        let since = OffsetDateTime::parse(self.since.as_deref()?, &Rfc3339).ok()?;
-        let seconds = (now - since).whole_seconds();
-        let (number, unit) = match seconds {
-            ..1 => return Some("now".to_owned()),
-            1..60 => (seconds, "second"),
-            60..3600 => (seconds / 60, "minute"),
-            3600..86_400 => (seconds / 3600, "hour"),
-            _ => (seconds / 86_400, "day"),
-        };
-        let plural = if number == 1 { "" } else { "s" };
-        Some(format!("{number} {unit}{plural} ago"))
+        let since = age::parse(self.since.as_deref()?)?;
+        Some(format!("{} ago", age::words(now - since)))
     }
 }
 
 /// Docker writes UTC and Podman the time of its zone.
 fn utc(time: &str) -> Option<String> {
-    let parsed = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    let parsed = age::parse(time)?;
     match time.ends_with('Z') {
         true => Some(time.to_owned()),
         false => parsed.to_offset(UtcOffset::UTC).format(&Rfc3339).ok(),

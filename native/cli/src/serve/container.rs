@@ -4,13 +4,13 @@
 //! an engine may come to say is not told before somebody writes it here.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use super::time::{seconds, up_for};
+use crate::age;
 
 /// The bytes of one container's answer. Some four hundred published ports fit.
 const MAX_SIZE: usize = 32 * 1024;
@@ -40,8 +40,7 @@ pub struct Shown {
     pub inspected: Bytes,
     /// What `GET /containers/json` has of it, but for the time that it has been up.
     listed: Listed,
-    /// When it was started, in seconds of Unix time.
-    started: Option<u64>,
+    started: Option<OffsetDateTime>,
 }
 
 /// Why a container is not shown.
@@ -74,7 +73,7 @@ impl Policy {
 
 impl Shown {
     /// As an element of a list.
-    pub fn listed(&self, now: SystemTime) -> ListedNow<'_> {
+    pub fn listed(&self, now: OffsetDateTime) -> ListedNow<'_> {
         ListedNow {
             listed: &self.listed,
             status: self.status(now),
@@ -82,8 +81,8 @@ impl Shown {
     }
 
     /// In the words of `docker ps`.
-    fn status(&self, now: SystemTime) -> String {
-        let up = || format!("Up {}", up_for(self.started, now));
+    fn status(&self, now: OffsetDateTime) -> String {
+        let up = || format!("Up {}", age::words(now - self.started.unwrap_or(now)));
         match self.state.as_str() {
             "running" => up(),
             "paused" => format!("{} (Paused)", up()),
@@ -200,7 +199,7 @@ impl Told {
         let name = self.name.unwrap_or_default();
         let bare_name = name.strip_prefix('/').unwrap_or(&name).to_owned();
         let started_at = self.state.started_at.filter(|text| is_time(text)).unwrap_or_default();
-        let started = seconds(&started_at);
+        let started = age::parse(&started_at);
         let state = State {
             status: self.state.status.filter(|word| is_word(word)).unwrap_or_default(),
             running: self.state.running.unwrap_or_default(),

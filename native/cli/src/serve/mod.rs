@@ -15,7 +15,6 @@ mod rate;
 mod secrets;
 mod service;
 mod store;
-mod time;
 mod upstream;
 
 use std::io::stderr;

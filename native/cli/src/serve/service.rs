@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use eid_docker::Engine;
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use subtle::ConstantTimeEq;
+use time::OffsetDateTime;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch, Notify};
 use tokio::time::sleep;
@@ -193,7 +194,7 @@ impl Service {
             Ok(all) => all,
             Err(why) => return down(&why),
         };
-        let now = SystemTime::now();
+        let now = OffsetDateTime::now_utc();
         let wanted = all.iter().filter(|shown| query.wants(shown));
         let listed: Vec<_> = wanted.map(|shown| shown.listed(now)).collect();
         json(&listed)
