@@ -1229,6 +1229,9 @@ fn sigterm() {
     assert_eq!(names(&Answer::read(unix)).len(), 4);
     let mut events = serve.events("");
     let idle = serve.connect();
+    let mut slow = serve.connect();
+    slow.write_all(b"GET /_pi").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
     let began = Instant::now();
     assert_eq!(serve.terminate(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
@@ -1237,7 +1240,7 @@ fn sigterm() {
     events.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "0\r\n\r\n");
     assert!(TcpStream::connect(serve.address).is_err() && !socket.exists());
-    drop(idle);
+    drop((idle, slow));
     // What is left of another one is no obstacle.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let again = Serve::follow(engine.address(), &["--listen", &listen]);

@@ -1,11 +1,11 @@
 //! Connections: how many, how long, and what they may cost.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{pending, Future};
 use std::io;
 use std::net::IpAddr;
 use std::pin::{pin, Pin};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -29,6 +29,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 
 /// From the connection, or the end of an answer, to the end of the next request's head: so long a connection may be idle too.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+
+/// At the end, what is left for the head of a connection's first request.
+const LAST_HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// A client that takes nothing for so long is gone.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -122,7 +125,9 @@ impl Gate {
             address,
             cut: Arc::clone(&cut),
         };
+        let is_asked = AtomicBool::new(false);
         let answer = service_fn(|request| {
+            is_asked.store(true, Relaxed);
             let reply = self.service.answer(&request, &peer);
             async { Ok::<_, Infallible>(reply) }
         });
@@ -135,9 +140,18 @@ impl Gate {
         let mut connection = pin!(connection);
         let mut ends = self.service.ends.clone();
         let mut is_ending = false;
+        // hyper would wait for all of a first request's head, be it in vain.
+        let mut asks_too_late = pin!(async {
+            let _ = self.service.ends.clone().wait_for(|ends| *ends).await;
+            sleep(LAST_HEAD_TIME).await;
+            if is_asked.load(Relaxed) {
+                pending().await
+            }
+        });
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return Ok(ended?),
+                () = asks_too_late.as_mut() => return Ok(()),
                 () = cut.notified() => return Err("it is too slow for the events".into()),
                 _ = ends.wait_for(|ends| *ends), if !is_ending => {
                     is_ending = true;
