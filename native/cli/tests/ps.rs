@@ -242,6 +242,28 @@ fn an_engine_that_hangs_or_is_down() {
     }
 }
 
+/// As Docker does for one whose files are damaged.
+#[test]
+fn a_container_that_the_engine_can_not_inspect() {
+    let (engine, url) = one();
+    let labelled = NewContainer::new("db").label("eid.cluster", "shop");
+    engine.run(labelled.binding("192.0.2.1", 49153));
+    engine.run(NewContainer::new("web").port(80, "tcp", "0.0.0.0", 8080));
+    engine.misbehave(Misbehaviour::InternalError, Where::Inspect, Times::Always);
+    let found: Value = serde_json::from_str(&answer(&ps(&url, &["--json"]))).unwrap();
+    assert_eq!(found["nodes"].as_array().unwrap().len(), 1, "{found}");
+    let node = &found["nodes"][0];
+    assert_eq!((&node["name"], &node["port"]), (&json!("db"), &json!(49153)));
+    assert_eq!((&node["state"], &node["image"]), (&json!(""), &Value::Null));
+    // An event about it is none about the host.
+    let running = watch(&url, &["--json", "--all"]);
+    assert_eq!(event(&running)["change"], "added");
+    engine.stop("db");
+    assert_eq!(event(&running)["change"], "changed");
+    engine.remove("db");
+    assert_eq!(event(&running)["change"], "gone");
+}
+
 #[test]
 fn the_host_of_the_environment() {
     let (engine, url) = one();

@@ -75,6 +75,19 @@ impl Description {
         }
     }
 
+    /// What a list has already said.
+    pub(crate) fn listed(container: Container) -> Self {
+        let tcp = container.bindings.iter().filter(|binding| binding.tcp);
+        let mut ports: Vec<u16> = tcp.map(|binding| binding.container_port).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        Self {
+            container,
+            ports,
+            ..Self::default()
+        }
+    }
+
     /// Whether this may be an Erlang node: its port is exposed or published, or it uses its host's network, or one of
     /// eid's own labels, `eid.…`, says so.
     pub fn is_node(&self, erlang_port: u16) -> bool {

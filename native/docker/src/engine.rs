@@ -191,8 +191,8 @@ impl Engine {
         Ok(Description::read(found, &decode(&answer)?))
     }
 
-    /// Lists the containers and describes each of them, in no order. One that goes meanwhile is left out. Has to run on a
-    /// tokio runtime.
+    /// Lists the containers and describes each of them, in no order. One that goes meanwhile is left out; of one that the engine
+    /// fails to inspect (status 500: its files are damaged) there is what the list says. Has to run on a tokio runtime.
     ///
     /// # Errors
     ///
@@ -200,9 +200,17 @@ impl Engine {
     pub async fn descriptions(&self, which: Which) -> Result<Vec<Description>, Error> {
         let list = containers(self.list_as(which).await?);
         let mut asked = JoinSet::new();
-        for id in list.iter().filter_map(|listed| ContainerRef::from_id(&listed.id)) {
+        for listed in list {
+            let Some(id) = ContainerRef::from_id(&listed.id) else {
+                continue;
+            };
             let engine = self.clone();
-            asked.spawn(async move { engine.describe(&id).await });
+            asked.spawn(async move {
+                match engine.describe(&id).await {
+                    Err(Error::Refused { status: 500, .. }) => Ok(Description::listed(listed)),
+                    described => described,
+                }
+            });
         }
         let mut found = Vec::with_capacity(asked.len());
         while let Some(described) = asked.join_next().await {

@@ -147,7 +147,14 @@ async fn session(place: &Place, host: &Host, arguments: &Arguments, to: &Sender)
                     continue;
                 }
                 for id in changed {
-                    let node = host.node(&id, arguments).await?;
+                    let node = match host.node(&id, arguments).await {
+                        // It can't be inspected, but listed.
+                        Err(Failure::Docker { error: Error::Refused { status: 500, .. }, .. }) => {
+                            next_list = Instant::now();
+                            continue;
+                        }
+                        node => node?,
+                    };
                     if !tell(News::One(id, node.map(Box::new))).await {
                         return Ok(());
                     }
