@@ -4,13 +4,14 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, end_per_testcase/2]).
--export([lookup_from_a_host/1, lookup_from_a_container/1, statuses/1, ps_of_two_hosts/1, ps_of_podman/1, ps_follows/1,
+-export([lookup_from_a_host/1, lookup_from_a_container/1, statuses/1, slow_dns/1, ps_of_two_hosts/1, ps_of_podman/1, ps_follows/1,
          name_by_the_gateway/1]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
-    [lookup_from_a_host, lookup_from_a_container, statuses, ps_of_two_hosts, ps_of_podman, ps_follows, name_by_the_gateway].
+    [lookup_from_a_host, lookup_from_a_container, statuses, slow_dns, ps_of_two_hosts, ps_of_podman, ps_follows,
+     name_by_the_gateway].
 
 init_per_suite(Config) ->
     case eid_rig:available() of
@@ -93,6 +94,19 @@ statuses(_) ->
     after
         eid_rig:command("dockerd 2 continue")
     end.
+
+%% A name server where nobody is: the resolver itself gives up after 10 seconds.
+slow_dns(Config) ->
+    File = filename:join(proplists:get_value(priv_dir, Config), "resolv.conf"),
+    ok = file:write_file(File, "nameserver 192.0.2.99\n"),
+    [begin
+         Run = ["exec 1 unshare -m sh -c \"mount --bind '", File, "' /etc/resolv.conf && exec '", priv(), "/eid' ", Arguments,
+                " --timeout 1\""],
+         {Time, {Actual, Output}} = timer:tc(fun() -> eid_rig:command(Run) end),
+         ?assertEqual({Arguments, 3, Output}, {Arguments, Actual, Output}),
+         contains("DNS does not answer in time for shop.example", Output),
+         ?assert(Time < 5_000_000)
+     end || Arguments <- ["lookup db@shop.example", "doctor db@shop.example", "ps --host shop.example"]].
 
 ps_of_two_hosts(_) ->
     A = run(1, [published(1), " --name shop --label eid.cluster=shop"]),

@@ -38,9 +38,7 @@ fn main() {
 /// The number of answers in this time.
 fn ask(socket: &str, path: &str, connections: u64, time: Duration) -> u64 {
     let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
-    let mut streams: Vec<UnixStream> = (0..connections)
-        .map(|_| UnixStream::connect(socket).unwrap())
-        .collect();
+    let mut streams: Vec<UnixStream> = (0..connections).map(|_| UnixStream::connect(socket).unwrap()).collect();
     let mut answer = Vec::new();
     for stream in &mut streams {
         stream.set_read_timeout(Some(WAIT)).unwrap();
@@ -76,8 +74,6 @@ fn first(stream: &mut UnixStream) -> Vec<u8> {
 
 /// An inspect's JSON ends like this and has it nowhere else: whether the body is chunked or not.
 fn is_whole(answer: &[u8]) -> bool {
-    let is_json = answer.ends_with(b"}}}")
-        || answer.ends_with(b"}}}\n")
-        || answer.ends_with(b"\r\n0\r\n\r\n");
+    let is_json = answer.ends_with(b"}}}") || answer.ends_with(b"}}}\n") || answer.ends_with(b"\r\n0\r\n\r\n");
     answer.starts_with(b"HTTP/1.1 200 OK\r\n") && is_json
 }

@@ -52,8 +52,8 @@ impl EngineOptions {
     /// The engine there. Nothing is sent.
     pub fn at(&self, endpoint: Endpoint) -> Engine {
         let credentials = Credentials {
-            certificates: set(&self.certs).map(Path::to_owned),
-            token_file: set(&self.token_file).map(Path::to_owned),
+            certificates: self.certs.clone(),
+            token_file: self.token_file.clone(),
         };
         Engine::with_credentials(endpoint, self.limits(), credentials)
     }
@@ -64,8 +64,8 @@ impl EngineOptions {
             template: &self.engine,
             host,
             ip,
-            certificates: set(&self.certs).and_then(Path::to_str),
-            token_file: set(&self.token_file).and_then(Path::to_str),
+            certificates: self.certs.as_deref().and_then(Path::to_str),
+            token_file: self.token_file.as_deref().and_then(Path::to_str),
         }
     }
 
@@ -87,11 +87,6 @@ impl EngineOptions {
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
-}
-
-/// A variable that is empty counts as unset.
-fn set(path: &Option<PathBuf>) -> Option<&Path> {
-    path.as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 pub fn seconds(text: &str) -> Result<Duration, String> {

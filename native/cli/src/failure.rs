@@ -1,6 +1,7 @@
 //! Why a command did not do what it was asked: one sentence, the next step, and an exit status that tells the kinds apart.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use eid_docker::Error;
@@ -13,8 +14,8 @@ Exit status:
   0  it worked
   1  it did not; one sentence on standard error says why
   2  the command line was wrong
-  3  there is no such node: its name is none, its host has no address, or the host has
-     no such container
+  3  there is no such node: its name is none, its host has no address, or none that DNS
+     tells in time, or the host has no such container
   4  the node is there, but can't be reached: it does not run, its port is not published
      where it could be dialled, the dial fails, or what answers is not this node or has
      another cookie
@@ -26,6 +27,8 @@ Exit status:
 pub enum Failure {
     /// The host part of the node name has no address of this family.
     UnknownHost { host: String, family: &'static str },
+    /// DNS does not say in time which address it has.
+    SlowDns { host: String },
     /// What eid-docker says, of what it was asked about: `db@192.0.2.1`, or an engine's address.
     Docker { about: String, error: Error },
     /// Anything else, as a sentence.
@@ -40,10 +43,11 @@ impl Failure {
         Self::Docker { about, error }
     }
 
-    /// One word for programs: eid-docker's [`Error::name`], `unknown_host` or `failed`.
+    /// One word for programs: eid-docker's [`Error::name`], where DNS takes too long too, `unknown_host` or `failed`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::UnknownHost { .. } => "unknown_host",
+            Self::SlowDns { .. } => "timeout",
             Self::Docker { error, .. } => error.name(),
             Self::Other(_) | Self::Answered(_) => "failed",
         }
@@ -51,7 +55,7 @@ impl Failure {
 
     /// Says it on standard error.
     pub fn tell(&self) {
-        eprintln!("eid: {self}");
+        tell(self);
     }
 
     /// See [`STATUS`].
@@ -59,7 +63,7 @@ impl Failure {
         match self {
             Self::Other(_) => 1,
             Self::Answered(status) => *status,
-            Self::UnknownHost { .. } => 3,
+            Self::UnknownHost { .. } | Self::SlowDns { .. } => 3,
             Self::Docker { error, .. } => match error {
                 Error::BadNodeName | Error::NoSuchContainer => 3,
                 Error::NotRunning | Error::NotPublished | Error::PublishedOnLoopback | Error::PublishedElsewhere => 4,
@@ -77,6 +81,7 @@ impl Failure {
         match self {
             Self::Other(_) | Self::Answered(_) => "",
             Self::UnknownHost { .. } => "check it in DNS and /etc/hosts, or use the host's IP address",
+            Self::SlowDns { .. } => "check the name servers in /etc/resolv.conf, or use the host's IP address",
             Self::Docker { error, .. } => match error {
                 Error::BadNodeName => {
                     "it has a container's ID or name (letters, digits, _ and -), @, and the IP address or DNS name of its Docker \
@@ -98,6 +103,8 @@ impl Failure {
                      for https the certificates in --certs"
                 }
                 Error::Refused { status: 401, .. } => "check the token in the file that --token-file names",
+                Error::Refused { status: 300..=399, .. } => "check what listens at the address that --engine says",
+                Error::Refused { status: 500.., .. } => "read the log of the Docker daemon there, or of the proxy before it",
                 Error::Refused { .. } => "allow GET of /_ping, /events, /containers/json and /containers/*/json there",
                 Error::BadResponse(_) | Error::TooLarge(_) => "check what listens at the address that --engine says",
                 Error::Timeout => {
@@ -106,6 +113,11 @@ impl Failure {
             },
         }
     }
+}
+
+/// A sentence on standard error. If nobody reads that, there is the status.
+pub fn tell(sentence: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "eid: {sentence}");
 }
 
 impl From<Failure> for ExitCode {
@@ -118,8 +130,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownHost { host, family } => write!(f, "the host {host} has no {family} address")?,
-            // It may be anything that was given for a node's name.
-            Self::Docker { about, error } => write!(f, "{}: {error}", output::plain(about))?,
+            Self::SlowDns { host } => write!(f, "DNS does not answer in time for {host}")?,
+            // Both may hold what others have written.
+            Self::Docker { about, error } => f.write_str(&output::plain(&format!("{about}: {error}")))?,
             Self::Other(sentence) => return f.write_str(sentence),
             Self::Answered(status) => return write!(f, "status {status}"),
         }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use eid_docker::{own_container, route, Bridge, ContainerRef, Error, NodeName, Route, RouteKind};
+use eid_docker::{own_container, route, Bridge, ContainerRef, Error, NodeName, Route};
 use serde_json::{json, Value};
-use tokio::time::timeout;
+use tokio::time::{timeout_at, Instant};
 
 use crate::engine_options::EngineOptions;
 use crate::failure::{Failure, STATUS};
@@ -55,15 +55,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return Ok(());
     }
-    output::print(&format_args!("{} {}", word(route.kind), route.to))
+    output::print(&format_args!("{} {}", route.kind.name(), route.to))
 }
 
 impl Arguments {
     async fn find(&self) -> Result<Route, Failure> {
         let about = |error| Failure::docker(&self.node, error);
         let name = NodeName::parse(&self.node).map_err(about)?;
-        let ip = self.nodes.address(name.host()).await?;
-        let asked = timeout(self.engines.timeout(), self.ask(&name, ip)).await;
+        let limit = self.engines.timeout();
+        let began = Instant::now();
+        let ip = self.nodes.address(name.host(), limit).await?;
+        // What DNS has taken is no longer there for the engine.
+        let asked = timeout_at(began + limit, self.ask(&name, ip)).await;
         asked.unwrap_or(Err(Error::Timeout)).map_err(about)
     }
 
@@ -81,18 +84,9 @@ impl Arguments {
     fn json(&self, found: &Result<Route, Failure>) -> Value {
         match found {
             Ok(Route { kind, to }) => {
-                json!({"node": self.node, "route": word(*kind), "address": to.ip(), "port": to.port()})
+                json!({"node": self.node, "route": kind.name(), "address": to.ip(), "port": to.port()})
             }
             Err(failure) => json!({"node": self.node, "error": failure.name(), "sentence": failure.to_string()}),
         }
-    }
-}
-
-fn word(kind: RouteKind) -> &'static str {
-    match kind {
-        RouteKind::Loopback => "loopback",
-        RouteKind::Host => "host",
-        RouteKind::Bridge => "bridge",
-        RouteKind::Published => "published",
     }
 }

@@ -17,6 +17,8 @@ mod output;
 mod ps;
 mod serve;
 
+use std::env;
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -72,6 +74,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    unset_empty_variables();
     let outcome: Result<(), Failure> = match Cli::parse().command {
         Command::Name(arguments) => name::run(arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
@@ -89,4 +92,11 @@ fn main() -> ExitCode {
             failure.into()
         }
     }
+}
+
+/// A variable that is empty counts as unset, and clap takes it for a value. No thread is there yet that could read one.
+fn unset_empty_variables() {
+    let is_ours = |key: &OsStr| key == "DOCKER_CERT_PATH" || key.as_encoded_bytes().starts_with(b"EID_");
+    let empty = env::vars_os().filter(|(key, value)| value.is_empty() && is_ours(key));
+    empty.for_each(|(key, _)| env::remove_var(key));
 }

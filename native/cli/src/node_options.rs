@@ -1,9 +1,11 @@
 //! How nodes are dialled: the options that all commands share which look for one.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::lookup_host;
+use tokio::time::timeout;
 
 use crate::failure::Failure;
 
@@ -20,26 +22,29 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// The address of a host as it stands in a node's name; of several the first.
+    /// The address of a host as it stands in a node's name; of several the first. DNS may take so long.
     ///
     /// # Errors
     ///
-    /// [`Failure::UnknownHost`].
-    pub async fn address(&self, host: &str) -> Result<IpAddr, Failure> {
-        self.addresses(host).await.map(|addresses| addresses[0])
+    /// [`Failure::UnknownHost`], [`Failure::SlowDns`].
+    pub async fn address(&self, host: &str, limit: Duration) -> Result<IpAddr, Failure> {
+        self.addresses(host, limit).await.map(|addresses| addresses[0])
     }
 
     /// All its addresses, at least one, each once, in the order in which the system has them.
     ///
     /// # Errors
     ///
-    /// [`Failure::UnknownHost`].
-    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
+    /// [`Failure::UnknownHost`], [`Failure::SlowDns`].
+    pub async fn addresses(&self, host: &str, limit: Duration) -> Result<Vec<IpAddr>, Failure> {
         if let Ok(ip) = host.parse() {
             return Ok(vec![ip]);
         }
         let family = if self.inet6 { "IPv6" } else { "IPv4" };
-        let found = lookup_host((host, 0)).await;
+        let Ok(found) = timeout(limit, lookup_host((host, 0))).await else {
+            let host = host.to_owned();
+            return Err(Failure::SlowDns { host });
+        };
         let mut addresses = Vec::new();
         for ip in found.into_iter().flatten().map(|address| address.ip()) {
             if ip.is_ipv6() == self.inet6 && !addresses.contains(&ip) {

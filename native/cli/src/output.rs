@@ -53,7 +53,8 @@ pub fn unwritten(error: io::Error) -> Failure {
 /// direction of writing.
 pub fn plain(text: &str) -> String {
     let is_seen = |c: char| {
-        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        !c.is_control()
+            && !matches!(c, '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars().map(|c| if is_seen(c) { c } else { '\u{fffd}' }).collect()
 }

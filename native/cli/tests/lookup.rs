@@ -161,3 +161,43 @@ fn an_output_that_takes_nothing() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("can't be written"));
 }
+
+/// Neither output has to be read for the status to be right.
+#[test]
+fn outputs_that_nobody_reads() {
+    let closed = || std::io::pipe().unwrap().1;
+    for (arguments, status) in [
+        (&["lookup", "db"][..], 3),
+        (&["lookup", "db", "--json"], 1),
+        (&["doctor", "db"], 1),
+        (&["ps", "--host", "192.0.2.1", "--engine", "tcp://127.0.0.1:1"], 1),
+        (&["name", "--host", "no host"], 1),
+    ] {
+        let output = command(arguments, &[("EID_NAME", "shop")])
+            .stdout(closed())
+            .stderr(closed())
+            .status();
+        assert_eq!(output.unwrap().code(), Some(status), "{arguments:?}");
+    }
+}
+
+/// As in a compose file that passes on what is not set.
+#[test]
+fn empty_variables_are_unset() {
+    let empty = ["EID_ENGINE", "DOCKER_CERT_PATH", "EID_ENGINE_TOKEN_FILE", "EID_HOST"].map(|key| (key, ""));
+    // Nobody listens at the port that is the default there.
+    let output = command(&["lookup", "db@127.9.9.9"], &empty).output().unwrap();
+    assert!(
+        text(&output.stderr).contains("connection refused"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(5));
+    let output = command(&["ps"], &empty).output().unwrap();
+    assert!(
+        text(&output.stderr).contains("not provided"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(2));
+}

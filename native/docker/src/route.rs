@@ -27,6 +27,18 @@ pub enum RouteKind {
     Published,
 }
 
+impl RouteKind {
+    /// One word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Host => "host",
+            Self::Bridge => "bridge",
+            Self::Published => "published",
+        }
+    }
+}
+
 /// When to take a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bridge {

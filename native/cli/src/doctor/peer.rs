@@ -6,7 +6,6 @@ use std::time::Duration;
 use eid_docker::{NodeName, RouteKind};
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use super::cookie::Cookie;
 use super::fault::Fault;
@@ -47,15 +46,7 @@ pub async fn resolve(options: &NodeOptions, host: &str, limit: Duration) -> Resu
             detail: json!({ "address": ip }),
         });
     }
-    let Ok(found) = timeout(limit, options.address(host)).await else {
-        return Err(Fault {
-            error: "timeout",
-            sentence: format!("DNS does not answer in time for {host}"),
-            advice: "check the name servers in /etc/resolv.conf, or use the host's IP address".to_owned(),
-            status: 3,
-        });
-    };
-    match found {
+    match options.address(host, limit).await {
         Ok(ip) => Ok(Passed {
             value: ip,
             sentence: format!("{host} has the address {ip}"),
@@ -75,14 +66,18 @@ async fn unknown(failure: Failure, options: &NodeOptions, host: &str, limit: Dur
     } else {
         ("IPv4", "without --inet6")
     };
-    let other = timeout(limit, other.address(host)).await;
+    // Whether it has one of the other kind is no question to a DNS that does not answer.
+    let other = match &failure {
+        Failure::SlowDns { .. } => None,
+        _ => other.address(host, limit).await.ok(),
+    };
     let sentence = match &failure {
         Failure::UnknownHost { host, family } => format!("the host {host} has no {family} address"),
-        failure => failure.to_string(),
+        _ => format!("DNS does not answer in time for {host}"),
     };
     let advice = match other {
-        Ok(Ok(ip)) => format!("it has the {family} address {ip}: nodes that use that are found {carrier}"),
-        _ => failure.advice().to_owned(),
+        Some(ip) => format!("it has the {family} address {ip}: nodes that use that are found {carrier}"),
+        None => failure.advice().to_owned(),
     };
     Fault {
         error: failure.name(),

@@ -23,11 +23,10 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`Failure::UnknownHost`], and whatever is wrong with the address of its engine.
+    /// [`Failure::UnknownHost`], [`Failure::SlowDns`], and whatever is wrong with the address of its engine.
     pub async fn find(name: &str, arguments: &Arguments) -> Result<Vec<Self>, Failure> {
         let about = |error| Failure::docker(name, error);
-        let found = timeout(arguments.engines.timeout(), arguments.nodes.addresses(name)).await;
-        let addresses = found.map_err(|_| about(Error::Timeout))??;
+        let addresses = arguments.nodes.addresses(name, arguments.engines.timeout()).await?;
         let is_one = addresses.len() == 1;
         let hosts = addresses.into_iter().map(|ip| {
             let name = if is_one { name.to_owned() } else { ip.to_string() };

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use eid_docker::{route, Bridge, Description, Error, RouteKind};
+use eid_docker::{route, Bridge, Description, Error};
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -47,10 +47,7 @@ impl Node {
             name: container.name.clone(),
             state: found.state.clone(),
             image: found.image.clone(),
-            route: way.as_ref().ok().map(|way| match way.kind {
-                RouteKind::Host => "host",
-                _ => "published",
-            }),
+            route: way.as_ref().ok().map(|way| way.kind.name()),
             address: way.as_ref().ok().map(|way| way.to.ip()),
             port: way.as_ref().ok().map(|way| way.to.port()),
             error: way.as_ref().err().map(Error::name),

@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep, sleep_until, timeout, Instant, MissedTickBeha
 use super::host::Host;
 use super::node::Node;
 use super::{failed, table, Arguments};
-use crate::failure::Failure;
+use crate::failure::{tell, Failure};
 use crate::output;
 
 /// A host that is down is tried again after 200 ms at first, and then ever more rarely.
@@ -269,7 +269,7 @@ impl Change {
     fn print(&self, as_json: bool) -> Result<(), Failure> {
         match self {
             Self::Down(_, failure) => failure.tell(),
-            Self::Up(host) => eprintln!("eid: {host}: it answers again"),
+            Self::Up(host) => tell(format_args!("{host}: it answers again")),
             _ => {}
         }
         if as_json {
