@@ -328,6 +328,21 @@ fn nodes_that_stop_half_way() {
     fails_at(&examine(slow, &[]), "handshake", 4, "something else");
 }
 
+/// What is only to be shown is not waited for, however slowly it comes.
+#[test]
+fn a_stranger_that_talks_slowly() {
+    let slow = serve(|mut stream| {
+        while stream.write_all(b"SSSS").is_ok() {
+            sleep(Duration::from_millis(150));
+        }
+    });
+    let (answer, code) = examine(slow, &[]);
+    assert_eq!((code, answer["failed"].as_str()), (4, Some("handshake")));
+    // All 60 bytes take 2.1 s.
+    let handshake = step(&answer, "handshake");
+    assert!(handshake["microseconds"].as_u64().unwrap() < 1_500_000, "{handshake}");
+}
+
 #[test]
 fn another_node() {
     let answer = examine(saying(welcome("db@127.0.0.2"), false), &[]);
@@ -335,6 +350,24 @@ fn another_node() {
     assert_eq!(step(&answer.0, "handshake")["error"], "another_node");
     let answer = examine(saying(welcome("\x1b]0;x\x07"), false), &[]);
     fails_at(&answer, "handshake", 4, "calls itself \\u{1b}]0;x\\u{7}");
+}
+
+/// To Erlang they are two nodes, but whoever asks has found the right container.
+#[test]
+fn the_same_container_by_another_name() {
+    let id = "0123456789abcdef".repeat(4);
+    for (own, part) in [
+        (
+            format!("{}@127.0.0.1", &id[..12]),
+            "the node in this container has another name",
+        ),
+        (format!("{id}@127.0.0.1"), "the node in this container has another name"),
+        (format!("{}@127.0.0.2", &id[..12]), "another node answers there"),
+        ("fedcba987654@127.0.0.1".to_owned(), "another node answers there"),
+    ] {
+        let answer = examine(saying(welcome(&own), false), &[]);
+        fails_at(&answer, "handshake", 4, &format!("{part}: it calls itself {own}"));
+    }
 }
 
 /// As OTP does it, with `md5sum`'s digests of `rosebud2147483649` and of what comes.
@@ -459,6 +492,19 @@ fn engines_that_are_none() {
     );
     let silent = serve(|mut stream| while stream.read(&mut [0]).unwrap_or(0) > 0 {});
     fails_at(&diagnose(silent, node, &[]), "api", 5, "does not answer in time");
+    // A web server that has nothing of what it is asked for, in many a word.
+    for body in ["", "Not Found", "{}", "404 page not found", "<html>no</html>"] {
+        let found = diagnose(engine(move |_| ("404 Not Found", body.to_owned())), node, &[]);
+        fails_at(&found, "api", 5, "no Docker engine");
+    }
+    let elsewhere = engine(|_| ("301 Moved Permanently", String::new()));
+    fails_at(&diagnose(elsewhere, node, &[]), "api", 5, "sends this host elsewhere");
+    let broken = diagnose(engine(|_| ("502 Bad Gateway", String::new())), node, &[]);
+    fails_at(&broken, "api", 5, "status 502");
+    assert!(step(&broken.0, "api")["advice"]
+        .as_str()
+        .unwrap()
+        .contains("read the log"));
     // A greeting that a proxy keeps to itself is no harm.
     let shy = engine(|path| match path {
         "/_ping" => ("403 Forbidden", String::new()),
@@ -476,7 +522,8 @@ fn with_container(inspected: &'static str) -> (Value, i32) {
         "/v1.41/containers/db/json" => ("200 OK", inspected.to_owned()),
         path => good(path),
     });
-    diagnose(engine, saying(welcome(NODE), false), &[])
+    // It does not come to be dialled.
+    diagnose(engine, SocketAddr::from(([127, 0, 0, 1], 12345)), &[])
 }
 
 #[test]
@@ -501,6 +548,58 @@ fn containers_that_do_not_run() {
         let inspected = INSPECTED.replace(r#"{"Running":true,"Status":"running"}"#, state);
         fails_at(&with_container(inspected.leak()), "running", 4, part);
     }
+}
+
+#[test]
+fn ports_that_are_not_published() {
+    let with = |ports: &str| {
+        let settings = format!(r#""NetworkSettings":{{"Ports":{ports}}}"#);
+        with_container(
+            INSPECTED
+                .replace(r#""HostConfig":{"NetworkMode":"host"}"#, &settings)
+                .leak(),
+        )
+    };
+    let both =
+        |port: u16| format!(r#"[{{"HostIp":"0.0.0.0","HostPort":"{port}"}},{{"HostIp":"::","HostPort":"{port}"}}]"#);
+    let found = with(&format!(r#"{{"80/tcp":{},"443/tcp":{}}}"#, both(1080), both(1443)));
+    fails_at(
+        &found,
+        "port",
+        4,
+        "port 12345 of the container is not published; published are 80, 443",
+    );
+    let sentence = step(&found.0, "port")["sentence"].as_str().unwrap();
+    assert!(sentence.ends_with("80, 443"), "{sentence}");
+    fails_at(
+        &with(&format!(r#"{{"12345/udp":{}}}"#, both(1080))),
+        "port",
+        4,
+        "not published for TCP, only for UDP",
+    );
+}
+
+/// Neither an engine's texts nor a node's.
+#[test]
+fn nothing_that_a_terminal_would_act_on() {
+    let inspected = INSPECTED
+        .replace("0123456789abcdef", "\\u001b[2J\u{202e}")
+        .replace("shop:1", "\u{2067}shop");
+    let url = format!(
+        "tcp://{}",
+        engine(move |path| match path {
+            "/v1.41/containers/db/json" => ("200 OK", inspected.clone()),
+            path => good(path),
+        })
+    );
+    let port = saying(welcome("\u{202e}x@h"), false).port().to_string();
+    let output = eid(&[NODE, "--engine", &url, "--erlang-port", &port]);
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("\u{fffd}shop") && shown.contains("calls itself \u{fffd}x@h"),
+        "{shown:?}"
+    );
+    assert!(!shown.contains(['\x1b', '\u{202e}', '\u{2067}']), "{shown:?}");
 }
 
 #[test]

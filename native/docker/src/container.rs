@@ -61,7 +61,7 @@ impl Container {
     /// Whether this is the container that `asked` means. An engine looks a text up as full ID, as name and then as a
     /// prefix of an ID of any length (`GetContainer` in moby's `daemon/container.go`), so it finds `deadbeef…` for a
     /// container name `dead` that does not exist. A prefix counts from the 12 digits that Docker itself shows.
-    pub(crate) fn is_meant_by(&self, asked: &ContainerRef) -> bool {
+    pub fn is_meant_by(&self, asked: &ContainerRef) -> bool {
         self.name == asked.as_str() || (asked.is_id() && self.id.starts_with(asked.as_str()))
     }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::fault::Fault;
-use super::port::{word, Ways};
+use super::port::Ways;
 use super::report::Passed;
 
 /// So long a node waits on a bridge if there is another way.
@@ -27,13 +27,13 @@ pub async fn dial(ways: &Ways, limit: Duration) -> Result<Passed<TcpStream>, Fau
             Ok(stream) => {
                 return Ok(Passed {
                     value: stream,
-                    sentence: format!("{} answers, by route {}{failed}", route.to, word(route.kind)),
-                    detail: json!({"route": word(route.kind), "address": route.to.ip(), "port": route.to.port()}),
+                    sentence: format!("{} answers, by route {}{failed}", route.to, route.kind.name()),
+                    detail: json!({"route": route.kind.name(), "address": route.to.ip(), "port": route.to.port()}),
                 })
             }
             Err(error) => {
                 let why = undialled(route, &error, ways);
-                failed += &format!("; not by route {}: {}", word(route.kind), why.sentence);
+                failed += &format!("; not by route {}: {}", route.kind.name(), why.sentence);
                 fault.get_or_insert(why);
             }
         }
@@ -51,8 +51,9 @@ async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
 fn undialled(route: &Route, error: &io::Error, ways: &Ways) -> Fault {
     let Route { kind, to } = route;
     let Ways {
-        erlang_port, container, ..
+        erlang_port, target, ..
     } = ways;
+    let container = target.short_id().unwrap_or(&target.id);
     match error.kind() {
         ErrorKind::ConnectionRefused => {
             let place = match kind {

@@ -85,7 +85,7 @@ pub async fn greet(engine: &Engine, container: &ContainerRef, limit: Duration) -
             })
         }
         // A proxy may keep the greeting to itself and pass what matters.
-        Err(Error::Refused { status, .. }) if answers(engine, container, limit).await => Ok(Passed {
+        Err(Error::Refused { status, .. }) if answers(engine, container, status, limit).await => Ok(Passed {
             value: (),
             sentence: format!(
                 "its greeting is refused (status {status}), but it answers; asked in its own API version"
@@ -98,6 +98,17 @@ pub async fn greet(engine: &Engine, container: &ContainerRef, limit: Duration) -
                 Error::Refused { status: 400, message } if message.contains("HTTPS") => fault
                     .saying(format!("{at} wants TLS: {message}"))
                     .advising("give --engine https://{host}:PORT, and with --certs the folder of ca.pem, cert.pem and key.pem"),
+                Error::Refused { status: 404, message } => fault
+                    .saying(format!(
+                        "what answers at {at} is no Docker engine, which would know what a ping is: status 404, {message}"
+                    ))
+                    .advising("check what listens at the address that --engine says; a proxy has to allow GET of /_ping"),
+                Error::Refused {
+                    status: status @ 300..=399,
+                    message,
+                } => fault.saying(format!(
+                    "what answers at {at} sends this host elsewhere, which no Docker engine does: status {status}, {message}"
+                )),
                 Error::Refused { status, message } if message.starts_with('<') => fault.saying(format!(
                     "{at} refuses with status {status} and a page of HTML, which no engine sends, but a proxy or web server: {message}"
                 )),
@@ -115,9 +126,13 @@ pub async fn greet(engine: &Engine, container: &ContainerRef, limit: Duration) -
     }
 }
 
-async fn answers(engine: &Engine, container: &ContainerRef, limit: Duration) -> bool {
-    let asked = in_time(limit, engine.inspect(container)).await;
-    matches!(asked, Ok(_) | Err(Error::NoSuchContainer))
+async fn answers(engine: &Engine, container: &ContainerRef, greeting: u16, limit: Duration) -> bool {
+    match in_time(limit, engine.inspect(container)).await {
+        Ok(_) => true,
+        // A web server finds nothing, whatever it is asked for.
+        Err(Error::NoSuchContainer) => greeting != 404,
+        Err(_) => false,
+    }
 }
 
 /// Asks for the container.

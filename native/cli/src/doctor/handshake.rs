@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{timeout, timeout_at, Duration, Instant};
+use tokio::time::{timeout_at, Duration, Instant};
 
 use super::cookie::Cookie;
 use super::flags::Flags;
@@ -163,8 +163,9 @@ impl Handshake {
 
     /// What this is, whose first two bytes are no length.
     async fn foreign(&mut self) -> Trouble {
+        let deadline = Instant::now() + REST;
         while self.buffer.len() < SHOWN {
-            if !matches!(timeout(REST, self.read()).await, Ok(Ok(()))) {
+            if !matches!(timeout_at(deadline, self.read()).await, Ok(Ok(()))) {
                 break;
             }
         }

@@ -104,10 +104,21 @@ pub async fn introduce(
         flags, creation, name, ..
     } = &challenge;
     if name != asked {
+        let is_same = is_alias(name, asked, ways);
+        let who = if is_same {
+            "the node in this container has another name"
+        } else {
+            "another node answers there"
+        };
+        let instead = if is_same {
+            "connect to that name"
+        } else {
+            "look for that one"
+        };
         return Err(Fault::unreached(
             "another_node",
-            format!("another node answers there: it calls itself {name}"),
-            format!("start it with -name {asked}, which eid name prints in its container, or look for {name}"),
+            format!("{who}: it calls itself {name}"),
+            format!("{instead}, or start the node in this container with -name {asked}: to Erlang these are two nodes"),
         ));
     }
     Ok(Passed {
@@ -115,6 +126,14 @@ pub async fn introduce(
         detail: json!({"name": name, "creation": creation, "version": 6, "flags": flags.names()}),
         value: (handshake, challenge),
     })
+}
+
+/// Whether this name means the same container on the same host, by its ID in another length or by its name.
+fn is_alias(name: &str, asked: &str, ways: &Ways) -> bool {
+    match (NodeName::parse(name), NodeName::parse(asked)) {
+        (Ok(name), Ok(asked)) => name.host() == asked.host() && ways.target.is_meant_by(name.container()),
+        _ => false,
+    }
 }
 
 /// Whether the node has this cookie.
@@ -146,9 +165,10 @@ pub async fn prove(
 fn troubled(trouble: Trouble, own: Own<'_>, ways: &Ways) -> Fault {
     let Ways {
         erlang_port,
-        container,
+        target,
         routes,
     } = ways;
+    let container = target.short_id().unwrap_or(&target.id);
     let fault = |sentence: String, advice: String| Fault::unreached("handshake", sentence, advice);
     let what_listens = || {
         format!("see with docker top {container} what runs in the container, and on which port its node listens (--erlang-port)")

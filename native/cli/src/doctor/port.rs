@@ -1,10 +1,12 @@
 //! Where the erlang port of a container is reached from here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use eid_docker::{
-    own_container, published, route, Binding, Bridge, ContainerRef, Description, Engine, Error, Route, RouteKind,
+    own_container, published, route, Binding, Bridge, Container, ContainerRef, Description, Engine, Error, Route,
+    RouteKind,
 };
 use serde_json::{json, Value};
 use tokio::time::timeout;
@@ -17,8 +19,7 @@ pub struct Ways {
     pub routes: Vec<Route>,
     /// The port in the container.
     pub erlang_port: u16,
-    /// The container, as it is called on its host.
-    pub container: String,
+    pub target: Container,
 }
 
 /// Finds out. Whether this process runs beside the container is for the same engine to say.
@@ -62,11 +63,11 @@ pub async fn ways(
     let bindings: Vec<Value> = bindings.iter().map(listed).collect();
     Ok(Passed {
         sentence,
-        detail: json!({"erlang_port": erlang_port, "route": word(first.kind), "published": bindings}),
+        detail: json!({"erlang_port": erlang_port, "route": first.kind.name(), "published": bindings}),
         value: Ways {
             routes,
             erlang_port,
-            container: target.short_id().unwrap_or(&target.id).to_owned(),
+            target: target.clone(),
         },
     })
 }
@@ -82,17 +83,16 @@ fn nowhere(error: &Error, described: &Description, erlang_port: u16, host: IpAdd
     let fault = Fault::docker(error);
     match error {
         Error::NotPublished => {
-            let exposed = if described.ports.contains(&erlang_port) {
+            let is_udp = all.iter().any(|b| !b.tcp && b.container_port == erlang_port);
+            let exposed = if is_udp {
+                " for TCP, only for UDP"
+            } else if described.ports.contains(&erlang_port) {
                 ", only exposed, which lets nobody in"
             } else {
                 ""
             };
-            let mut others: Vec<String> = all
-                .iter()
-                .filter(|b| b.tcp)
-                .map(|b| b.container_port.to_string())
-                .collect();
-            others.dedup();
+            let others: BTreeSet<u16> = all.iter().filter(|b| b.tcp).map(|b| b.container_port).collect();
+            let others: Vec<String> = others.iter().map(u16::to_string).collect();
             let (others, or) = match others.join(", ") {
                 none if none.is_empty() => (String::new(), String::new()),
                 some => (
@@ -139,14 +139,4 @@ fn addresses(bindings: &[&Binding]) -> String {
     };
     let addresses: Vec<String> = bindings.iter().map(address).collect();
     addresses.join(" and ")
-}
-
-/// As `eid lookup` says it.
-pub fn word(kind: RouteKind) -> &'static str {
-    match kind {
-        RouteKind::Loopback => "loopback",
-        RouteKind::Host => "host",
-        RouteKind::Bridge => "bridge",
-        RouteKind::Published => "published",
-    }
 }

@@ -174,7 +174,7 @@ impl Report {
                     status: Outcome::Ok,
                     microseconds,
                     error: None,
-                    sentence,
+                    sentence: output::plain(&sentence),
                     advice: String::new(),
                     detail,
                 };
@@ -187,8 +187,9 @@ impl Report {
                     status: Outcome::Failed,
                     microseconds,
                     error: Some(fault.error),
-                    sentence: fault.sentence,
-                    advice: fault.advice,
+                    // Engines and nodes may have written some of it.
+                    sentence: output::plain(&fault.sentence),
+                    advice: output::plain(&fault.advice),
                     detail: Value::Null,
                 };
                 (done, None)
