@@ -7,14 +7,14 @@ mod forwarding;
 
 use std::collections::HashMap;
 use std::io::{Error, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use engine_double::{EngineDouble, ERLANG_PORT};
-use forwarding::{connect, expect_noise, send_noise, until, Footprint, Forward, Noise, PIECE};
+use forwarding::{expect_noise, send_noise, until, Footprint, Forward, Noise, PIECE};
 use rustix::net::sockopt::set_socket_linger;
 
 const CLIENTS: usize = 24;
@@ -59,17 +59,16 @@ fn nothing_is_lost_and_nothing_grows() {
     engine.add("service", target.port.load(Ordering::SeqCst));
     let url = format!("tcp://{}", engine.address());
     let to = format!("docker://service@127.0.0.1:{ERLANG_PORT}");
-    let forward = Forward::to(&to, &["--engine", &url, "--threads", "2", "--connect-timeout", "2"]);
-    let place = forward.places[0];
+    let forward = Arc::new(Forward::to(&to, &["--engine", &url, "--threads", "2"]));
 
     // What is there when it has worked for a while is what should be there at the end.
     let (load, stop) = (Duration::from_secs(3), Arc::new(AtomicBool::new(false)));
     let tally = Arc::new(Tally::default());
-    run(place, &target, &tally, &stop, || {
+    run(&forward, &target, &tally, &stop, || {
         trouble(&engine, &target, load, &mut Noise::new(7))
     });
     let before = settled(&forward);
-    run(place, &target, &tally, &stop, || {
+    run(&forward, &target, &tally, &stop, || {
         trouble(&engine, &target, time, &mut Noise::new(8))
     });
     let after = settled(&forward);
@@ -93,15 +92,22 @@ fn nothing_is_lost_and_nothing_grows() {
 }
 
 /// The load, until what is done meanwhile is done.
-fn run(place: SocketAddr, target: &Arc<Target>, tally: &Arc<Tally>, stop: &Arc<AtomicBool>, meanwhile: impl FnOnce()) {
+fn run(
+    forward: &Arc<Forward>,
+    target: &Arc<Target>,
+    tally: &Arc<Tally>,
+    stop: &Arc<AtomicBool>,
+    meanwhile: impl FnOnce(),
+) {
     stop.store(false, Ordering::SeqCst);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
-            let (target, tally, stop) = (Arc::clone(target), Arc::clone(tally), Arc::clone(stop));
+            let (forward, target) = (Arc::clone(forward), Arc::clone(target));
+            let (tally, stop) = (Arc::clone(tally), Arc::clone(stop));
             thread::spawn(move || {
                 let mut noise = Noise::new(client as u64 + 100);
                 while !stop.load(Ordering::SeqCst) {
-                    one_connection(place, &target, &tally, &mut noise);
+                    one_connection(&forward, &target, &tally, &mut noise);
                 }
             })
         })
@@ -119,7 +125,7 @@ fn settled(forward: &Forward) -> (Footprint, usize) {
 }
 
 /// Both ways at once, of random length: most are small, some are large.
-fn one_connection(place: SocketAddr, target: &Target, tally: &Tally, noise: &mut Noise) {
+fn one_connection(forward: &Forward, target: &Target, tally: &Tally, noise: &mut Noise) {
     let lives = || {
         (
             target.life.load(Ordering::SeqCst),
@@ -136,7 +142,7 @@ fn one_connection(place: SocketAddr, target: &Target, tally: &Tally, noise: &mut
     // Some kill themselves on the way.
     let dies = noise.number().is_multiple_of(10);
     let mut has_begun = false;
-    let outcome = exchange(connect(place), &mut has_begun, seed, length, dies);
+    let outcome = exchange(forward.connect(), &mut has_begun, seed, length, dies);
     let (life_now, engine_life_now) = lives();
     let target_was_killed = life_now != life || life % 2 == 1;
     let engine_was_killed = engine_life_now != engine_life || engine_life % 2 == 1;
@@ -146,7 +152,10 @@ fn one_connection(place: SocketAddr, target: &Target, tally: &Tally, noise: &mut
         Err(_) if target_was_killed => &tally.killed,
         // Without the engine nobody can be found; whoever has been found does not need it.
         Err(_) if engine_was_killed && !has_begun => &tally.refused,
-        Err(error) => panic!("a connection was harmed that nobody has killed (begun: {has_begun}): {error}"),
+        Err(error) => panic!(
+            "a connection was harmed that nobody has killed (begun: {has_begun}): {error}; {:?}",
+            forward.said("reached").pop()
+        ),
     };
     count.fetch_add(1, Ordering::SeqCst);
 }
