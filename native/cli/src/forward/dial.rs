@@ -102,25 +102,41 @@ impl Dialer {
         answer.map_err(|error| unknown(host, Some(error)))
     }
 
-    /// If it can't be dialled where it is thought to be, it is looked up and dialled once more.
+    /// If it can't be dialled where it is thought to be, or is said not to be there, it is looked up and dialled once more: such an
+    /// answer may have been on its way already when this connection was made.
     async fn dial_container(
         self: &Arc<Self>,
         container: &NodeName,
         ip: IpAddr,
         port: u16,
     ) -> Result<TcpStream, Unreachable> {
-        let route = self.find(container, &wanted(ip, port, Bridge::Preferred)).await?;
-        let (bridge, limit) = match route.kind {
-            RouteKind::Bridge => (Bridge::LastResort(route.to.ip()), self.connect_timeout.min(BRIDGE_TIME)),
-            _ => (Bridge::Preferred, self.connect_timeout),
-        };
-        if let Ok(stream) = self.connect(route.to, limit).await {
-            return Ok(stream);
+        let mut bridge = Bridge::Preferred;
+        match self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await {
+            Err(Unreachable::Engine(error)) if !is_about_the_container(&error) => {
+                return Err(Unreachable::Engine(error))
+            }
+            Err(_) => {}
+            connected => return connected,
         }
         let directory = self.directory(container, ip).map_err(Unreachable::Engine)?;
         directory.doubt(container.container());
-        let route = self.find(container, &wanted(ip, port, bridge)).await?;
-        self.connect(route.to, self.connect_timeout).await
+        self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await
+    }
+
+    /// A bridge that can't be dialled is the last resort from then on.
+    async fn dial_route(
+        self: &Arc<Self>,
+        container: &NodeName,
+        wanted: &Wanted,
+        bridge: &mut Bridge,
+    ) -> Result<TcpStream, Unreachable> {
+        let route = self.find(container, wanted).await?;
+        let mut limit = self.connect_timeout;
+        if route.kind == RouteKind::Bridge && *bridge == Bridge::Preferred {
+            *bridge = Bridge::LastResort(route.to.ip());
+            limit = limit.min(BRIDGE_TIME);
+        }
+        self.connect(route.to, limit).await
     }
 
     async fn find(self: &Arc<Self>, container: &NodeName, wanted: &Wanted) -> Result<Route, Unreachable> {
@@ -161,6 +177,18 @@ impl Dialer {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| Unreachable::Dial { to, error })
     }
+}
+
+/// And not about the engine, which would say the same again.
+fn is_about_the_container(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NoSuchContainer
+            | Error::NotRunning
+            | Error::NotPublished
+            | Error::PublishedOnLoopback
+            | Error::PublishedElsewhere
+    )
 }
 
 fn wanted(host: IpAddr, port: u16, bridge: Bridge) -> Wanted {

@@ -98,10 +98,8 @@ impl Flow {
                 Err(error) if is_to_be_repeated(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
-            if pipe.is_empty() {
-                if let Some(empty) = self.pipe.take() {
-                    empty.put_back();
-                }
+            if let Some(pipe) = self.pipe.take_if(|pipe| pipe.is_empty()) {
+                pipe.put_back();
             }
         }
         while !self.rest.is_empty() {
