@@ -4,10 +4,12 @@
 //! else, so that it can stand in `$(…)`.
 
 mod age;
+mod descriptors;
 mod doctor;
 mod engine_options;
 mod failure;
 mod forward;
+mod keep_alive;
 mod log;
 mod lookup;
 mod manual;

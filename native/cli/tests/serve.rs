@@ -20,7 +20,7 @@ use eid_docker::{Credentials, Directory, Endpoint, Engine, Error, Limits};
 use engine_double::{
     chunk, response, EngineDouble, HostPorts, Misbehaviour, NewContainer, Reply, ScriptedEngine, Times, Where,
 };
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
+use rustix::process::{getrlimit, kill_process, setrlimit, Pid, Resource, Rlimit, Signal};
 use serde_json::Value;
 use support::{live, until, until_agreed, FAR_TOO_LONG};
 use tls_double::{Authority, Folder, Identity};
@@ -118,8 +118,7 @@ impl Serve {
     }
 
     fn terminate(&mut self) -> Option<i32> {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut status = None;
         eventually("it ends", || {
             status = self.child.try_wait().unwrap();
@@ -814,8 +813,9 @@ async fn a_directory_before_it_loses_nothing() {
 
 #[test]
 fn a_thousand_subscribers_for_one_subscription() {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most.min(4096), most).unwrap();
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let current = Some(maximum.map_or(4096, |most| most.min(4096)));
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
     let engine = EngineDouble::start();
     engine.add("db", 49_153);
     let serve = Serve::follow(engine.address(), &["--rate", "0"]);

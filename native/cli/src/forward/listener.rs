@@ -2,21 +2,16 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 
 use super::rule::Place;
+use crate::keep_alive::keep_alive;
 
 /// Connections that wait to be accepted, on each socket; the kernel may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
-
-/// A dead peer is found out after 60 s + 4 x 15 s.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_PROBES: u32 = 4;
 
 /// So many sockets that listen at this place.
 ///
@@ -73,16 +68,4 @@ fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
     sockopt::set_tcp_nodelay(&socket, true)?;
     keep_alive(&socket)?;
     Ok(socket)
-}
-
-/// Has a peer found out that is gone without a word.
-///
-/// # Errors
-///
-/// Whatever the system says.
-pub fn keep_alive(socket: impl AsFd) -> Result<(), Errno> {
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)
 }

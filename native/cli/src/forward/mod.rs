@@ -20,16 +20,16 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::Args;
-use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::descriptors;
 use crate::engine_options::{seconds, EngineOptions};
 use crate::failure::{Failure, STATUS};
-use crate::log;
+use crate::log::LogOptions;
 
 use crew::Crew;
 use dial::Dialer;
@@ -97,6 +97,9 @@ pub struct Arguments {
     threads: Option<u16>,
 
     #[command(flatten)]
+    log: LogOptions,
+
+    #[command(flatten)]
     engines: EngineOptions,
 }
 
@@ -113,7 +116,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let limit = connection_limit(arguments.max_connections, rules.len() * threads)?;
     let sockets = sockets(&rules, threads)?;
-    log::to_stderr();
+    arguments.log.start();
     // Names and engines are asked on this one, and signals come in.
     let runtime = self::runtime()?;
     let runtimes: Vec<Runtime> = sockets.iter().map(|_| self::runtime()).collect::<Result<_, _>>()?;
@@ -204,16 +207,7 @@ fn sockets(rules: &[Rule], threads: usize) -> Result<Vec<Vec<TcpListener>>, Fail
 
 /// How many connections there may be. As many descriptors are allowed as the system lets us.
 fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<usize, Failure> {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    let descriptors = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => maximum,
-        Err(_) => current,
-    };
-    let descriptors = descriptors.map_or(usize::MAX, |number| usize::try_from(number).unwrap_or(usize::MAX));
+    let descriptors = descriptors::raise_limit();
     let possible = descriptors.saturating_sub(OWN_DESCRIPTORS + listeners) / DESCRIPTORS;
     match wanted.map(NonZeroUsize::get) {
         Some(wanted) if wanted > possible => Err(Failure::Other(format!(

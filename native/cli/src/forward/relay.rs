@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::flow::{Broken, Flow};
-use super::listener::keep_alive;
+use crate::keep_alive::keep_alive;
 
 /// A connection that lasts for so long is worth asking whether its server is still there. (Of clients it is asked from the beginning:
 /// there it costs nothing.)

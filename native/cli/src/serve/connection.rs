@@ -13,7 +13,6 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -23,6 +22,7 @@ use tracing::{debug, warn};
 use super::listener::Listener;
 use super::quiet::Quiet;
 use super::service::{Peer, Service};
+use crate::keep_alive::keep_alive;
 
 /// For a TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -182,14 +182,6 @@ async fn accept(listener: &Listener) -> io::Result<(Accepted, Option<IpAddr>)> {
         false => Accepted::Plain(stream),
     };
     Ok((accepted, Some(address.ip())))
-}
-
-/// So that a client is noticed that is gone without a word while it follows the events.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(15))
-        .with_interval(Duration::from_secs(5));
-    SockRef::from(stream).set_tcp_keepalive(&keepalive.with_retries(3))
 }
 
 /// For lines of the log.

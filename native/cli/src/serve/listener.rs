@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::stat::{umask, Mode};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::net::{TcpListener, UnixListener};
 
 /// Where to listen, as `--listen` says it.
@@ -122,7 +123,7 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
         std::fs::remove_file(path)?;
     }
     // From the first moment on: 0660.
-    let before = umask(Mode::from_bits_truncate(0o117));
+    let before = umask(Mode::from_raw_mode(0o117));
     let listener = UnixListener::bind(path);
     umask(before);
     listener

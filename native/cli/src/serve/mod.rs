@@ -17,7 +17,6 @@ mod service;
 mod store;
 mod upstream;
 
-use std::io::stderr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,16 +24,14 @@ use std::time::Duration;
 
 use clap::Args;
 use eid_docker::{Credentials, Endpoint, Engine, Error, Limits, NodeName};
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::{watch, Semaphore};
 use tokio::time::timeout;
 use tracing::{info, warn};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::descriptors;
 use crate::failure::{Failure, STATUS};
+use crate::log::LogOptions;
 use crate::output;
 
 use self::connection::Gate;
@@ -48,7 +45,7 @@ use self::store::Store;
 use self::upstream::Upstream;
 
 /// Descriptors besides those of connections.
-const OTHER_DESCRIPTORS: u64 = 64;
+const OTHER_DESCRIPTORS: usize = 64;
 
 /// Serve a read-only sliver of this host's Docker API
 ///
@@ -126,29 +123,15 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = clap::value_parser!(u64).range(..=3600))]
     drain: u64,
 
-    /// What is logged to standard error: error, warn, info, debug or trace
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "RUST_LOG",
-        hide_env_values = true,
-        default_value = "info"
-    )]
-    log_level: Targets,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 /// # Errors
 ///
 /// Why it does not listen.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let log = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(false)
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(arguments.log_level.clone())
-        .with(log)
-        .init();
+    arguments.log.start();
     output::block_on_all_cores(arguments.serve())?
 }
 
@@ -268,18 +251,13 @@ impl Arguments {
 
     /// How many there may be. Where the system has not so many descriptors, some are left for what the engine is asked.
     fn connections(&self) -> u32 {
-        let wanted = u64::from(self.max_connections) + OTHER_DESCRIPTORS;
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            return self.max_connections;
-        };
-        let is_raised = soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).is_ok();
-        let descriptors = if is_raised { wanted.min(hard) } else { soft };
-        if descriptors >= wanted {
-            return self.max_connections;
+        let descriptors = descriptors::raise_limit();
+        let possible = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(1);
+        let possible = u32::try_from(possible).unwrap_or(u32::MAX);
+        if possible < self.max_connections {
+            warn!("the system has {descriptors} descriptors for it, so there can be {possible} connections at a time");
         }
-        let most = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(1);
-        warn!("the system has {descriptors} descriptors for it, so there can be {most} connections at a time");
-        u32::try_from(most).unwrap_or(self.max_connections)
+        possible.min(self.max_connections)
     }
 }
 
