@@ -30,7 +30,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 pub(crate) fn client_config(folder: Option<&Path>) -> Result<ClientConfig, Error> {
     let Some(folder) = folder else {
         return unusable(
-            "https needs a folder with ca.pem, cert.pem and key.pem: set engine_certs or DOCKER_CERT_PATH",
+            "https needs a folder with ca.pem, cert.pem and key.pem: set DOCKER_CERT_PATH, engine_certs for a node, or --certs",
         );
     };
     if !folder.is_dir() {

@@ -395,7 +395,7 @@ async fn complaint(folder: Option<&Path>) -> String {
 async fn folders_that_are_none() {
     assert_eq!(
         complaint(None).await,
-        "https needs a folder with ca.pem, cert.pem and key.pem: set engine_certs or DOCKER_CERT_PATH"
+        "https needs a folder with ca.pem, cert.pem and key.pem: set DOCKER_CERT_PATH, engine_certs for a node, or --certs"
     );
     let folder = Folder::new(&[("file", "")]);
     for name in ["missing", "file"] {
