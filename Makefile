@@ -20,7 +20,7 @@ bench: all
 	bench/run.sh
 
 # What takes longer than make test may: the kills and connects of the rig's suites, many more of them, and ten minutes of load on
-# `eid forward` while everything around it is killed at random.
+# `eid forward` and `eid serve` while everything around them is killed at random.
 soak: all
 	EID_SOAK=10 EID_SOAK_SECONDS=600 test/run.sh soak
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check, and closes with the line "N passed, N failed, N skipped". `run.sh soak` runs the
-# rig's suites and the soak of `eid forward` alone. A static check counts as one; of cargo and common_test each test case counts.
+# rig's suites and the soak of `eid forward` and `eid serve` alone. A static check counts as one; of cargo and common_test each test case counts.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

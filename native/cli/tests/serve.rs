@@ -2,6 +2,7 @@
 
 #[path = "../../docker/tests/engine_double/mod.rs"]
 mod engine_double;
+mod serving;
 #[path = "../../docker/tests/support/mod.rs"]
 mod support;
 #[path = "../../docker/tests/tls_double/mod.rs"]
@@ -9,174 +10,21 @@ mod tls_double;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use eid_docker::{Credentials, Directory, Endpoint, Engine, Error, Limits};
 use engine_double::{
     chunk, response, EngineDouble, HostPorts, Misbehaviour, NewContainer, Reply, ScriptedEngine, Times, Where,
 };
-use rustix::process::{getrlimit, kill_process, setrlimit, Pid, Resource, Rlimit, Signal};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use serde_json::Value;
+use serving::{command, eventually, next_event, own_address, Answer, Serve};
 use support::{live, until, until_agreed, FAR_TOO_LONG};
 use tls_double::{Authority, Folder, Identity};
-
-/// A server, and what it has written to standard error. Dropped, it is killed.
-struct Serve {
-    child: Child,
-    address: SocketAddr,
-}
-
-/// An address that no other test has.
-fn own_address() -> SocketAddr {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let n = std::process::id()
-        .wrapping_mul(7919)
-        .wrapping_add(NUMBER.fetch_add(1, Ordering::Relaxed));
-    let byte = |n: u32| 1 + (n % 250) as u8;
-    SocketAddr::from((Ipv4Addr::new(127, byte(n / 62_500), byte(n / 250), byte(n)), 4243))
-}
-
-fn command(docker: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
-    command.args(["serve", "--docker", docker]).args(arguments).env_clear();
-    command
-}
-
-impl Serve {
-    /// With `--listen` at an address of its own.
-    fn start(engine: SocketAddr, arguments: &[&str]) -> Self {
-        let address = own_address();
-        let listen = address.to_string();
-        let mut command = command(
-            &format!("tcp://{engine}"),
-            &[&["--listen", &listen], arguments].concat(),
-        );
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = lines.find(|line| line.as_ref().unwrap().contains("listening on"));
-        assert!(listening.is_some(), "it does not listen");
-        // The pipe must not fill.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    /// The same, once it follows its engine.
-    fn follow(engine: SocketAddr, arguments: &[&str]) -> Self {
-        let serve = Self::start(engine, arguments);
-        serve.until_live();
-        serve
-    }
-
-    fn until_live(&self) {
-        eventually("it is live", || self.get("/_ping").status == 200);
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "")
-    }
-
-    fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
-        let mut stream = self.connect();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n"
-        )
-        .unwrap();
-        Answer::read(stream)
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(FAR_TOO_LONG)).unwrap();
-        stream
-    }
-
-    /// Follows the events; they are there when this returns.
-    fn events(&self, query: &str) -> BufReader<TcpStream> {
-        let mut stream = self.connect();
-        write!(stream, "GET /events{query} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
-        let mut events = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(events.read_line(&mut head).unwrap() > 0, "{head}");
-        }
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-        events
-    }
-
-    fn figure(&self, name: &str) -> u64 {
-        let text = self.get("/metrics").body;
-        let line = text
-            .lines()
-            .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
-    }
-
-    fn terminate(&mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut status = None;
-        eventually("it ends", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn read(mut stream: impl Read) -> Self {
-        let mut all = Vec::new();
-        // A connection may be closed without a farewell of TLS, or with what was sent not read.
-        let _ = stream.read_to_end(&mut all);
-        let all = String::from_utf8(all).unwrap();
-        let (head, body) = all.split_once("\r\n\r\n").unwrap_or((&all, ""));
-        Self {
-            status: head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0),
-            head: head.to_lowercase(),
-            body: body.to_owned(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}\n{}", self.head, self.body))
-    }
-
-    fn message(&self) -> String {
-        self.json()["message"].as_str().unwrap().to_owned()
-    }
-}
-
-/// The next event of a chunked body.
-fn next_event(events: &mut impl BufRead) -> Option<Value> {
-    loop {
-        let mut line = String::new();
-        let read = events.read_line(&mut line).unwrap();
-        if read == 0 || line == "0\r\n" {
-            return None;
-        }
-        if line.starts_with('{') {
-            return Some(serde_json::from_str(&line).unwrap());
-        }
-    }
-}
 
 /// `action` or `network action`, up to an action.
 fn actions_until(events: &mut impl BufRead, last: &str) -> Vec<String> {
@@ -190,14 +38,6 @@ fn actions_until(events: &mut impl BufRead, last: &str) -> Vec<String> {
         });
     }
     actions
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < FAR_TOO_LONG, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The places in JSON at which there is anything, `*` standing for keys that are data.

@@ -36,6 +36,22 @@ pub struct Footprint {
     pub threads: usize,
 }
 
+impl Footprint {
+    pub fn of(process: &Child) -> Self {
+        let proc = format!("/proc/{}", process.id());
+        let status = fs::read_to_string(format!("{proc}/status")).unwrap();
+        let number = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        };
+        Self {
+            descriptors: fs::read_dir(format!("{proc}/fd")).unwrap().count(),
+            memory: number("VmRSS:"),
+            threads: number("Threads:"),
+        }
+    }
+}
+
 /// `eid forward` with these arguments and nothing but these variables.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
@@ -106,17 +122,7 @@ impl Forward {
     }
 
     pub fn footprint(&self) -> Footprint {
-        let proc = format!("/proc/{}", self.child.id());
-        let status = fs::read_to_string(format!("{proc}/status")).unwrap();
-        let number = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse().unwrap()
-        };
-        Footprint {
-            descriptors: fs::read_dir(format!("{proc}/fd")).unwrap().count(),
-            memory: number("VmRSS:"),
-            threads: number("Threads:"),
-        }
+        Footprint::of(&self.child)
     }
 
     /// One of the figures that it logs when it is asked: `connections`, `accepted`, `tasks`.

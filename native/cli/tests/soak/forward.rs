@@ -1,9 +1,4 @@
-//! Load for `EID_SOAK_SECONDS` while the engine, the target and clients are killed at random: what is not killed is not harmed, and
-//! nothing grows. `make soak` gives it ten minutes.
-
-#[path = "../../docker/tests/engine_double/mod.rs"]
-mod engine_double;
-mod forwarding;
+//! `eid forward`: of the connections that are not killed, none is harmed.
 
 use std::collections::HashMap;
 use std::io::{Error, Read, Write};
@@ -13,14 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use engine_double::{EngineDouble, ERLANG_PORT};
-use forwarding::{expect_noise, send_noise, until, Footprint, Forward, Noise, PIECE};
 use rustix::net::sockopt::set_socket_linger;
 
-const CLIENTS: usize = 12;
+use crate::engine_double::{EngineDouble, ERLANG_PORT};
+use crate::forwarding::{expect_noise, send_noise, until, Footprint, Forward, Noise, PIECE};
+use crate::{soak_time, SPARE_MEMORY, WARM_UP};
 
-/// Memory that may come and go: what malloc keeps, of several threads.
-const SPARE_MEMORY: usize = 4096;
+const CLIENTS: usize = 12;
 
 /// A service that is killed now and then, and comes back at another port.
 #[derive(Default)]
@@ -49,10 +43,6 @@ struct Tally {
 
 #[test]
 fn nothing_is_lost_and_nothing_grows() {
-    let seconds = std::env::var("EID_SOAK_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let time = Duration::from_secs(seconds.unwrap_or(15));
     let engine = EngineDouble::start();
     let target = Arc::new(Target::default());
     begin(&target);
@@ -62,14 +52,14 @@ fn nothing_is_lost_and_nothing_grows() {
     let forward = Arc::new(Forward::to(&to, &["--engine", &url, "--threads", "2"]));
 
     // What is there when it has worked for a while is what should be there at the end.
-    let (load, stop) = (Duration::from_secs(3), Arc::new(AtomicBool::new(false)));
+    let stop = Arc::new(AtomicBool::new(false));
     let tally = Arc::new(Tally::default());
     run(&forward, &target, &tally, &stop, || {
-        trouble(&engine, &target, load, &mut Noise::new(7))
+        trouble(&engine, &target, WARM_UP, &mut Noise::new(7))
     });
     let before = settled(&forward);
     run(&forward, &target, &tally, &stop, || {
-        trouble(&engine, &target, time, &mut Noise::new(8))
+        trouble(&engine, &target, soak_time(), &mut Noise::new(8))
     });
     let after = settled(&forward);
 
