@@ -84,14 +84,11 @@ impl Store {
         }
     }
 
-    /// All that the engine has answered about last.
+    /// All of them. One that the engine has not answered about last is there as it was before: it is not gone.
     pub fn all(&self) -> Result<Vec<Arc<Shown>>, Arc<str>> {
         let phase = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let known = |entry: &Entry| match entry {
-            Entry::Known(shown) => Some(Arc::clone(shown)),
-            Entry::Unclear(_) => None,
-        };
-        Ok(phase.live()?.containers.values().filter_map(known).collect())
+        let entries = phase.live()?.containers.values();
+        Ok(entries.map(|entry| Arc::clone(entry.shown())).collect())
     }
 
     /// Whatever is not in an answer that is asked for from now on comes as an event. The events end when the engine is lost.

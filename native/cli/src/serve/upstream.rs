@@ -113,7 +113,7 @@ impl Upstream {
         self.gone.clear();
         let mut events = self.follow_events().await?;
         let ids = self.list().await?;
-        let answers = self.ask(ids).await;
+        let answers = self.ask(ids).await?;
         let version = self.engine.api_version().unwrap_or(OLDEST);
         let has_room = self.store.go_live(version, answers);
         self.tell_of_room(has_room);
@@ -130,17 +130,17 @@ impl Upstream {
                         let Ok(event) = events.try_recv() else { break };
                         batch.push(event?);
                     }
-                    self.take(batch).await;
+                    self.take(batch).await?;
                 }
                 () = sleep_until(next_list) => {
                     let surprises = self.list().await?;
-                    self.explain(surprises).await;
+                    self.explain(surprises).await?;
                     self.gone.clear();
                     next_list = Instant::now() + LIST_INTERVAL;
                 }
                 () = sleep_until(retry), if !self.unanswered.is_empty() => {
                     let ids = self.unanswered.iter().cloned().collect();
-                    self.explain(ids).await;
+                    self.explain(ids).await?;
                     retry = Instant::now() + RETRY;
                 }
             }
@@ -194,8 +194,8 @@ impl Upstream {
         Ok(ids)
     }
 
-    /// What the engine says of each.
-    async fn ask(&mut self, ids: Vec<String>) -> Vec<(String, Answer)> {
+    /// What the engine says of each. Of one alone it may say nothing; an engine that is not there is an error.
+    async fn ask(&mut self, ids: Vec<String>) -> Result<Vec<(String, Answer)>, Error> {
         let mut waiting = ids.into_iter();
         let mut asked = JoinSet::new();
         let mut answers = Vec::new();
@@ -220,6 +220,7 @@ impl Upstream {
                     Answer::Gone
                 }
                 Err(Error::NoSuchContainer) => Answer::Gone,
+                Err(error @ Error::Unreachable(_)) => return Err(error),
                 Err(error) => {
                     // They stay there while they are asked about again, so it is said once.
                     if self.unanswered.is_empty() {
@@ -234,10 +235,10 @@ impl Upstream {
             }
             answers.push((id, answer));
         }
-        answers
+        Ok(answers)
     }
 
-    async fn take(&mut self, batch: Vec<Event>) {
+    async fn take(&mut self, batch: Vec<Event>) -> Result<(), Error> {
         let mut ids = HashSet::new();
         for event in &batch {
             let may_be_shown = !self.hidden.contains(&event.container);
@@ -245,7 +246,7 @@ impl Upstream {
                 ids.insert(event.container.clone());
             }
         }
-        let answers = self.ask(ids.into_iter().collect()).await;
+        let answers = self.ask(ids.into_iter().collect()).await?;
         let (mut changes, has_room) = self.store.apply(answers);
         self.tell_of_room(has_room);
         for (id, change) in &changes {
@@ -278,11 +279,12 @@ impl Upstream {
                 Changes::Unknown => {}
             }
         }
+        Ok(())
     }
 
     /// Asks about containers that no event has told of, and tells what has changed.
-    async fn explain(&mut self, ids: Vec<String>) {
-        let answers = self.ask(ids).await;
+    async fn explain(&mut self, ids: Vec<String>) -> Result<(), Error> {
+        let answers = self.ask(ids).await?;
         let (changes, has_room) = self.store.apply(answers);
         self.tell_of_room(has_room);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -303,6 +305,7 @@ impl Upstream {
                 self.store.tell(Event::missed(&id, action, now).told(shown));
             }
         }
+        Ok(())
     }
 
     fn tell_of_room(&mut self, has_room: bool) {
