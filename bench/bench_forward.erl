@@ -78,7 +78,7 @@ command(nginx, Folder, Place, Target) ->
 %% It ends with the process that has opened it. (A shell gives what it starts in the background no input of its own, so it has
 %% to be told to; the load program ends with its input.)
 open(Command) ->
-    Script = ["exec 3<&0; ", Command, " <&3 & read end_of_input; kill $!"],
+    Script = ["exec 3<&0; ", Command, " <&3 & read end_of_input; kill $! 2> /dev/null"],
     open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", lists:flatten(Script)]}, {line, 1000}, exit_status]).
 
 listening(Service) ->

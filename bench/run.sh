@@ -23,8 +23,17 @@ if cargo build --quiet --release --locked -p eid-cli --example inspects; then
   export EID_BENCH_INSPECTS=$target/release/examples/inspects
 fi
 
+# Whether one of these parts is measured on the rig; without any, all are.
+need_rig() {
+  local part
+  for part in "$@"; do
+    case $part in cold|latency|forward) ;; *) return 0 ;; esac
+  done
+  [ $# -eq 0 ]
+}
+
 # Hosts that were up before stay up.
-if "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.state=up* ]]; then
+if need_rig "$@" && "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.state=up* ]]; then
   trap '"$rig" down' EXIT
   trap 'exit 130' INT TERM HUP
   "$rig" up
