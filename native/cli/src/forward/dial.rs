@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use eid_docker::{Bridge, Directory, Engines, Error, NodeName, Route, RouteKind, Wanted};
-use tokio::net::{lookup_host, TcpSocket, TcpStream};
-use tokio::runtime::Handle;
+use rustix::io::Errno;
+use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
+use tokio::net::{lookup_host, TcpStream};
 use tokio::time::timeout;
 
 use super::reach::Unreachable;
@@ -21,23 +22,59 @@ const MAX_ADDRESSES: usize = 8;
 /// A bridge that can't be dialled within this time is given up for another way.
 const BRIDGE_TIME: Duration = Duration::from_secs(1);
 
-/// Connects to targets. Names and engines are asked on a runtime of its own, which lives as long as the command.
+/// Finds targets and connects to them. Whatever waits has to run on the one runtime of the command.
 pub struct Dialer {
-    asks: Handle,
     engines: Engines,
     options: EngineOptions,
     connect_timeout: Duration,
 }
 
+/// Where a target is, without asking anybody.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub to: SocketAddr,
+    /// How long connecting may take.
+    pub limit: Duration,
+}
+
 impl Dialer {
-    /// `asks` is the runtime that names and engines are asked on.
-    pub fn new(asks: Handle, options: EngineOptions, connect_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self {
-            asks,
+    pub fn new(options: EngineOptions, connect_timeout: Duration) -> Self {
+        Self {
             engines: Engines::default(),
             options,
             connect_timeout,
-        })
+        }
+    }
+
+    /// Where the target is, if it has an IP address, and is no container or is in its engine's directory.
+    pub fn known(&self, target: &Target) -> Option<Known> {
+        let limit = self.connect_timeout;
+        match target {
+            Target::Tcp { host, port } => {
+                let to = SocketAddr::new(host.parse().ok()?, *port);
+                Some(Known { to, limit })
+            }
+            Target::Docker { container, port } => {
+                let ip = container.host().parse().ok()?;
+                let directory = self.engines.existing(&self.options.location(container.host(), ip))?;
+                let wanted = wanted(ip, *port, Bridge::Preferred);
+                let route = directory.known_route(container.container().as_str(), &wanted)?;
+                let limit = self.limit(&route);
+                Some(Known { to: route.to, limit })
+            }
+        }
+    }
+
+    /// What is [`Known`] of the target is wrong: whether it may be another one when it is asked for again.
+    pub fn doubt(&self, target: &Target) -> bool {
+        let Target::Docker { container, .. } = target else {
+            return false;
+        };
+        let ip = container.host().parse().ok();
+        if let Some(directory) = ip.and_then(|ip| self.directory(container, ip).ok()) {
+            directory.doubt(container.container());
+        }
+        true
     }
 
     /// A new connection to the target.
@@ -45,17 +82,15 @@ impl Dialer {
     /// # Errors
     ///
     /// Why the last attempt failed.
-    pub async fn dial(self: &Arc<Self>, target: &Target) -> Result<TcpStream, Unreachable> {
+    pub async fn dial(&self, target: &Target) -> Result<OwnedFd, Unreachable> {
         match target {
             Target::Tcp { host, port } => {
-                self.first(host, |ip| {
-                    self.connect(SocketAddr::new(ip, *port), self.connect_timeout)
-                })
-                .await
+                let connect = |ip| self.connect(SocketAddr::new(ip, *port), self.connect_timeout);
+                self.first(host, connect).await
             }
             Target::Docker { container, port } => {
-                // Boxed, so that the others are small.
-                Box::pin(self.first(container.host(), |ip| self.dial_container(container, ip, *port))).await
+                let dial = |ip| self.dial_container(container, ip, *port);
+                self.first(container.host(), dial).await
             }
         }
     }
@@ -65,7 +100,7 @@ impl Dialer {
     /// # Errors
     ///
     /// Why it can't be found now.
-    pub async fn prepare(self: &Arc<Self>, target: &Target) -> Result<(), Unreachable> {
+    pub async fn prepare(&self, target: &Target) -> Result<(), Unreachable> {
         let Target::Docker { container, port } = target else {
             return Ok(());
         };
@@ -93,23 +128,15 @@ impl Dialer {
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unreachable> {
-        let name = host.to_owned();
-        let asked = self.asks.spawn(async move {
-            let addresses = lookup_host((name, 0)).await?;
-            io::Result::Ok(addresses.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
-        });
-        let answer = asked.await.unwrap_or_else(|_| Ok(Vec::new()));
-        answer.map_err(|error| unknown(host, Some(error)))
+        let addresses = lookup_host((host, 0))
+            .await
+            .map_err(|error| unknown(host, Some(error)))?;
+        Ok(addresses.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
     }
 
     /// If it can't be dialled where it is thought to be, or is said not to be there, it is looked up and dialled once more: such an
     /// answer may have been on its way already when this connection was made.
-    async fn dial_container(
-        self: &Arc<Self>,
-        container: &NodeName,
-        ip: IpAddr,
-        port: u16,
-    ) -> Result<TcpStream, Unreachable> {
+    async fn dial_container(&self, container: &NodeName, ip: IpAddr, port: u16) -> Result<OwnedFd, Unreachable> {
         let mut bridge = Bridge::Preferred;
         match self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await {
             Err(Unreachable::Engine(error)) if !is_about_the_container(&error) => {
@@ -125,37 +152,33 @@ impl Dialer {
 
     /// A bridge that can't be dialled is the last resort from then on.
     async fn dial_route(
-        self: &Arc<Self>,
+        &self,
         container: &NodeName,
         wanted: &Wanted,
         bridge: &mut Bridge,
-    ) -> Result<TcpStream, Unreachable> {
+    ) -> Result<OwnedFd, Unreachable> {
         let route = self.find(container, wanted).await?;
         let mut limit = self.connect_timeout;
-        if route.kind == RouteKind::Bridge && *bridge == Bridge::Preferred {
-            *bridge = Bridge::LastResort(route.to.ip());
-            limit = limit.min(BRIDGE_TIME);
+        if *bridge == Bridge::Preferred {
+            limit = self.limit(&route);
+            if route.kind == RouteKind::Bridge {
+                *bridge = Bridge::LastResort(route.to.ip());
+            }
         }
         self.connect(route.to, limit).await
     }
 
-    async fn find(self: &Arc<Self>, container: &NodeName, wanted: &Wanted) -> Result<Route, Unreachable> {
-        let location = self.options.location(container.host(), wanted.host);
-        let known = self.engines.existing(&location);
-        if let Some(route) = known.and_then(|known| known.known_route(container.container().as_str(), wanted)) {
-            return Ok(route);
+    async fn find(&self, container: &NodeName, wanted: &Wanted) -> Result<Route, Unreachable> {
+        let directory = self.directory(container, wanted.host).map_err(Unreachable::Engine)?;
+        let found = timeout(self.options.timeout(), directory.route(container.container(), wanted)).await;
+        found.unwrap_or(Err(Error::Timeout)).map_err(Unreachable::Engine)
+    }
+
+    fn limit(&self, route: &Route) -> Duration {
+        match route.kind {
+            RouteKind::Bridge => self.connect_timeout.min(BRIDGE_TIME),
+            _ => self.connect_timeout,
         }
-        let (dialer, container, wanted) = (Arc::clone(self), container.clone(), *wanted);
-        let asked = self.asks.spawn(async move {
-            let directory = dialer.directory(&container, wanted.host)?;
-            let found = timeout(
-                dialer.options.timeout(),
-                directory.route(container.container(), &wanted),
-            );
-            found.await.unwrap_or(Err(Error::Timeout))
-        });
-        let found = asked.await.unwrap_or_else(|_| Err(Error::abandoned()));
-        found.map_err(Unreachable::Engine)
     }
 
     fn directory(&self, container: &NodeName, ip: IpAddr) -> Result<Directory, Error> {
@@ -163,19 +186,39 @@ impl Dialer {
         self.engines.get(&location, self.options.limits())
     }
 
-    async fn connect(&self, to: SocketAddr, limit: Duration) -> Result<TcpStream, Unreachable> {
+    async fn connect(&self, to: SocketAddr, limit: Duration) -> Result<OwnedFd, Unreachable> {
         let connect = async {
-            let socket = match to {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            socket.set_nodelay(true)?;
-            socket.connect(to).await
+            let stream = TcpStream::from_std(begin_to_connect(to)?.into())?;
+            stream.writable().await?;
+            match stream.take_error()? {
+                Some(error) => Err(error),
+                None => stream.into_std(),
+            }
         };
         let connected = timeout(limit, connect).await;
         connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map(OwnedFd::from)
             .map_err(|error| Unreachable::Dial { to, error })
+    }
+}
+
+/// A socket that connects; it does not block. When it becomes writable, it has done so, or it has an error.
+///
+/// # Errors
+///
+/// Whatever the system says at once.
+pub fn begin_to_connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = match to {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    match connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
     }
 }
 

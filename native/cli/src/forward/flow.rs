@@ -4,37 +4,19 @@
 //! it, the kernel moves it through a [`Pipe`]. Either way nothing is read before what was read is sent, so that whoever sends
 //! faster than the other one reads is held up.
 
-use std::cell::RefCell;
-use std::io;
-use std::pin::Pin;
-use std::task::{ready, Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use rustix::io::Errno;
 
 use super::pipe::Pipe;
+use super::socket::Socket;
 
 /// What is read at once while it is copied, in bytes.
-const PIECE: usize = 16 * 1024;
+pub const PIECE: usize = 16 * 1024;
 
 /// After so many reads in a row that were full, or short, the stream goes over to splicing, or back to copying.
 const PATIENCE: u8 = 4;
 
 /// After so many reads the other connections of the thread have their turn.
 const TURN: usize = 16;
-
-thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; PIECE].into_boxed_slice());
-}
-
-/// Why a stream has ended before its end.
-#[derive(Debug)]
-pub enum Broken {
-    /// It can't be read any more.
-    Read,
-    /// It can't be sent any more.
-    Write,
-}
 
 /// Where one direction is.
 #[derive(Default)]
@@ -49,6 +31,21 @@ pub struct Flow {
     at_end: bool,
     /// How many bytes were sent.
     sent: u64,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// One of the sockets has to be waited for.
+    Waits,
+    /// It is the others' turn, and it could go on at once.
+    Yields,
+    /// All has been sent, up to the end of the stream.
+    Ended,
+    /// It can't be read any more.
+    ReadBroken,
+    /// It can't be sent any more.
+    WriteBroken,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -71,99 +68,94 @@ impl Flow {
         self.way == Way::Spliced
     }
 
-    /// Goes on until one of the sockets has to be waited for, or until all has been sent, up to the end of the stream.
-    pub fn poll(&mut self, cx: &mut Context<'_>, from: &mut TcpStream, to: &mut TcpStream) -> Poll<Result<(), Broken>> {
+    /// Goes on as far as possible. What the buffer holds before and after means nothing.
+    pub fn advance(&mut self, from: &mut Socket, to: &mut Socket, buffer: &mut [u8]) -> Step {
         for _ in 0..TURN {
-            ready!(self.poll_send(cx, to)).map_err(|_| Broken::Write)?;
+            match self.send(to) {
+                Ok(true) => {}
+                Ok(false) => return Step::Waits,
+                Err(_) => return Step::WriteBroken,
+            }
             if self.at_end {
-                return Poll::Ready(Ok(()));
+                return Step::Ended;
             }
             let received = match self.way {
-                Way::Spliced => self.poll_splice(cx, from),
-                Way::Copied | Way::OnlyCopied => BUFFER.with_borrow_mut(|buffer| self.poll_copy(cx, from, to, buffer)),
+                Way::Spliced => self.splice(from),
+                Way::Copied | Way::OnlyCopied => from.receive(buffer),
             };
-            ready!(received)?;
+            match received {
+                Ok(None) => return Step::Waits,
+                Ok(Some(0)) => self.at_end = true,
+                Ok(Some(length)) => {
+                    if self.pipe.is_none() && self.copy(to, &buffer[..length]).is_err() {
+                        return Step::WriteBroken;
+                    }
+                    self.choose(length);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::INVAL) if self.way == Way::Spliced => self.way = Way::OnlyCopied,
+                Err(_) => return Step::ReadBroken,
+            }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Step::Yields
     }
 
-    /// Sends what has been read.
-    fn poll_send(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    /// Sends what has been read: whether that is all.
+    fn send(&mut self, to: &mut Socket) -> Result<bool, Errno> {
         while let Some(pipe) = &mut self.pipe {
-            ready!(to.poll_write_ready(cx))?;
-            match to.try_io(Interest::WRITABLE, || pipe.drain(&*to)) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(length) => self.sent += length as u64,
-                Err(error) if is_to_be_repeated(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            match to.drain(pipe) {
+                Ok(None) => return Ok(false),
+                Ok(Some(0)) => return Err(Errno::PIPE),
+                Ok(Some(length)) => self.sent += length as u64,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
             }
             if let Some(pipe) = self.pipe.take_if(|pipe| pipe.is_empty()) {
                 pipe.put_back();
             }
         }
         while !self.rest.is_empty() {
-            match ready!(Pin::new(&mut *to).poll_write(cx, &self.rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                length => {
+            match to.send(&self.rest) {
+                Ok(None) => return Ok(false),
+                Ok(Some(length)) => {
                     self.sent += length as u64;
                     self.rest.drain(..length);
                 }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
             }
             if self.rest.is_empty() {
                 // Its memory is not kept for the next time that this happens.
                 self.rest = Vec::new();
             }
         }
-        Poll::Ready(Ok(()))
+        Ok(true)
     }
 
-    /// Reads once, and sends at once what the other socket takes of it.
-    fn poll_copy(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
-        buffer: &mut [u8],
-    ) -> Poll<Result<(), Broken>> {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(from).poll_read(cx, &mut buffer)).map_err(|_| Broken::Read)?;
-        let received = buffer.filled();
-        if received.is_empty() {
-            self.at_end = true;
-            return Poll::Ready(Ok(()));
-        }
-        self.choose(received.len());
-        let sent = match Pin::new(to).poll_write(cx, received) {
-            Poll::Ready(sent) => sent.map_err(|_| Broken::Write)?,
-            Poll::Pending => 0,
+    /// Sends what the other socket takes of this, and keeps the rest.
+    fn copy(&mut self, to: &mut Socket, received: &[u8]) -> Result<(), Errno> {
+        let sent = match to.send(received) {
+            Ok(sent) => sent.unwrap_or(0),
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(error),
         };
         self.sent += sent as u64;
         self.rest.extend_from_slice(&received[sent..]);
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
-    /// Reads once.
-    fn poll_splice(&mut self, cx: &mut Context<'_>, from: &mut TcpStream) -> Poll<Result<(), Broken>> {
-        ready!(from.poll_read_ready(cx)).map_err(|_| Broken::Read)?;
+    fn splice(&mut self, from: &mut Socket) -> Result<Option<usize>, Errno> {
         let Some(mut pipe) = Pipe::take() else {
             // There may be one later.
             (self.way, self.doubts) = (Way::Copied, 0);
-            return Poll::Ready(Ok(()));
+            return Err(Errno::INTR);
         };
-        let filled = from.try_io(Interest::READABLE, || pipe.fill(&*from));
+        let filled = from.fill(&mut pipe);
         match pipe.is_empty() {
             true => pipe.put_back(),
             false => self.pipe = Some(pipe),
         }
-        match filled {
-            Ok(0) => self.at_end = true,
-            Ok(length) => self.choose(length),
-            Err(error) if is_to_be_repeated(&error) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.way = Way::OnlyCopied,
-            Err(_) => return Poll::Ready(Err(Broken::Read)),
-        }
-        Poll::Ready(Ok(()))
+        filled
     }
 
     fn choose(&mut self, length: usize) {
@@ -177,9 +169,4 @@ impl Flow {
             (self.way, self.doubts) = (other, 0);
         }
     }
-}
-
-/// After that the socket is waited for, if need be.
-fn is_to_be_repeated(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -1,11 +1,10 @@
 //! Sockets that listen: one for each thread at each place, among which the kernel deals out the connections.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{bind, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
+use rustix::net::{bind, getsockname, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 
 use super::rule::Place;
 use crate::keep_alive::keep_alive;
@@ -18,7 +17,7 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 ///
 /// Whatever the system says, for example that something else listens there.
-pub fn listen_at(place: Place, count: usize) -> io::Result<Vec<TcpListener>> {
+pub fn listen_at(place: Place, count: usize) -> Result<Vec<OwnedFd>, Errno> {
     let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, place.port));
     let first = match place.ip {
         Some(ip) => bound((ip, place.port).into()),
@@ -30,16 +29,25 @@ pub fn listen_at(place: Place, count: usize) -> io::Result<Vec<TcpListener>> {
     // It was bound as the only one at its address, so that something else there is an error. Those that share it are let in only now.
     sockopt::set_socket_reuseport(&first, true)?;
     listen(&first, BACKLOG)?;
-    let mut all = vec![TcpListener::from(first)];
-    let address = all[0].local_addr()?;
+    let address = address_of(&first)?;
+    let mut all = vec![first];
     while all.len() < count {
         let socket = open(address)?;
         sockopt::set_socket_reuseport(&socket, true)?;
         bind(&socket, &address)?;
         listen(&socket, BACKLOG)?;
-        all.push(TcpListener::from(socket));
+        all.push(socket);
     }
     Ok(all)
+}
+
+/// Where a socket listens.
+///
+/// # Errors
+///
+/// Whatever the system says.
+pub fn address_of(socket: impl AsFd) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(getsockname(socket)?)
 }
 
 fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {

@@ -1,5 +1,6 @@
 //! `eid forward`: the ambassador, which stands in for a service that is somewhere else.
 
+mod connections;
 mod crew;
 mod dial;
 mod flow;
@@ -8,22 +9,21 @@ mod pipe;
 mod reach;
 mod relay;
 mod rule;
+mod socket;
 mod target;
 mod worker;
 
 use std::io;
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{signal, Signal, SignalKind};
-use tokio::sync::{watch, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::descriptors;
@@ -31,12 +31,13 @@ use crate::engine_options::{seconds, EngineOptions};
 use crate::failure::{Failure, STATUS};
 use crate::log::LogOptions;
 
-use crew::Crew;
+use crew::{Crew, Letter};
 use dial::Dialer;
+use listener::address_of;
 use reach::Reach;
 use rule::{Place, Rule};
 use target::Target;
-use worker::{Phase, Route, Service};
+use worker::{phase, Route, Service};
 
 /// A connection has two sockets, and while a lot goes both ways a pipe for each, which has two ends.
 const DESCRIPTORS: usize = 6;
@@ -117,42 +118,45 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let limit = connection_limit(arguments.max_connections, rules.len() * threads)?;
     let sockets = sockets(&rules, threads)?;
     arguments.log.start();
-    // Names and engines are asked on this one, and signals come in.
-    let runtime = self::runtime()?;
-    let runtimes: Vec<Runtime> = sockets.iter().map(|_| self::runtime()).collect::<Result<_, _>>()?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
     let route = |rule| Route {
         rule,
         reach: Reach::default(),
     };
-    let service = Arc::new(Service {
+    // The threads have it for as long as the process lives.
+    let service: &Service = Box::leak(Box::new(Service {
         routes: rules.into_iter().map(route).collect(),
-        dialer: Dialer::new(runtime.handle().clone(), arguments.engines, arguments.connect_timeout),
-        crew: Arc::new(Crew::new(runtimes.iter().map(|runtime| runtime.handle().clone()))),
+        dialer: Dialer::new(arguments.engines, arguments.connect_timeout),
+        asks: runtime.handle().clone(),
+        crew: Crew::new(threads).map_err(no_start)?,
         idle_timeout: arguments.idle_timeout,
-        slots: Arc::new(Semaphore::new(limit)),
+        connect_timeout: arguments.connect_timeout,
+        connections: AtomicUsize::new(0),
+        limit,
         accepted: AtomicU64::new(0),
-        phase: watch::Sender::new(Phase::Open),
-    });
+        phase: AtomicU8::new(phase::OPEN),
+    }));
     for (route, socket) in service.routes.iter().zip(&sockets[0]) {
-        let at = socket.local_addr().map_err(no_thread)?;
+        let at = address_of(socket).map_err(no_start)?;
         info!("{at} is forwarded to {}", route.rule.target);
     }
     let mut threads = Vec::new();
-    for (own, (runtime, sockets)) in runtimes.into_iter().zip(sockets).enumerate() {
-        threads.push(worker::start(&service, own, runtime, sockets).map_err(no_thread)?);
+    for (own, sockets) in sockets.into_iter().enumerate() {
+        threads.push(worker::start(service, own, sockets).map_err(no_start)?);
     }
-    let ended = runtime.block_on(until_told(&service, limit, arguments.drain));
-    service.phase.send_replace(Phase::Over);
+    let ended = runtime.block_on(until_told(service, arguments.drain));
+    enter(service, phase::OVER);
     for thread in threads {
-        // A panic has been reported where it happened.
+        // A panic ends the process.
         let _ = thread.join();
     }
     runtime.shutdown_background();
     ended
 }
 
-fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_current_thread().enable_all().build().map_err(no_thread)
+fn enter(service: &Service, phase: u8) {
+    service.phase.store(phase, Ordering::Release);
+    service.crew.send_all(|| Letter::Look);
 }
 
 impl Arguments {
@@ -186,10 +190,11 @@ impl Arguments {
 }
 
 /// For each thread, a socket of each rule.
-fn sockets(rules: &[Rule], threads: usize) -> Result<Vec<Vec<TcpListener>>, Failure> {
-    let mut sockets: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+fn sockets(rules: &[Rule], threads: usize) -> Result<Vec<Vec<OwnedFd>>, Failure> {
+    let mut sockets: Vec<Vec<OwnedFd>> = (0..threads).map(|_| Vec::new()).collect();
     for Rule { place, .. } in rules {
         let at_place = listener::listen_at(*place, threads).map_err(|error| {
+            let error = io::Error::from(error);
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "something else listens there; stop it, or forward another port",
                 io::ErrorKind::PermissionDenied => "ports below 1024 need the capability NET_BIND_SERVICE",
@@ -218,32 +223,35 @@ fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<us
         None if possible == 0 => Err(Failure::Other(format!(
             "{descriptors} open files are too few; raise the limit (ulimit -n, docker run --ulimit nofile=)"
         ))),
-        None => Ok(possible.min(u32::MAX as usize)),
+        None => Ok(possible),
     }
 }
 
-async fn until_told(service: &Arc<Service>, limit: usize, drain: Duration) -> Result<(), Failure> {
-    let [mut terminate, mut interrupt, mut figures] = signals().map_err(no_thread)?;
-    for index in 0..service.routes.len() {
-        tokio::spawn(prepare(Arc::clone(service), index));
+async fn until_told(service: &'static Service, drain: Duration) -> Result<(), Failure> {
+    let [mut terminate, mut interrupt, mut figures] = signals().map_err(no_start)?;
+    for route in &service.routes {
+        tokio::spawn(prepare(service, route));
     }
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = figures.recv() => log_figures(service, limit),
+            _ = figures.recv() => log_figures(service),
         }
     }
-    service.phase.send_replace(Phase::Draining);
-    let count = || limit - service.slots.available_permits();
+    let count = || service.connections.load(Ordering::Relaxed);
     info!(
         "stopping: nothing is accepted any more, {} connections are left",
         count()
     );
-    // All of them are back when the last connection has ended.
-    let all = u32::try_from(limit).unwrap_or(u32::MAX);
+    enter(service, phase::DRAINING);
+    let all_have_ended = async {
+        while count() > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
     let ended = tokio::select! {
-        ended = timeout(drain, service.slots.acquire_many(all)) => ended.is_ok(),
+        ended = timeout(drain, all_have_ended) => ended.is_ok(),
         _ = terminate.recv() => false,
         _ = interrupt.recv() => false,
     };
@@ -254,18 +262,17 @@ async fn until_told(service: &Arc<Service>, limit: usize, drain: Duration) -> Re
 }
 
 /// So that it is said at once if a container can't be found.
-async fn prepare(service: Arc<Service>, index: usize) {
-    let Route { rule, reach } = &service.routes[index];
-    if let Err(reason) = service.dialer.prepare(&rule.target).await {
-        reach.failed(rule, &reason);
+async fn prepare(service: &Service, route: &Route) {
+    if let Err(reason) = service.dialer.prepare(&route.rule.target).await {
+        route.reach.failed(&route.rule, &reason);
     }
 }
 
-fn log_figures(service: &Service, limit: usize) {
+fn log_figures(service: &Service) {
     info!(
-        connections = limit - service.slots.available_permits(),
+        connections = service.connections.load(Ordering::Relaxed),
         accepted = service.accepted.load(Ordering::Relaxed),
-        tasks = service.crew.tasks() + Handle::current().metrics().num_alive_tasks(),
+        tasks = Handle::current().metrics().num_alive_tasks(),
         "figures"
     );
 }
@@ -278,8 +285,8 @@ fn signals() -> io::Result<[Signal; 3]> {
     ])
 }
 
-fn no_thread(error: io::Error) -> Failure {
-    Failure::Other(format!("the system does not let it start: {error}"))
+fn no_start(error: impl Into<io::Error>) -> Failure {
+    Failure::Other(format!("the system does not let it start: {}", error.into()))
 }
 
 /// Up to a year.

@@ -3,9 +3,9 @@
 //! A pipe is only held while there is something in it, and then goes back to the thread's spare ones.
 
 use std::cell::RefCell;
-use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
 
 /// What a pipe may hold, in bytes. It is the most that the kernel allows everybody (`fs.pipe-max-size`).
@@ -62,7 +62,7 @@ impl Pipe {
     /// # Errors
     ///
     /// What splice(2) says. As the pipe is empty, it would only block for the socket.
-    pub fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
+    pub fn fill(&mut self, from: impl AsFd) -> Result<usize, Errno> {
         debug_assert!(self.is_empty());
         let moved = splice(from, None, &self.writer, None, SIZE, flags())?;
         self.held = moved;
@@ -74,7 +74,7 @@ impl Pipe {
     /// # Errors
     ///
     /// What splice(2) says. As the pipe is not empty, it would only block for the socket.
-    pub fn drain(&mut self, to: impl AsFd) -> io::Result<usize> {
+    pub fn drain(&mut self, to: impl AsFd) -> Result<usize, Errno> {
         debug_assert!(!self.is_empty());
         let moved = splice(&self.reader, None, to, None, self.held, flags())?;
         self.held -= moved;
