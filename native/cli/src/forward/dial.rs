@@ -128,9 +128,9 @@ impl Dialer {
     }
 
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unreachable> {
-        let addresses = lookup_host((host, 0))
-            .await
-            .map_err(|error| unknown(host, Some(error)))?;
+        let answer = timeout(self.options.timeout(), lookup_host((host, 0))).await;
+        let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let addresses = answer.map_err(|error| unknown(host, Some(error)))?;
         Ok(addresses.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
     }
 
