@@ -29,7 +29,7 @@ const PIECE: usize = 256 * 1024;
 /// A client that waits for longer counts as hung.
 const HANGS: Duration = Duration::from_secs(10);
 /// What comes before counts for nothing.
-const WARM_UP: Duration = Duration::from_millis(200);
+const WARM_UP: Duration = Duration::from_millis(100);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -13,7 +13,7 @@ use std::fs;
 use std::io::{BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use eid_docker::{Credentials, Directory, Endpoint, Engine, Error, Limits};
@@ -590,22 +590,10 @@ async fn nothing_of_an_engines_excuses() {
 fn an_engine_that_never_answers_about_one_container_does_not_fill_the_log() {
     let engine = shop();
     engine.misbehave(Misbehaviour::InternalError, Where::Inspect, Times::Always);
-    let folder = Folder::new(&[]);
-    let log = folder.path().join("log");
-    let listen = own_address();
-    let child = command(
-        &format!("tcp://{}", engine.address()),
-        &["--listen", &listen.to_string()],
-    )
-    .stderr(fs::File::create(&log).unwrap())
-    .spawn()
-    .unwrap();
-    let serve = Serve { child, address: listen };
-    eventually("it listens", || TcpStream::connect(listen).is_ok());
-    serve.until_live();
+    let serve = Serve::follow(engine.address(), &[]);
     let asked = engine.notes().requests();
     eventually("it asks again and again", || engine.notes().requests() > asked + 5 * 9);
-    let log = fs::read_to_string(&log).unwrap();
+    let log = serve.log();
     assert_eq!(log.matches("the container ").count(), 1, "{log}");
     engine.behave();
     eventually("they are there", || names(&serve.get("/containers/json")).len() == 4);
@@ -984,7 +972,8 @@ fn few_descriptors() {
     let engine = shop();
     let address = own_address();
     let docker = format!("tcp://{}", engine.address());
-    let child = Command::new("sh")
+    let mut command = Command::new("sh");
+    command
         .args([
             "-c",
             "ulimit -n 128 && exec \"$@\"",
@@ -994,12 +983,8 @@ fn few_descriptors() {
         ])
         .args(["--docker", &docker, "--listen", &address.to_string()])
         .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let serve = Serve { child, address };
-    eventually("it listens", || TcpStream::connect(address).is_ok());
+        .env("PATH", "/usr/bin:/bin");
+    let serve = Serve::run(&mut command, address);
     serve.until_live();
     let mut events = serve.events("");
     let held: Vec<TcpStream> = (0..300).map(|_| serve.connect()).collect();

@@ -82,10 +82,15 @@ impl Crew {
 
     /// A seat for a connection of this thread that moves a lot: there, unless another one has fewer.
     pub fn take_seat(&self, own: usize) -> usize {
-        let load = |&member: &usize| (self.0[member].bulk.load(Ordering::Relaxed), member != own);
+        let load = |&member: &usize| (self.load(member), member != own);
         let member = (0..self.0.len()).min_by_key(load).unwrap_or(own);
         self.0[member].bulk.fetch_add(1, Ordering::Relaxed);
         member
+    }
+
+    /// How many seats of this thread are taken.
+    pub fn load(&self, member: usize) -> usize {
+        self.0[member].bulk.load(Ordering::Relaxed)
     }
 
     pub fn leave_seat(&self, member: usize) {

@@ -1,36 +1,40 @@
 //! One direction of a connection: what one socket has received is sent on the other.
 //!
-//! A stream begins by being copied, in small pieces through a buffer that all connections of a thread share. When there is a lot of
-//! it, the kernel moves it through a [`Pipe`]. Either way nothing is read before what was read is sent, so that whoever sends
-//! faster than the other one reads is held up.
+//! A stream is copied, in small pieces as long as there is little of it. Of one that moves a lot the pieces are large; and while its
+//! thread has several of those, so that all of the processor is used, the kernel moves them through a [`Pipe`]. Either way nothing is
+//! read before what was read is sent, so that whoever sends faster than the other one reads is held up.
 
 use rustix::io::Errno;
 
+use super::piece::{Piece, Size};
 use super::pipe::Pipe;
 use super::socket::Socket;
 
-/// What is read at once while it is copied, in bytes.
-pub const PIECE: usize = 16 * 1024;
-
-/// After so many reads in a row that were full, or short, the stream goes over to splicing, or back to copying.
+/// After so many reads in a row that were as large as a small piece, or not, the stream is one that moves a lot, or is not.
 const PATIENCE: u8 = 4;
 
-/// After so many reads the other connections of the thread have their turn.
+/// After so many reads, or bytes, the other connections of the thread have their turn.
 const TURN: usize = 16;
+const TURN_BYTES: usize = 2 * 1024 * 1024;
 
 /// Where one direction is.
 #[derive(Default)]
 pub struct Flow {
-    way: Way,
-    /// How many reads in a row speak for the other way.
+    is_bulk: bool,
+    /// How many reads in a row speak for the opposite.
     doubts: u8,
-    /// What was read, but not sent yet; while it is copied.
-    rest: Vec<u8>,
-    /// The same while it is spliced. There is something in it.
-    pipe: Option<Pipe>,
+    /// What was read, but not sent yet. There is something in it.
+    held: Option<Held>,
+    /// The sockets are not of a kind that can be spliced.
+    is_unspliceable: bool,
     at_end: bool,
     /// How many bytes were sent.
     sent: u64,
+}
+
+enum Held {
+    Piece(Piece),
+    Pipe(Pipe),
 }
 
 /// How far it has come.
@@ -48,30 +52,22 @@ pub enum Step {
     WriteBroken,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Way {
-    #[default]
-    Copied,
-    Spliced,
-    /// Splicing is not possible with these sockets.
-    OnlyCopied,
-}
-
 impl Flow {
     /// How many bytes have been sent so far.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether there is so much of it that it is spliced.
+    /// Whether it moves a lot.
     pub fn is_bulk(&self) -> bool {
-        self.way == Way::Spliced
+        self.is_bulk
     }
 
-    /// Goes on as far as possible. What the buffer holds before and after means nothing.
-    pub fn advance(&mut self, from: &mut Socket, to: &mut Socket, buffer: &mut [u8]) -> Step {
+    /// Goes on as far as possible. It is alone if no other connection of the thread moves a lot.
+    pub fn advance(&mut self, from: &mut Socket, to: &mut Socket, is_alone: bool) -> Step {
+        let before = self.sent;
         for _ in 0..TURN {
-            match self.send(to) {
+            match self.send(to, from.is_at_end()) {
                 Ok(true) => {}
                 Ok(false) => return Step::Waits,
                 Err(_) => return Step::WriteBroken,
@@ -79,94 +75,107 @@ impl Flow {
             if self.at_end {
                 return Step::Ended;
             }
-            let received = match self.way {
-                Way::Spliced => self.splice(from),
-                Way::Copied | Way::OnlyCopied => from.receive(buffer),
-            };
-            match received {
+            if self.sent - before >= TURN_BYTES as u64 {
+                break;
+            }
+            match self.receive(from, is_alone) {
                 Ok(None) => return Step::Waits,
                 Ok(Some(0)) => self.at_end = true,
-                Ok(Some(length)) => {
-                    if self.pipe.is_none() && self.copy(to, &buffer[..length]).is_err() {
-                        return Step::WriteBroken;
-                    }
-                    self.choose(length);
-                }
+                Ok(Some(length)) => self.judge(length),
                 Err(Errno::INTR) => {}
-                Err(Errno::INVAL) if self.way == Way::Spliced => self.way = Way::OnlyCopied,
                 Err(_) => return Step::ReadBroken,
             }
         }
         Step::Yields
     }
 
-    /// Sends what has been read: whether that is all.
-    fn send(&mut self, to: &mut Socket) -> Result<bool, Errno> {
-        while let Some(pipe) = &mut self.pipe {
-            match to.drain(pipe) {
+    /// Sends what has been read: whether that is all. What is known to be followed by the rest, or by the end, may share a packet with it.
+    fn send(&mut self, to: &mut Socket, goes_on: bool) -> Result<bool, Errno> {
+        while let Some(held) = &mut self.held {
+            let sent = match held {
+                Held::Piece(piece) => to.send(piece.bytes(), goes_on),
+                Held::Pipe(pipe) => to.drain(pipe),
+            };
+            match sent {
                 Ok(None) => return Ok(false),
                 Ok(Some(0)) => return Err(Errno::PIPE),
-                Ok(Some(length)) => self.sent += length as u64,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-            if let Some(pipe) = self.pipe.take_if(|pipe| pipe.is_empty()) {
-                pipe.put_back();
-            }
-        }
-        while !self.rest.is_empty() {
-            match to.send(&self.rest) {
-                Ok(None) => return Ok(false),
                 Ok(Some(length)) => {
                     self.sent += length as u64;
-                    self.rest.drain(..length);
+                    if let Held::Piece(piece) = held {
+                        piece.consume(length);
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
-            if self.rest.is_empty() {
-                // Its memory is not kept for the next time that this happens.
-                self.rest = Vec::new();
+            if let Some(held) = self.held.take_if(|held| held.is_empty()) {
+                held.put_back();
             }
         }
         Ok(true)
     }
 
-    /// Sends what the other socket takes of this, and keeps the rest.
-    fn copy(&mut self, to: &mut Socket, received: &[u8]) -> Result<(), Errno> {
-        let sent = match to.send(received) {
-            Ok(sent) => sent.unwrap_or(0),
-            Err(Errno::INTR) => 0,
-            Err(error) => return Err(error),
-        };
-        self.sent += sent as u64;
-        self.rest.extend_from_slice(&received[sent..]);
-        Ok(())
-    }
-
-    fn splice(&mut self, from: &mut Socket) -> Result<Option<usize>, Errno> {
-        let Some(mut pipe) = Pipe::take() else {
-            // There may be one later.
-            (self.way, self.doubts) = (Way::Copied, 0);
-            return Err(Errno::INTR);
-        };
-        let filled = from.fill(&mut pipe);
-        match pipe.is_empty() {
-            true => pipe.put_back(),
-            false => self.pipe = Some(pipe),
+    /// Reads once: the number of bytes, 0 at the end of the stream; `None` if it has to be waited for.
+    fn receive(&mut self, from: &mut Socket, is_alone: bool) -> Result<Option<usize>, Errno> {
+        if !from.is_readable() {
+            return Ok(None);
         }
-        filled
+        let (received, held) = match self.room(is_alone) {
+            Held::Piece(mut piece) => {
+                let received = from.receive(piece.room());
+                piece.fill(received.ok().flatten().unwrap_or(0));
+                (received, Held::Piece(piece))
+            }
+            Held::Pipe(mut pipe) => match from.fill(&mut pipe) {
+                Err(Errno::INVAL) => {
+                    self.is_unspliceable = true;
+                    (Err(Errno::INTR), Held::Pipe(pipe))
+                }
+                received => (received, Held::Pipe(pipe)),
+            },
+        };
+        match held.is_empty() {
+            true => held.put_back(),
+            false => self.held = Some(held),
+        }
+        received
     }
 
-    fn choose(&mut self, length: usize) {
-        let (doubtful, other) = match self.way {
-            Way::Copied => (length == PIECE, Way::Spliced),
-            Way::Spliced => (length < PIECE, Way::Copied),
-            Way::OnlyCopied => return,
+    fn room(&self, is_alone: bool) -> Held {
+        let pipe = match self.is_bulk && !is_alone && !self.is_unspliceable {
+            true => Pipe::take(),
+            false => None,
         };
-        self.doubts = if doubtful { self.doubts + 1 } else { 0 };
+        pipe.map(Held::Pipe).unwrap_or_else(|| {
+            Held::Piece(Piece::take(match self.is_bulk && is_alone {
+                true => Size::Large,
+                false => Size::Small,
+            }))
+        })
+    }
+
+    fn judge(&mut self, length: usize) {
+        let is_large = length >= Size::Small.bytes();
+        self.doubts = if is_large == self.is_bulk { 0 } else { self.doubts + 1 };
         if self.doubts == PATIENCE {
-            (self.way, self.doubts) = (other, 0);
+            (self.is_bulk, self.doubts) = (is_large, 0);
+        }
+    }
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Piece(piece) => piece.is_empty(),
+            Self::Pipe(pipe) => pipe.is_empty(),
+        }
+    }
+
+    /// For another one, as it is empty.
+    fn put_back(self) {
+        match self {
+            Self::Piece(piece) => piece.put_back(),
+            Self::Pipe(pipe) => pipe.put_back(),
         }
     }
 }

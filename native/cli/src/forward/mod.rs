@@ -5,6 +5,7 @@ mod crew;
 mod dial;
 mod flow;
 mod listener;
+mod piece;
 mod pipe;
 mod reach;
 mod relay;

@@ -55,10 +55,10 @@ impl Relay {
         }
     }
 
-    /// Goes on as far as possible. What the buffer holds before and after means nothing.
-    pub fn advance(&mut self, buffer: &mut [u8]) -> Progress {
-        let yields = self.up.advance(&mut self.client, &mut self.server, buffer)
-            | self.down.advance(&mut self.server, &mut self.client, buffer);
+    /// Goes on as far as possible. It is alone if no other connection of the thread moves a lot.
+    pub fn advance(&mut self, is_alone: bool) -> Progress {
+        let yields = self.up.advance(&mut self.client, &mut self.server, is_alone)
+            | self.down.advance(&mut self.server, &mut self.client, is_alone);
         match (self.up.ended, self.down.ended) {
             (Some(Step::Ended), Some(Step::Ended)) => {
                 self.has_ended_well = true;
@@ -110,11 +110,11 @@ impl Drop for Relay {
 
 impl Direction {
     /// Whether it could go on at once.
-    fn advance(&mut self, from: &mut Socket, to: &mut Socket, buffer: &mut [u8]) -> bool {
+    fn advance(&mut self, from: &mut Socket, to: &mut Socket, is_alone: bool) -> bool {
         if self.ended.is_some() {
             return false;
         }
-        match self.flow.advance(from, to, buffer) {
+        match self.flow.advance(from, to, is_alone) {
             Step::Waits => false,
             Step::Yields => true,
             end => {

@@ -53,6 +53,16 @@ impl Socket {
         self.at_end |= flags.intersects(EventFlags::RDHUP | broken);
     }
 
+    /// Whether it is worth a try.
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether all that will ever be read from it is there already.
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
     /// Reads: the number of bytes, 0 at the end of the stream; `None` if it has to be waited for.
     ///
     /// # Errors
@@ -74,14 +84,19 @@ impl Socket {
         Ok(received)
     }
 
-    /// Sends: the number of bytes, which may be fewer; `None` if it has to be waited for.
+    /// Sends: the number of bytes, which may be fewer; `None` if it has to be waited for. If it is known to go on at once, with more or
+    /// with the end, that may share a packet with it.
     ///
     /// # Errors
     ///
     /// What send(2) says.
-    pub fn send(&mut self, bytes: &[u8]) -> Result<Option<usize>, Errno> {
+    pub fn send(&mut self, bytes: &[u8], goes_on: bool) -> Result<Option<usize>, Errno> {
+        let flags = match goes_on {
+            true => SendFlags::NOSIGNAL | SendFlags::MORE,
+            false => SendFlags::NOSIGNAL,
+        };
         match self.writable {
-            true => waited_for(&mut self.writable, send(&self.fd, bytes, SendFlags::NOSIGNAL)),
+            true => waited_for(&mut self.writable, send(&self.fd, bytes, flags)),
             false => Ok(None),
         }
     }

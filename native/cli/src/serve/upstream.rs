@@ -12,7 +12,7 @@ use eid_docker::{Backoff, ContainerRef, Engine, Error, Which, MAX_CONTAINERS};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{yield_now, JoinSet};
 use tokio::time::{sleep, sleep_until, Instant};
 use tracing::{info, warn};
 
@@ -131,6 +131,8 @@ impl Upstream {
                         batch.push(event?);
                     }
                     self.take(batch).await?;
+                    // When many events come at once, those that they are told to have their turn, or they would be cut off as slow.
+                    yield_now().await;
                 }
                 () = sleep_until(next_list) => {
                     let surprises = self.list().await?;

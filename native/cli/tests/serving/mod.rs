@@ -3,10 +3,12 @@
 // Each test uses some of it.
 #![allow(dead_code)]
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,10 +18,14 @@ use serde_json::Value;
 /// Long after everything should have happened.
 const FAR_TOO_LONG: Duration = Duration::from_secs(20);
 
+/// Of its log so many lines are kept.
+const LOG_LINES: usize = 20;
+
 /// A server, and what it has written to standard error. Dropped, it is killed.
 pub struct Serve {
     pub child: Child,
     pub address: SocketAddr,
+    log: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// An address that no other test has.
@@ -47,13 +53,28 @@ impl Serve {
             &format!("tcp://{engine}"),
             &[&["--listen", &listen], arguments].concat(),
         );
+        Self::run(&mut command, address)
+    }
+
+    /// A command that listens there.
+    pub fn run(command: &mut Command, address: SocketAddr) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = lines.find(|line| line.as_ref().unwrap().contains("listening on"));
         assert!(listening.is_some(), "it does not listen");
+        let log = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&log);
         // The pipe must not fill.
-        thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut kept = kept.lock().unwrap();
+                kept.push_back(line);
+                if kept.len() > LOG_LINES {
+                    kept.pop_front();
+                }
+            }
+        });
+        Self { child, address, log }
     }
 
     /// The same, once it follows its engine.
@@ -106,6 +127,11 @@ impl Serve {
             .lines()
             .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// The last lines of its log.
+    pub fn log(&self) -> String {
+        Vec::from_iter(self.log.lock().unwrap().iter().cloned()).join("\n")
     }
 
     pub fn terminate(&mut self) -> Option<i32> {
