@@ -9,7 +9,7 @@
 %% Nanoseconds.
 
 %% @doc Calls each of the named functions once a round, so that whatever the machine does meanwhile
-%% meets all of them; who comes first changes from round to round. A function answers a list of
+%% meets all of them; the order is another one in each round. A function answers a list of
 %% samples, and all those of one name are put together.
 -spec rounds(pos_integer(), [{Name, fun(() -> [Sample])}]) -> #{Name => [Sample]}.
 rounds(Count, Functions) ->
@@ -17,12 +17,14 @@ rounds(Count, Functions) ->
 
 rounds(0, _Functions, Samples) ->
     Samples;
-rounds(Count, [First | Rest] = Functions, Samples) ->
+rounds(Count, Functions, Samples) ->
     Taken = lists:foldl(fun({Name, Fun}, Map) ->
                                 New = Fun(),
                                 maps:update_with(Name, fun(Old) -> New ++ Old end, Map)
-                        end, Samples, Functions),
-    rounds(Count - 1, Rest ++ [First], Taken).
+                        end, Samples, shuffled(Functions)),
+    rounds(Count - 1, Functions, Taken).
+
+shuffled(List) -> [Item || {_, Item} <- lists:sort([{rand:uniform(), Item} || Item <- List])].
 
 %% @doc How long one call takes, and what it answers.
 -spec timed(fun(() -> Result)) -> {ns(), Result}.

@@ -20,7 +20,11 @@ Exit status:
      where it could be dialled, the dial fails, or what answers is not this node or has
      another cookie
   5  the host's Docker API can't be reached, refuses, makes no sense, or does not answer
-     in time";
+     in time
+  141  whoever read the answer was gone before its end";
+
+/// What a shell says of a program that ends because nobody reads its output any more.
+pub const UNREAD: u8 = 141;
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use tokio::runtime::Builder;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, UNREAD};
 
 /// Runs what waits for something.
 ///
@@ -44,9 +44,12 @@ pub fn print(line: &impl fmt::Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{line}").map_err(unwritten)
 }
 
-/// Nobody reads standard output.
+/// It can't be written to standard output. Whoever reads it may just have had enough, as `head` has.
 pub fn unwritten(error: io::Error) -> Failure {
-    Failure::Other(format!("the answer can't be written to standard output: {error}"))
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::Answered(UNREAD),
+        _ => Failure::Other(format!("the answer can't be written to standard output: {error}")),
+    }
 }
 
 /// A text from outside with nothing in it that a terminal would act on: no control characters, and none that turn the

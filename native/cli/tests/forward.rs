@@ -215,11 +215,28 @@ fn much_in_both_directions_at_once() {
     clients.into_iter().for_each(|client| client.join().unwrap());
 }
 
-/// Sizes around those at which a stream goes over from being copied to being spliced, and pauses at which it goes back.
+/// Sizes around those at which a stream goes over to being copied in large pieces, and pauses at which it goes back.
 #[test]
 fn pieces_of_all_sizes() {
-    let forward = Forward::to(&echo(), &[]);
-    let mut client = forward.connect();
+    let forward = Forward::to(&echo(), &["--threads", "1"]);
+    echo_pieces(forward.connect());
+}
+
+/// The same while another stream of the thread moves a lot too: then they are spliced.
+#[test]
+fn pieces_of_all_sizes_beside_others() {
+    let forward = Forward::to(&echo(), &["--threads", "1"]);
+    let other = forward.connect();
+    let (mut writer, mut reader) = (other.try_clone().unwrap(), other.try_clone().unwrap());
+    let sender = thread::spawn(move || while writer.write_all(&[0; 65536]).is_ok() {});
+    let receiver = thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    echo_pieces(forward.connect());
+    other.shutdown(Shutdown::Both).unwrap();
+    sender.join().unwrap();
+    let _ = receiver.join().unwrap();
+}
+
+fn echo_pieces(mut client: TcpStream) {
     for round in 0..3 {
         for size in [1, 4095, 16383, 16384, 16385, 65536, 200_000, MEGABYTE, 3] {
             let piece: Vec<u8> = (0..size).map(|n| (n * 7 + round) as u8).collect();
@@ -237,7 +254,7 @@ fn pieces_of_all_sizes() {
 #[test]
 fn a_slow_reader_holds_up_the_sender() {
     let (slow, target) = listener();
-    let forward = Forward::to(&target, &[]);
+    let forward = Forward::to(&target, &["--threads", "2"]);
     let before = forward.footprint().memory;
     let pairs = (0..8).map(|_| (forward.connect(), slow.accept().unwrap().0));
     let (clients, servers): (Vec<TcpStream>, Vec<TcpStream>) = pairs.unzip();
@@ -303,6 +320,26 @@ fn what_was_sent_arrives_before_the_reset() {
     thread::sleep(A_WHILE);
     drop(client);
     expect_noise(&mut server, 3, 4 * PIECE).unwrap();
+}
+
+/// What a server has sent arrives, even if its reset comes together with it.
+#[test]
+fn what_was_sent_arrives_with_the_reset() {
+    let (listener, target) = listener();
+    let forward = Forward::to(&target, &[]);
+    let mut client = forward.connect();
+    let mut server = listener.accept().unwrap().0;
+    client.write_all(b"what nobody reads").unwrap();
+    server.peek(&mut [0]).unwrap();
+    forward.signal(Signal::STOP);
+    server.write_all(b"goodbye").unwrap();
+    drop(server);
+    thread::sleep(A_WHILE);
+    forward.signal(Signal::CONT);
+    let mut answer = [0; 7];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"goodbye");
+    assert!(is_reset(&mut client));
 }
 
 #[test]

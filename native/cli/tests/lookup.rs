@@ -162,15 +162,26 @@ fn an_output_that_takes_nothing() {
     assert!(text(&output.stderr).contains("can't be written"));
 }
 
+/// As in `eid lookup … | head -0`: there is nobody to tell.
+#[test]
+fn an_output_that_is_closed() {
+    let engine = EngineDouble::start();
+    engine.add("db", 49153);
+    let mut command = command(&lookup("db@192.0.2.1", &at(&engine), &[]), &[]);
+    let unread = std::io::pipe().unwrap().1;
+    let output = command.stdout(unread).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), ""));
+}
+
 /// Neither output has to be read for the status to be right.
 #[test]
 fn outputs_that_nobody_reads() {
     let closed = || std::io::pipe().unwrap().1;
     for (arguments, status) in [
         (&["lookup", "db"][..], 3),
-        (&["lookup", "db", "--json"], 1),
-        (&["doctor", "db"], 1),
-        (&["ps", "--host", "192.0.2.1", "--engine", "tcp://127.0.0.1:1"], 1),
+        (&["lookup", "db", "--json"], 141),
+        (&["doctor", "db"], 141),
+        (&["ps", "--host", "192.0.2.1", "--engine", "tcp://127.0.0.1:1"], 141),
         (&["name", "--host", "no host"], 1),
     ] {
         let output = command(arguments, &[("EID_NAME", "shop")])

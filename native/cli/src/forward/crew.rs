@@ -80,6 +80,11 @@ impl Crew {
         std::mem::take(&mut member.letters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Drops what nobody will receive any more.
+    pub fn forget(&self) {
+        (0..self.0.len()).for_each(|own| drop(self.receive(own)));
+    }
+
     /// A seat for a connection of this thread that moves a lot: there, unless another one has fewer.
     pub fn take_seat(&self, own: usize) -> usize {
         let load = |&member: &usize| (self.load(member), member != own);

@@ -134,14 +134,12 @@ impl Dialer {
         Ok(addresses.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
     }
 
-    /// If it can't be dialled where it is thought to be, or is said not to be there, it is looked up and dialled once more: such an
-    /// answer may have been on its way already when this connection was made.
+    /// If it can't be dialled where it is thought to be, or is said not to be there, or the engine is, it is looked up and dialled once
+    /// more: such an answer, which others share, may have been on its way already when this connection was made.
     async fn dial_container(&self, container: &NodeName, ip: IpAddr, port: u16) -> Result<OwnedFd, Unreachable> {
         let mut bridge = Bridge::Preferred;
         match self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await {
-            Err(Unreachable::Engine(error)) if !is_about_the_container(&error) => {
-                return Err(Unreachable::Engine(error))
-            }
+            Err(Unreachable::Engine(error)) if !may_be_over(&error) => return Err(Unreachable::Engine(error)),
             Err(_) => {}
             connected => return connected,
         }
@@ -222,11 +220,12 @@ pub fn begin_to_connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// And not about the engine, which would say the same again.
-fn is_about_the_container(error: &Error) -> bool {
+/// Whether the next answer may be another one, and does not take long.
+fn may_be_over(error: &Error) -> bool {
     matches!(
         error,
-        Error::NoSuchContainer
+        Error::Unreachable(_)
+            | Error::NoSuchContainer
             | Error::NotRunning
             | Error::NotPublished
             | Error::PublishedOnLoopback

@@ -1,8 +1,8 @@
 //! One direction of a connection: what one socket has received is sent on the other.
 //!
 //! A stream is copied, in small pieces as long as there is little of it. Of one that moves a lot the pieces are large; and while its
-//! thread has several of those, so that all of the processor is used, the kernel moves them through a [`Pipe`]. Either way nothing is
-//! read before what was read is sent, so that whoever sends faster than the other one reads is held up.
+//! thread has several of those, so that all of the processor is used, the kernel moves them through a [`Pipe`], if the system gives
+//! one. Either way nothing is read before what was read is sent, so that whoever sends faster than the other one reads is held up.
 
 use rustix::io::Errno;
 
@@ -63,6 +63,13 @@ impl Flow {
         self.is_bulk
     }
 
+    /// Nothing has been sent for a while: unless that is because the other side does not read, it does not move a lot.
+    pub fn rest(&mut self) {
+        if self.held.is_none() {
+            (self.is_bulk, self.doubts) = (false, 0);
+        }
+    }
+
     /// Goes on as far as possible. It is alone if no other connection of the thread moves a lot.
     pub fn advance(&mut self, from: &mut Socket, to: &mut Socket, is_alone: bool) -> Step {
         let before = self.sent;
@@ -89,7 +96,7 @@ impl Flow {
         Step::Yields
     }
 
-    /// Sends what has been read: whether that is all. What is known to be followed by the rest, or by the end, may share a packet with it.
+    /// Sends what has been read: whether that is all. If it goes on at once, with more or with the end, that may share a packet with it.
     fn send(&mut self, to: &mut Socket, goes_on: bool) -> Result<bool, Errno> {
         while let Some(held) = &mut self.held {
             let sent = match held {
@@ -141,17 +148,18 @@ impl Flow {
         received
     }
 
-    fn room(&self, is_alone: bool) -> Held {
-        let pipe = match self.is_bulk && !is_alone && !self.is_unspliceable {
-            true => Pipe::take(),
-            false => None,
-        };
-        pipe.map(Held::Pipe).unwrap_or_else(|| {
-            Held::Piece(Piece::take(match self.is_bulk && is_alone {
-                true => Size::Large,
-                false => Size::Small,
-            }))
-        })
+    fn room(&mut self, is_alone: bool) -> Held {
+        if self.is_bulk && is_alone {
+            return Held::Piece(Piece::take(Size::Large));
+        }
+        if self.is_bulk && !self.is_unspliceable {
+            match Pipe::take() {
+                Some(pipe) => return Held::Pipe(pipe),
+                // It is not tried again for each piece.
+                None => (self.is_bulk, self.doubts) = (false, 0),
+            }
+        }
+        Held::Piece(Piece::take(Size::Small))
     }
 
     fn judge(&mut self, length: usize) {

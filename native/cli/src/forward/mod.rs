@@ -151,6 +151,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         // A panic ends the process.
         let _ = thread.join();
     }
+    // What one of them sent to another one that had ended already is cut like the others.
+    service.crew.forget();
     runtime.shutdown_background();
     ended
 }

@@ -28,7 +28,7 @@ impl Size {
 }
 
 /// Spare ones of each thread and size.
-const MAX_SPARE: usize = 4;
+const MAX_SPARE: usize = 2;
 
 thread_local! {
     static SMALL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };

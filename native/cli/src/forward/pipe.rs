@@ -11,7 +11,7 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice, Pi
 /// What a pipe may hold, in bytes. It is the most that the kernel allows everybody (`fs.pipe-max-size`).
 const SIZE: usize = 1 << 20;
 
-/// Below that, copying is faster. An unprivileged user who has many pipes gets small ones (`fs.pipe-user-pages-soft`).
+/// Below that, copying is faster in any case. An unprivileged user who has many pipes gets small ones (`fs.pipe-user-pages-soft`).
 const USEFUL_SIZE: usize = 1 << 16;
 
 /// Spare ones of each thread.

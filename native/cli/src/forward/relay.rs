@@ -95,6 +95,8 @@ impl Relay {
             (self.sent, self.quiet_since) = (sent, now);
             return false;
         }
+        self.up.flow.rest();
+        self.down.flow.rest();
         limit.is_some_and(|limit| quiet >= limit)
     }
 }

@@ -84,8 +84,8 @@ impl Socket {
         Ok(received)
     }
 
-    /// Sends: the number of bytes, which may be fewer; `None` if it has to be waited for. If it is known to go on at once, with more or
-    /// with the end, that may share a packet with it.
+    /// Sends: the number of bytes, which may be fewer; `None` if it has to be waited for. If it goes on at once, with more or with the
+    /// end, that may share a packet with it.
     ///
     /// # Errors
     ///
@@ -131,8 +131,10 @@ impl Socket {
         let _ = shutdown(&self.fd, Shutdown::Write);
     }
 
-    /// When it is dropped, the peer gets a reset.
+    /// When it is dropped, the peer gets a reset, after all that the network takes of what was sent.
     pub fn reset(&self) {
+        // This sends what still waits for more to share a packet with, also if it was set before.
+        let _ = sockopt::set_tcp_nodelay(&self.fd, true);
         // Without it, it is closed in the usual way.
         let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
     }

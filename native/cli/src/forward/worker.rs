@@ -93,6 +93,8 @@ struct Connection {
     stage: Stage,
     /// It moves a lot, and has a seat here.
     is_seated: bool,
+    /// It is among those that could go on at once.
+    is_yielding: bool,
 }
 
 enum Stage {
@@ -118,6 +120,7 @@ impl Connection {
             route,
             stage,
             is_seated: false,
+            is_yielding: false,
         }
     }
 }
@@ -182,11 +185,16 @@ impl Worker {
                 Err(error) => panic!("epoll_wait: {error}"),
             }
             self.now = Instant::now();
+            // Each has one turn, whatever happens to it meanwhile.
+            let yielding = mem::take(&mut self.yielding);
             for event in events.drain(..) {
                 let epoll::Event { flags, data } = event;
                 self.handle(data.u64(), flags);
             }
-            for token in mem::take(&mut self.yielding) {
+            for token in yielding {
+                if let Some(connection) = self.connections.get_mut(token) {
+                    connection.is_yielding = false;
+                }
                 self.advance(token);
             }
             match self.service.phase.load(Ordering::Acquire) {
@@ -246,8 +254,8 @@ impl Worker {
             Letter::Bulk { route, relay } => {
                 let token = self.connections.insert(Connection {
                     route,
-                    stage: Stage::Changing,
                     is_seated: true,
+                    ..Connection::new(route, Stage::Changing)
                 });
                 let added = self.add(&relay.client, source::CLIENT, token);
                 let added = added.and_then(|()| self.add(&relay.server, source::SERVER, token));
@@ -409,20 +417,31 @@ impl Worker {
     }
 
     fn advance(&mut self, token: Token) {
-        let is_alone = self.service.crew.load(self.own) <= 1;
-        let Some(Connection { stage, is_seated, .. }) = self.connections.get_mut(token) else {
+        let Some(connection) = self.connections.get_mut(token) else {
             return;
         };
-        let Stage::Relaying(relay) = stage else {
+        let Stage::Relaying(relay) = &mut connection.stage else {
             return;
         };
+        if connection.is_yielding {
+            return;
+        }
+        let is_alone = self.service.crew.load(self.own) <= usize::from(connection.is_seated);
         let progress = relay.advance(is_alone);
-        let wants_seat = relay.is_bulk() && !*is_seated;
+        let wants_seat = relay.is_bulk() && !connection.is_seated;
         match progress {
             Progress::Over => self.remove(token),
             _ if wants_seat => self.seat(token, progress),
-            Progress::Yields => self.yielding.push(token),
+            Progress::Yields => self.let_others(token),
             Progress::Waits => {}
+        }
+    }
+
+    /// It goes on when the others have had their turn.
+    fn let_others(&mut self, token: Token) {
+        if let Some(connection) = self.connections.get_mut(token) {
+            connection.is_yielding = true;
+            self.yielding.push(token);
         }
     }
 
@@ -434,7 +453,7 @@ impl Worker {
                 connection.is_seated = true;
             }
             if progress == Progress::Yields {
-                self.yielding.push(token);
+                self.let_others(token);
             }
         } else if let Some(Connection {
             route,
@@ -522,10 +541,17 @@ impl Worker {
             return;
         }
         self.swept = self.now;
-        let (now, idle_timeout) = (self.now, self.service.idle_timeout);
+        let (now, service, own) = (self.now, self.service, self.own);
         let is_due = |connection: &mut Connection| match &mut connection.stage {
             Stage::Connecting { known, since, .. } => now.saturating_duration_since(*since) >= known.limit,
-            Stage::Relaying(relay) => relay.is_idle(idle_timeout, now),
+            Stage::Relaying(relay) => {
+                let is_idle = relay.is_idle(service.idle_timeout, now);
+                if connection.is_seated && !relay.is_bulk() {
+                    connection.is_seated = false;
+                    service.crew.leave_seat(own);
+                }
+                is_idle
+            }
             Stage::Dialing { .. } | Stage::Changing => false,
         };
         for token in self.connections.tokens_of(is_due) {

@@ -131,7 +131,7 @@ impl Upstream {
                         batch.push(event?);
                     }
                     self.take(batch).await?;
-                    // When many events come at once, those that they are told to have their turn, or they would be cut off as slow.
+                    // When many events come at once, those that they are told to have a turn too: fewer fall so far behind that they are cut off.
                     yield_now().await;
                 }
                 () = sleep_until(next_list) => {

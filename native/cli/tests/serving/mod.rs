@@ -21,7 +21,7 @@ const FAR_TOO_LONG: Duration = Duration::from_secs(20);
 /// Of its log so many lines are kept.
 const LOG_LINES: usize = 20;
 
-/// A server, and what it has written to standard error. Dropped, it is killed.
+/// A server, and the last lines that it has written to standard error. Dropped, it is killed.
 pub struct Serve {
     pub child: Child,
     pub address: SocketAddr,

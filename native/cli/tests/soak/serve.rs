@@ -367,8 +367,7 @@ impl Scene {
     fn expect_trouble(&self, life: usize, what: &str) {
         assert!(
             self.is_trouble(life),
-            "{what}, though nobody has killed the engine; {} cut off;\n{}",
-            self.serve.figure("eid_serve_cut_off_total"),
+            "{what}, though nobody has killed the engine\n{}",
             self.serve.log()
         );
     }
