@@ -13,7 +13,9 @@ mod serving;
 use std::time::Duration;
 
 /// What is there after so much of the same load is what should be there at the end.
-const WARM_UP: Duration = Duration::from_secs(3);
+fn warm_up() -> Duration {
+    (soak_time() / 20).max(Duration::from_secs(3))
+}
 
 /// Memory that may come and go, in kB: what malloc keeps, of several threads.
 const SPARE_MEMORY: usize = 4096;

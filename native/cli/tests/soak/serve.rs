@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::engine_double::{EngineDouble, NewContainer, ERLANG_PORT};
 use crate::forwarding::{until, Footprint, Noise};
 use crate::serving::{next_event, Serve};
-use crate::{soak_time, SPARE_MEMORY, WARM_UP};
+use crate::{soak_time, warm_up, SPARE_MEMORY};
 
 /// Each is changed by a thread of its own, which follows the events too.
 const CONTAINERS: usize = 4;
@@ -67,7 +67,7 @@ fn no_answer_is_wrong_and_nothing_grows() {
         engine_life: AtomicUsize::new(0),
         tally: Tally::default(),
     });
-    run(&scene, WARM_UP, &mut Noise::new(9));
+    run(&scene, warm_up(), &mut Noise::new(9));
     let before = settled(&scene);
     run(&scene, soak_time(), &mut Noise::new(10));
     let after = settled(&scene);
