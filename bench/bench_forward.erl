@@ -5,8 +5,8 @@
 -export([rows/0]).
 
 -define(ROUNDS, 5).
-%% One measurement in ten is a quarter slower than the others, by how the scheduler places the processes or by what the machine's
-%% other users do. So in a round the forwarders take so many turns, of so many milliseconds, and what counts is each one's median.
+%% Some measurements are a quarter slower than the others or more, by how the scheduler places the processes or by what the machine's
+%% other users do. So in a round the forwarders take so many turns, of so many milliseconds, and what counts is each one's midmean.
 -define(TURNS, 12).
 -define(TIME, "100").
 -define(CLIENTS, "32").
@@ -108,12 +108,12 @@ wait_for(Place, End) ->
 measure(Load, {What, Count}, Places) ->
     Functions = [{Forwarder, fun() -> [sample([Load, " ", What, " ", Place, " ", Count, " " ?TIME])] end}
                  || {Forwarder, Place} <- maps:to_list(Places)],
-    maps:map(fun(_Forwarder, Samples) -> round_medians(Samples) end, bench_stats:rounds(?ROUNDS * ?TURNS, Functions)).
+    maps:map(fun(_Forwarder, Samples) -> midmeans(Samples) end, bench_stats:rounds(?ROUNDS * ?TURNS, Functions)).
 
-round_medians([]) -> [];
-round_medians(Samples) ->
+midmeans([]) -> [];
+midmeans(Samples) ->
     {Round, Rest} = lists:split(?TURNS, Samples),
-    [bench_stats:median(Round) | round_medians(Rest)].
+    [bench_stats:midmean(Round) | midmeans(Rest)].
 
 sample(Command) ->
     Output = string:trim(os:cmd(lists:flatten([Command, " 2>&1"]))),

@@ -1,7 +1,7 @@
 %% @doc Taking samples, in rounds that take turns, and what they come to.
 -module(bench_stats).
 
--export([rounds/2, timed/1, apart/2, calls/2, median/1, percentile/2, now_ns/0]).
+-export([rounds/2, timed/1, apart/2, calls/2, median/1, midmean/1, percentile/2, now_ns/0]).
 
 -export_type([ns/0]).
 
@@ -59,6 +59,13 @@ repeat(Fun, Count) -> _ = Fun(), repeat(Fun, Count - 1).
 %% @doc The middle one.
 -spec median([number(), ...]) -> number().
 median(Samples) -> percentile(50, Samples).
+
+%% @doc The mean of the middle half.
+-spec midmean([number(), ...]) -> number().
+midmean(Samples) ->
+    Quarter = length(Samples) div 4,
+    Middle = lists:sublist(lists:sort(Samples), Quarter + 1, length(Samples) - 2 * Quarter),
+    lists:sum(Middle) / length(Middle).
 
 %% @doc The smallest sample that so many per cent of all do not exceed.
 -spec percentile(number(), [number(), ...]) -> number().
