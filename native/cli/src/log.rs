@@ -3,7 +3,7 @@
 use std::io::stderr;
 
 use clap::Args;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -15,9 +15,19 @@ pub struct LogOptions {
         value_name = "LEVEL",
         env = "RUST_LOG",
         hide_env_values = true,
-        default_value = "info"
+        default_value = "info",
+        value_parser = levels
     )]
     log_level: Targets,
+}
+
+/// A level, or as in `RUST_LOG` several of parts of the program. A word alone that is no level would be a part, and silence the others.
+fn levels(text: &str) -> Result<Targets, String> {
+    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    match text.split(',').all(is_level) {
+        true => text.parse().map_err(|error: ParseError| error.to_string()),
+        false => Err("it is error, warn, info, debug or trace".to_owned()),
+    }
 }
 
 impl LogOptions {

@@ -489,3 +489,17 @@ impl Forward {
         }
     }
 }
+
+/// A word that is no level would silence everything.
+#[test]
+fn a_level_that_is_none() {
+    for level in ["loud", "info,loud"] {
+        let target = ["--listen", "127.0.0.1:0", "--to", "tcp://127.0.0.1:1"];
+        let output = command(&[&target[..], &["--log-level", level]].concat(), &[])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{level:?} {error}");
+        assert!(error.contains("warn, info, debug"), "{error}");
+    }
+}

@@ -45,8 +45,6 @@ const CHANGES: [&str; 12] = [
     "checkpoint",
 ];
 
-const HEALTH: [&str; 4] = ["healthy", "unhealthy", "starting", "running"];
-
 /// Another way to say that something is not as it was, for an action that is not known here.
 pub const CHANGED: &str = "update";
 
@@ -136,13 +134,12 @@ impl Told {
 }
 
 fn meaning(action: &str) -> Option<Changes> {
-    if action.starts_with("exec") {
+    // A health check is an exec, and how it went is not shown.
+    if action.starts_with("exec") || action.starts_with("health_status") {
         return None;
     }
-    let health = action.strip_prefix("health_status: ");
     Some(match action {
-        _ if SIGNS.contains(&action) || action == "health_status" => Changes::Nothing,
-        _ if health.is_some_and(|health| HEALTH.contains(&health)) => Changes::Nothing,
+        _ if SIGNS.contains(&action) => Changes::Nothing,
         _ if CHANGES.contains(&action) => Changes::Something,
         _ => Changes::Unknown,
     })
