@@ -1,6 +1,6 @@
 # eid: Erlang in Docker. `make` builds, `make demo` shows, `make test` checks everything.
 
-.PHONY: all packages demo test bench soak fuzz clean
+.PHONY: all packages demo test bench soak fuzz docs clean
 
 all: packages
 	rebar3 compile
@@ -27,6 +27,10 @@ soak: all
 # Whatever an engine may send, for FUZZ_SECONDS a target: see native/fuzz.
 fuzz:
 	native/fuzz/run.sh
+
+# The guide, the reference, the modules and the crates, as a web site in _build/docs. A warning is an error.
+docs: packages
+	doc/make.sh
 
 clean:
 	rm -rf _build target priv/eid_nif.so priv/eid priv/man priv/completions

@@ -4,7 +4,8 @@
 #   COOKIE             the cookie: long, random, the same on all nodes
 #   EID_NAME           what stands before the @ of all nodes, where they are found by address; else it is the container's ID
 #   EID_HOST           what stands after it; see `eid name --help`
-#   /etc/eid/sys.config   the configuration, if there is one
+#   /etc/eid/sys.config     the configuration, if there is one
+#   /etc/eid/ssl_dist.conf  options for TLS between the nodes, if they are to use it; see OTP's -ssl_dist_optfile
 set -eu
 
 # OTP's own place for the cookie. On the command line everybody on the host could read it.
@@ -22,4 +23,9 @@ fi
 name=$(/opt/eid/priv/eid name --short)
 
 if [ -e /etc/eid/sys.config ]; then set -- -config /etc/eid/sys "$@"; fi
-exec erl -noinput -pa /opt/eid/ebin -proto_dist eid_tcp -start_epmd false -s eid -name "$name" "$@"
+if [ -e /etc/eid/ssl_dist.conf ]; then
+  set -- -proto_dist inet_tls -epmd_module eid_epmd -ssl_dist_optfile /etc/eid/ssl_dist.conf "$@"
+else
+  set -- -proto_dist eid_tcp "$@"
+fi
+exec erl -noinput -pa /opt/eid/ebin -start_epmd false -s eid -name "$name" "$@"

@@ -1,4 +1,4 @@
-%% @doc The settings: their names, defaults and checks. README, "Configuration", lists them.
+%% @doc The settings: their names, defaults and checks. doc/reference.md lists them.
 %%
 %% The two ports belong to the application `kernel' (`erl -kernel erlang_port 12345'), like OTP's
 %% own distribution settings; the others belong to `eid'.

@@ -1,4 +1,4 @@
-%% @doc The report as JSON, for `/cluster.json'. README, "Status page", describes it.
+%% @doc The report as JSON, for `/cluster.json'. doc/guide/status.md describes it.
 -module(eid_status_json).
 
 -export([render/1]).

@@ -61,6 +61,7 @@ else
     cargo_tests
     check rebar3 xref
     check rebar3 dialyzer
+    check doc/make.sh
     make_images
     common_tests
 fi

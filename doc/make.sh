@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# `make docs`: the documentation as a web site in _build/docs, laid out as in the checkout: the pages, by rustdoc, which writes
+# Markdown too; the modules (erlang/), by edoc; the crates (rust/), by rustdoc. A warning of any of them is an error.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+out=$PWD/_build/docs
+pages=(README.md SECURITY.md CONTRIBUTING.md CHANGELOG.md doc/*.md doc/guide/*.md bench/README.md bench/RESULTS.md test/rig/README.md
+       examples/README.md examples/*/README.md)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Runs a command; fails if it does, or if it warns.
+without_warnings() {
+  "$@" 2>&1 | tee "$log"
+  if grep -qiE '\bwarning\b' "$log"; then
+    echo "docs: $1 warns; mend what it names above" >&2
+    return 1
+  fi
+}
+
+# What a page says as its first line is its title. Links to other pages lead to what has been made of them, and those to folders to
+# their README.
+make_page() {
+  local page=$1 folder
+  folder=$out/$(dirname "$page")
+  mkdir -p "$folder"
+  without_warnings rustdoc --markdown-no-toc --markdown-css "$(root_from "$page")style.css" --output "$folder" "$page"
+  sed -i -E 's,href="([^":]*)\.md([#"]),href="\1.html\2,g' "${folder}/$(basename "$page" .md).html"
+}
+
+# The way from a page to the top folder.
+root_from() {
+  local slashes=${1//[^\/]/}
+  printf '%s' "${slashes//\//../}"
+}
+
+rm -rf "$out"
+mkdir -p "$out/doc" "$out/erlang"
+without_warnings rebar3 edoc
+RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --workspace --document-private-items --quiet
+cp -r "${CARGO_TARGET_DIR:-target}/doc" "$out/rust"
+for page in "${pages[@]}"; do make_page "$page"; done
+cp -r doc/pictures "$out/doc/"
+cp doc/style.css "$out/"
+cp LICENSE "$out/"
+cp "$out/README.html" "$out/index.html"
+echo "docs: $out/index.html"
