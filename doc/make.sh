@@ -19,14 +19,28 @@ without_warnings() {
   fi
 }
 
-# What a page says as its first line is its title. Links to other pages lead to what has been made of them, and those to folders to
-# their README.
+# What a page says as its first line is its title.
 make_page() {
   local page=$1 folder
   folder=$out/$(dirname "$page")
   mkdir -p "$folder"
   without_warnings rustdoc --markdown-no-toc --markdown-css "$(root_from "$page")style.css" --output "$folder" "$page"
-  sed -i -E 's,href="([^":]*)\.md([#"]),href="\1.html\2,g' "${folder}/$(basename "$page" .md).html"
+  follow_links "$page" "$folder/$(basename "$page" .md).html"
+}
+
+# A link to a page leads to what is made of it, one to a folder to its README; any other file comes along.
+follow_links() {
+  local page=$1 html=$2 link target
+  sed -i -E 's,href="([^":]*)\.md([#"]),href="\1.html\2,g' "$html"
+  for link in $(grep -oE 'href="[^"#:]+"' "$html" | sed -E 's/^href="(.*)"$/\1/' | sort -u); do
+    target=$(realpath --canonicalize-missing --relative-to=. "$(dirname "$page")/$link")
+    if [ -f "$target" ]; then
+      mkdir -p "$out/$(dirname "$target")"
+      cp "$target" "$out/$target"
+    elif [ -f "$target/README.md" ]; then
+      sed -i "s,href=\"$link\",href=\"${link%/}/README.html\",g" "$html"
+    fi
+  done
 }
 
 # The way from a page to the top folder.
@@ -43,6 +57,5 @@ cp -r "${CARGO_TARGET_DIR:-target}/doc" "$out/rust"
 for page in "${pages[@]}"; do make_page "$page"; done
 cp -r doc/pictures "$out/doc/"
 cp doc/style.css "$out/"
-cp LICENSE "$out/"
 cp "$out/README.html" "$out/index.html"
 echo "docs: $out/index.html"

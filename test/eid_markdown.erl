@@ -1,0 +1,75 @@
+%% What the documentation's pages hold: fenced blocks, tables, headings and links.
+-module(eid_markdown).
+
+-export([pages/0, read/1, blocks/1, section/2, rows/1, code/1, anchors/1, links/1]).
+
+-export_type([block/0]).
+
+-type block() :: #{line := pos_integer(), language := string(), text := string(), follows := boolean()}.
+%% `follows': nothing but empty lines is between it and the block before.
+
+%% The pages whose commands a reader types, as paths in the checkout.
+pages() ->
+    ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
+        ++ lists:sort(["doc/guide/" ++ File || File <- filelib:wildcard("*.md", filename:join(eid_ct:root(), "doc/guide"))]).
+
+read(Page) ->
+    {ok, Binary} = file:read_file(filename:join(eid_ct:root(), Page)),
+    unicode:characters_to_list(Binary).
+
+-spec blocks(Text :: string()) -> [block()].
+blocks(Text) -> blocks(lines(Text), 1, false, []).
+
+lines(Text) -> string:split(Text, "\n", all).
+
+blocks([], _, _, Blocks) -> lists:reverse(Blocks);
+blocks(["```" ++ Language | Rest], Line, Follows, Blocks) ->
+    {Inside, ["```" | After]} = lists:splitwith(fun(L) -> L =/= "```" end, Rest),
+    Block = #{line => Line, language => Language, text => lists:append([L ++ "\n" || L <- Inside]), follows => Follows},
+    blocks(After, Line + length(Inside) + 2, true, [Block | Blocks]);
+blocks(["" | Rest], Line, Follows, Blocks) -> blocks(Rest, Line + 1, Follows, Blocks);
+blocks([_ | Rest], Line, _, Blocks) -> blocks(Rest, Line + 1, false, Blocks).
+
+%% What stands below a heading, up to the next one of any level.
+section(Heading, Text) ->
+    [_ | Below] = lists:dropwhile(fun(Line) -> not (heading(Line) =:= {ok, Heading}) end, lines(Text)),
+    lists:append([Line ++ "\n" || Line <- lists:takewhile(fun(Line) -> heading(Line) =:= none end, Below)]).
+
+heading(Line) ->
+    case re:run(Line, "^#+ (.*)$", [unicode, {capture, all_but_first, list}]) of
+        {match, [Heading]} -> {ok, Heading};
+        nomatch -> none
+    end.
+
+%% The cells of all tables in a text, without their heads.
+rows(Text) -> rows(lines(Text), []).
+
+rows([_Head, "| ---" ++ _ | Rest], Rows) -> rows(Rest, Rows);
+rows(["| " ++ _ = Line | Rest], Rows) ->
+    Cells = re:split(Line, "(?<!\\\\)\\|", [unicode, {return, list}]),
+    rows(Rest, [[string:trim(Cell) || Cell <- lists:droplast(tl(Cells))] | Rows]);
+rows([_ | Rest], Rows) -> rows(Rest, Rows);
+rows([], Rows) -> lists:reverse(Rows).
+
+%% The first piece of code in a cell, or the cell itself.
+code(Cell) ->
+    case re:run(Cell, "`([^`]*)`", [unicode, {capture, all_but_first, list}]) of
+        {match, [Code]} -> Code;
+        nomatch -> Cell
+    end.
+
+%% The anchors of the headings, as they are made where the pages are shown.
+anchors(Text) ->
+    [anchor(Heading) || Line <- lines(without_blocks(Text)), {ok, Heading} <- [heading(Line)]].
+
+anchor(Heading) ->
+    Plain = re:replace(string:lowercase(Heading), "[^\\w\\- ]", "", [unicode, ucp, global, {return, list}]),
+    [case Char of $\s -> $-; _ -> Char end || Char <- Plain].
+
+links(Text) ->
+    case re:run(without_blocks(Text), "\\]\\(([^)\\s]+)\\)", [unicode, global, {capture, all_but_first, list}]) of
+        {match, Links} -> lists:append(Links);
+        nomatch -> []
+    end.
+
+without_blocks(Text) -> re:replace(Text, "^```.*?^```$", "", [unicode, global, multiline, dotall, {return, list}]).
