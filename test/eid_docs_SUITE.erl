@@ -30,7 +30,11 @@ groups() ->
     lists:append([[{group(Page), [], [{group, group(Page, Block)} || Block <- blocks(Page)]}
                    | [{group(Page, Block), [], [is_run]} || Block <- blocks(Page)]] || Page <- pages()]).
 
-pages() -> [Page || Page <- eid_markdown:pages(), blocks(Page) =/= []].
+pages() -> [Page || Page <- eid_markdown:pages(), not is_run_elsewhere(Page), blocks(Page) =/= []].
+
+%% A suite of its own has nodes around that page's commands.
+is_run_elsewhere("doc/guide/migration.md") -> true = filelib:is_file(filename:join(eid_ct:root(), "test/eid_migration_SUITE.erl"));
+is_run_elsewhere(_) -> false.
 
 group(Page) -> list_to_atom(Page).
 group(Page, #{line := Line}) -> list_to_atom(Page ++ ":" ++ integer_to_list(Line)).
