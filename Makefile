@@ -28,7 +28,7 @@ soak: all
 fuzz:
 	native/fuzz/run.sh
 
-# The guide, the reference, the modules and the crates, as a web site in _build/docs. A warning is an error.
+# The guide, the reference, the modules and the crates, as a web site in _build/site. A warning is an error.
 docs: packages
 	doc/make.sh
 

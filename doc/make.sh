@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# `make docs`: the documentation as a web site in _build/docs, laid out as in the checkout: the pages, by rustdoc, which writes
+# `make docs`: the documentation as a web site in _build/site, laid out as in the checkout: the pages, by rustdoc, which writes
 # Markdown too; the modules (erlang/), by edoc; the crates (rust/), by rustdoc. A warning of any of them is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-out=$PWD/_build/docs
+out=$PWD/_build/site
 pages=(README.md SECURITY.md CONTRIBUTING.md CHANGELOG.md doc/*.md doc/guide/*.md bench/README.md bench/RESULTS.md test/rig/README.md
        examples/README.md examples/*/README.md)
 log=$(mktemp)

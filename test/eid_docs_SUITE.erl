@@ -194,7 +194,7 @@ token([_ | _] = Token) ->
     case re:run(Token, "^[0-9a-f]{12,64}$", [{capture, none}]) of
         match -> "[0-9a-f]{12,64}";
         nomatch ->
-            case {is_number(Token), string:trim(Token)} of
+            case {is_large(Token), string:trim(Token)} of
                 {true, _} -> "[0-9]+";
                 {_, ""} -> "\\s+";
                 {_, "…"} -> ".*";
@@ -203,7 +203,7 @@ token([_ | _] = Token) ->
     end;
 token("") -> "".
 
-is_number(Token) -> re:run(Token, "^[0-9]{4,}$", [{capture, none}]) =:= match.
+is_large(Token) -> re:run(Token, "^[0-9]{4,}$", [{capture, none}]) =:= match.
 
 %% As it is on the rig.
 here(Text) -> here(Text, "").

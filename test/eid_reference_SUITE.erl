@@ -143,7 +143,7 @@ command_options(_) ->
      end || Command <- Commands].
 
 options(Help) ->
-    [_ | Parts] = re:split(Help, "^ +(?:-\\w, )?(?=--[a-z])", [multiline, {return, list}]),
+    [_ | Parts] = re:split(Help, "^ {2,6}(?:-\\w, )?(?=--[a-z])", [multiline, {return, list}]),
     [{Option, value("default", Part), value("env", Part)}
      || Part <- Parts, {match, [Option]} <- [re:run(Part, "^(--[a-z0-9-]+)", [{capture, all_but_first, list}])],
         Option =/= "--help", Option =/= "--version"].
@@ -232,7 +232,7 @@ examples_of_settings(_) ->
     [?assertEqual({Page, Line, ok}, {Page, Line, parse_forms(Text)}) || {Page, Line, "-module" ++ _ = Text} <- Blocks].
 
 term(Text) ->
-    {ok, Tokens, _} = erl_scan:string(string:trim(string:trim(Text), trailing, ".") ++ "."),
+    {ok, Tokens, _} = erl_scan:string(string:trim(string:trim(Text), trailing, ".") ++ "\n."),
     {ok, Term} = erl_parse:parse_term(Tokens),
     Term.
 

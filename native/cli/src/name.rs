@@ -35,6 +35,8 @@ pub struct Arguments {
     host: Option<String>,
 
     /// The URL of Rancher's metadata service, such as http://rancher-metadata/latest [EID_RANCHER]
+    // Help is plain text.
+    #[allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
     #[arg(long, value_name = "URL")]
     rancher: Option<String>,
 

@@ -67,6 +67,8 @@ const OWN_DESCRIPTORS: usize = 256;
 /// Connections beyond --max-connections wait. One that can't be forwarded, and one
 /// that is cut, ends with a reset. SIGTERM and SIGINT stop the listening and let
 /// connections end; a second one cuts them. SIGUSR1 logs figures.
+// Help is plain text.
+#[allow(rustdoc::invalid_html_tags)]
 #[derive(Args)]
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
