@@ -191,7 +191,7 @@ pattern(Shown) ->
 
 token("192\\.0" ++ _ = Ip) -> Ip;
 token([_ | _] = Token) ->
-    case re:run(Token, "^[0-9a-f]{12,64}$", [{capture, none}]) of
+    case re:run(Token, "^[0-9a-f]{12,64}$", [unicode, {capture, none}]) of
         match -> "[0-9a-f]{12,64}";
         nomatch ->
             case {is_large(Token), string:trim(Token)} of
@@ -203,7 +203,7 @@ token([_ | _] = Token) ->
     end;
 token("") -> "".
 
-is_large(Token) -> re:run(Token, "^[0-9]{4,}$", [{capture, none}]) =:= match.
+is_large(Token) -> re:run(Token, "^[0-9]{4,}$", [unicode, {capture, none}]) =:= match.
 
 %% As it is on the rig.
 here(Text) -> here(Text, "").
@@ -252,11 +252,11 @@ sh(Command) ->
     {match, [Status]} = re:run(Output, "status=([0-9]+)\\s*$", [{capture, all_but_first, list}]),
     {list_to_integer(Status), Output}.
 
-%% The engine's socket is where it is on a host of its own: in a /run that is this one's, but for that.
+%% The engine's socket is where it is on a host of its own: in a /run that is this one's, but for that. /sys shows the host's network.
 as_on_a_host(Host, Folder) ->
     Run = filename:join(Folder, "machine-run"),
     ["mkdir -p ", Run, " && mount --rbind /run ", Run, " && mount -t tmpfs none /run && ln -s ", Run, "/* /run/ && ",
-     "ln -sf ", eid_rig:socket(Host), " /run/docker.sock && "].
+     "ln -sf ", eid_rig:socket(Host), " /run/docker.sock && mount -t sysfs sysfs /sys && "].
 
 %% The reader's terminal: what has been set stays set.
 script(In, At, Text, Folder) ->
