@@ -1,6 +1,12 @@
-# eid: Erlang in Docker. `make` builds, `make demo` shows, `make test` checks everything.
+# eid: Erlang in Docker. `make` builds, `make demo` shows, `make test` checks everything, `make install` puts it into an Erlang.
 
-.PHONY: all packages demo test bench soak fuzz docs clean
+.PHONY: all packages demo test bench soak fuzz docs install uninstall dist clean
+
+# For install and uninstall. The application goes into the library folder of the Erlang in PREFIX, or else of the one on the PATH;
+# ERLANG_LIB names another one's. DESTDIR is for those who make packages.
+DESTDIR =
+PREFIX = /usr/local
+ERLANG_LIB =
 
 all: packages
 	rebar3 compile
@@ -31,6 +37,14 @@ fuzz:
 # The guide, the reference, the modules and the crates, as a web site in _build/site. A warning is an error.
 docs: packages
 	doc/make.sh
+
+# What is built already: whoever installs may be root, and have no compilers.
+install uninstall:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' ERLANG_LIB='$(ERLANG_LIB)' native/install.sh $@
+
+# A tarball of what install puts below the prefix, for the ADD of a Dockerfile.
+dist:
+	@native/install.sh dist
 
 clean:
 	rm -rf _build target priv/eid_nif.so priv/eid priv/man priv/completions

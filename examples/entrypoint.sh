@@ -20,7 +20,7 @@ if [ -n "${EID_NAME:-}" ] && [ -z "${EID_HOST:-}${MY_POD_IP:-}${EID_RANCHER:-}" 
     case $address in *:*) ;; *) export EID_HOST="$address"; break ;; esac
   done
 fi
-name=$(/opt/eid/priv/eid name --short)
+name=$(eid name --short)
 
 if [ -e /etc/eid/sys.config ]; then set -- -config /etc/eid/sys "$@"; fi
 if [ -e /etc/eid/ssl_dist.conf ]; then
@@ -28,4 +28,4 @@ if [ -e /etc/eid/ssl_dist.conf ]; then
 else
   set -- -proto_dist eid_tcp "$@"
 fi
-exec erl -noinput -pa /opt/eid/ebin -start_epmd false -s eid -name "$name" "$@"
+exec erl -noinput -start_epmd false -s eid -name "$name" "$@"

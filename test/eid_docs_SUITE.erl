@@ -17,7 +17,7 @@
 
 -define(FIRST, "192.168.4.231").
 -define(SECOND, "192.168.4.232").
--define(OUR_IMAGES, ["eid-example", "erlang:27", "redis:7"]).
+-define(OUR_IMAGES, ["eid-example", "erlang:27-slim", "redis:7"]).
 %% Milliseconds until what is to be printed is.
 -define(PATIENCE, 40_000).
 
@@ -69,7 +69,7 @@ make_images(Config) ->
                   true -> "27";
                   false -> lists:last(eid_rig:releases())
               end,
-    [eid_rig:docker(Host, ["tag eid-otp:", Release, " erlang:27"]) || Host <- [1, 2]],
+    [eid_rig:docker(Host, ["tag eid-otp:", Release, " erlang:27-slim"]) || Host <- [1, 2]],
     _ = [begin
              Folder = redis_folder(filename:join(?config(priv_dir, Config), "redis")),
              [eid_rig:docker(Host, ["build --quiet --tag redis:7 '", Folder, "'"]) || Host <- [1, 2]]
@@ -86,7 +86,7 @@ redis_folder(Folder) ->
     Run = ["#!/bin/sh\nexec /redis/loader --library-path /redis \"/redis/${0##*/}\" \"$@\"\n"],
     ok = file:write_file(filename:join(Folder, "run"), Run),
     ok = file:write_file(filename:join(Folder, "Dockerfile"),
-                         ["FROM erlang:27\nCOPY . /redis\nRUN chmod +x /redis/run", [[" && ln -s /redis/run /usr/local/bin/", P] || P <- Programs],
+                         ["FROM erlang:27-slim\nCOPY . /redis\nRUN chmod +x /redis/run", [[" && ln -s /redis/run /usr/local/bin/", P] || P <- Programs],
                           "\nEXPOSE 6379\n"]),
     Folder.
 

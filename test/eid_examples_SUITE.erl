@@ -8,6 +8,8 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([no_cookie/1, compose/1, two_hosts/1, kubernetes/1]).
 
+-import(eid_page, [lines/1, set/3, on_the_rig/1, nodes_in/1, mesh/1, await/1]).
+
 -define(COOKIE, "not-the-readers-cookie").
 -define(IMAGE, "eid-example").
 -define(PROJECT, "com.docker.compose.project=compose").
@@ -34,13 +36,10 @@ init_per_suite(Config) ->
 
 build() ->
     Releases = eid_rig:releases(),
-    [Build] = blocks(""),
-    [sh(Host, "..", set("BASE", "eid-otp:" ++ Release, Build))
-     || {Host, Release} <- [{1, hd(Releases)}, {2, lists:last(Releases)}]].
+    [eid_page:build_example(Host, Release) || {Host, Release} <- [{1, hd(Releases)}, {2, lists:last(Releases)}]].
 
-%% The hosts keep their images from one time to the next; these are not theirs.
 end_per_suite(_Config) ->
-    [try_sh(Host, "", "docker image rm --force " ++ ?IMAGE) || Host <- [1, 2]],
+    eid_page:remove_example(),
     eid_rig:down().
 
 init_per_testcase(compose, Config) ->
@@ -80,7 +79,8 @@ no_cookie(_) ->
     ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
 
 compose(Config) ->
-    [[Export, Up, Look, Down]] = blocks("compose"),
+    [Block] = blocks("compose"),
+    [Export, Up, Look, Down] = lines(Block),
     Run = fun(Line) -> sh(1, "compose", [set("COOKIE", ?COOKIE, Export), "\n", with(?config(compose, Config), Line)]) end,
     Run(Up),
     await(fun() -> {2, 3} = services(), mesh(compose_nodes()) end),
@@ -92,7 +92,7 @@ compose(Config) ->
 
     %% A node that crashes is started again by Docker.
     [{_, Crashed, _} | _] = compose_nodes(),
-    _ = try_sh(1, "", ["docker exec ", Crashed, " ", erl_call("erlang halt [1]")]),
+    _ = try_sh(1, "", ["docker exec ", Crashed, " ", "erl_call -address 127.0.0.1:12345 -a 'erlang halt [1]'"]),
     await(fun() -> ok = ?assertEqual("1", inspect(1, Crashed, "{{.RestartCount}}")), mesh(compose_nodes()) end),
 
     %% A container that is gone is replaced by compose, and one more of them is welcome.
@@ -124,7 +124,8 @@ compose_nodes() ->
      || Id <- containers(1, ?PROJECT)].
 
 two_hosts(_) ->
-    [First, Second, [Look, Remove]] = blocks("two-hosts"),
+    [First, Second, Third] = blocks("two-hosts"),
+    [Look, Remove] = lines(Third),
     Start = #{1 => First, 2 => Second},
     Ids = [lists:last(string:lexemes(sh(Host, "two-hosts", set("COOKIE", ?COOKIE, on_the_rig(maps:get(Host, Start)))), "\n"))
            || Host <- [1, 2, 2]],
@@ -151,15 +152,12 @@ shop_nodes() ->
     [{Host, Id, list_to_atom(lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host))}
      || Host <- [1, 2], Id <- containers(Host, ?SHOP)].
 
-on_the_rig(Lines) ->
-    [string:replace(string:replace(Line, "192.168.4.231", eid_rig:host_ip(1), all), "192.168.4.232", eid_rig:host_ip(2), all)
-     || Line <- Lines].
-
 %% The pods of the manifest, without Kubernetes: containers in the rig's network of pods, and its DNS in the place of the
 %% headless Service's.
 kubernetes(Config) ->
     Objects = ?config(objects, Config),
-    [[Secret, _Apply, Look]] = blocks("kubernetes"),
+    [Block] = blocks("kubernetes"),
+    [Secret, _Apply, Look] = lines(Block),
     #{<<"spec">> := #{<<"clusterIP">> := <<"None">>, <<"publishNotReadyAddresses">> := true, <<"selector">> := Selector,
                       <<"ports">> := [#{<<"port">> := 12345} = Port]}} = Service =
         eid_manifest:object(<<"Service">>, <<"shop-nodes">>, Objects),
@@ -230,20 +228,6 @@ probe({Host, _Id, Node}, #{<<"path">> := Path, <<"port">> := Port}) ->
 
 manifest() -> filename:join([eid_ct:root(), "examples", "kubernetes", "shop.yaml"]).
 
-%% The lines of the blocks of commands in an example's README.
-blocks(Example) ->
-    {ok, Readme} = file:read_file(filename:join([eid_ct:root(), "examples", Example, "README.md"])),
-    {match, Blocks} = re:run(Readme, "```sh\n(.*?)```", [global, dotall, unicode, {capture, all_but_first, list}]),
-    [string:lexemes(Block, "\n") || [Block] <- Blocks].
-
-%% The commands with another value for a variable that they export.
-set(Name, Value, [Char | _] = Line) when is_integer(Char) ->
-    re:replace(Line, "^export " ++ Name ++ "=.*", "export " ++ Name ++ "='" ++ Value ++ "'", [unicode, {return, list}]);
-set(Name, Value, Lines) ->
-    Set = [set(Name, Value, lists:flatten(Line)) || Line <- Lines],
-    true = Set =/= Lines,
-    lists:join("\n", Set).
-
 compose_command() ->
     case {try_sh(1, "", "docker compose version"), os:find_executable("docker-compose")} of
         {{0, _}, _} -> "docker compose";
@@ -252,8 +236,6 @@ compose_command() ->
     end.
 
 with(Compose, Line) -> string:replace(Line, "docker compose", Compose).
-
-erl_call(Call) -> "erl_call -address 127.0.0.1:12345 -a '" ++ Call ++ "'".
 
 containers(Host, Label) ->
     string:lexemes(sh(Host, "", ["docker ps --quiet --no-trunc --filter label=", Label]), "\n").
@@ -268,50 +250,9 @@ is_quiet(Host, Id) ->
     Arguments = sh(Host, "", ["docker top ", Id, " -eo pid,args"]),
     ?assertMatch({_, nomatch}, {Arguments, string:find(Arguments, ?COOKIE)}).
 
-%% Each of these nodes is connected to all others, and to nobody else.
-mesh(Nodes) ->
-    All = lists:sort([Node || {_, _, Node} <- Nodes]),
-    Seen = [{Node, nodes_in(sh(Host, "", ["docker exec ", Id, " ", erl_call("erlang nodes []")]))} || {Host, Id, Node} <- Nodes],
-    ?assertEqual([{Node, All -- [Node]} || {_, _, Node} <- Nodes], Seen),
-    ok.
+blocks(Example) -> eid_page:blocks(filename:join(["examples", Example, "README.md"])).
 
-%% The list that erl_call has printed, last of all.
-nodes_in(Output) ->
-    {ok, Tokens, _} = erl_scan:string(lists:last(string:lexemes(Output, "\n")) ++ "."),
-    {ok, Nodes} = erl_parse:parse_term(Tokens),
-    lists:sort(Nodes).
+%% In an example's folder.
+sh(Host, Example, Commands) -> eid_page:sh(Host, filename:join("examples", Example), Commands).
 
-%% Until it answers ok; then why it did not.
-await(Fun) -> await(Fun, erlang:monotonic_time(millisecond) + 30_000).
-
-await(Fun, Deadline) ->
-    try ok = Fun()
-    catch Class:Reason:Stack ->
-            case erlang:monotonic_time(millisecond) < Deadline of
-                true -> timer:sleep(100), await(Fun, Deadline);
-                false -> erlang:raise(Class, Reason, Stack)
-            end
-    end.
-
-%% Runs commands where the docker client means this host, in an example's folder.
-sh(Host, Example, Commands) ->
-    case try_sh(Host, Example, Commands) of
-        {0, Output} -> Output;
-        {Status, Output} -> error({status, Status, lists:flatten(Commands), Output})
-    end.
-
-try_sh(Host, Example, Commands) ->
-    %% Settings of rebar3 and of this VM are not for those that are started here.
-    Environment = [{Name, false} || Name <- ["REBAR_PROFILE", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
-        ++ [{"DOCKER_HOST", "unix://" ++ eid_rig:socket(Host)}],
-    Port = open_port({spawn_executable, "/bin/sh"},
-                     [{args, ["-euc", unicode:characters_to_list(Commands)]}, {env, Environment},
-                      {cd, filename:join([eid_ct:root(), "examples", Example])}, exit_status, stderr_to_stdout]),
-    collect(Port, []).
-
-collect(Port, Output) ->
-    receive
-        {Port, {data, Data}} -> collect(Port, [Output, Data]);
-        {Port, {exit_status, Status}} -> {Status, string:trim(lists:flatten(Output))}
-    after 120_000 -> error({hangs, lists:flatten(Output)})
-    end.
+try_sh(Host, Example, Commands) -> eid_page:try_sh(Host, filename:join("examples", Example), Commands).

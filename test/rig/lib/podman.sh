@@ -69,7 +69,7 @@ podman_client() {
   configure_podman "$host"
   mapfile -t words < <(podman_words "$host")
   case ${2:-} in
-    run|create) set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host" "${@:3}" ;;
+    run|create|build) set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host" "${@:3}" ;;
     import)     set -- "$1" import --quiet "${@:3}" ;;
   esac
   in_host "$host" "${words[@]}" "${@:2}"

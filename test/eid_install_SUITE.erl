@@ -1,0 +1,249 @@
+%% `make install', `make uninstall' and `make dist': what is where, that an Erlang of each release then needs no -pa, and the
+%% image that examples/Dockerfile makes from source.
+-module(eid_install_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([staged/1, tarball/1, plain_erl/1, wrong_erlang/1, images/1, from_source/1]).
+
+-import(eid_page, [sh/3, await/1, mesh/1]).
+
+-define(COMMANDS, ["", "-name", "-lookup", "-ps", "-doctor", "-serve", "-forward"]).
+-define(OURS, "eid.test=1").
+
+suite() -> [{timetrap, {minutes, 8}}].
+
+all() -> [staged, tarball, plain_erl, wrong_erlang, images, from_source].
+
+init_per_suite(Config) ->
+    ok = run("rebar3 compile", Config),
+    Config.
+
+end_per_suite(_Config) -> ok.
+
+init_per_testcase(plain_erl, Config) ->
+    case os:cmd("unshare --mount --net true && echo yes") of
+        "yes\n" -> Config;
+        Why -> {skip, "no namespaces of its own for an installation: " ++ string:trim(Why)}
+    end;
+init_per_testcase(images, Config) ->
+    with_rig("available", Config);
+init_per_testcase(from_source, Config) ->
+    case [Tool || Tool <- ["gcc", "make", "rebar3", "rustup"], os:find_executable(Tool) =:= false] of
+        [] ->
+            case lists:member(erlang:system_info(otp_release), eid_rig:releases()) of
+                true -> with_podman(Config);
+                false -> {skip, "the image's compilers are this machine's, for whose OTP release the rig has no image"}
+            end;
+        Missing -> {skip, lists:flatten(["the image's compilers are this machine's, which lacks ", lists:join(", ", Missing)])}
+    end;
+init_per_testcase(_, Config) ->
+    Config.
+
+with_rig(Available, Config) ->
+    case eid_rig:command(Available) of
+        {0, _} -> ok = eid_rig:up(), Config;
+        {_, Why} -> {skip, string:trim(Why)}
+    end.
+
+with_podman(Config) ->
+    case with_rig("available podman", Config) of
+        Config ->
+            {0, _} = eid_rig:command("podman-service 1 start"),
+            Config;
+        Skip -> Skip
+    end.
+
+end_per_testcase(Case, _Config) when Case =:= images; Case =:= from_source -> eid_rig:down();
+end_per_testcase(_, _Config) -> ok.
+
+%% Runs a command in the checkout; ok, or its exit status and what it printed. Settings of rebar3 and of the make that this suite
+%% may be run by are not for those that are started here.
+run(Command, Config) ->
+    Log = filename:join(?config(priv_dir, Config), "command.log"),
+    Status = os:cmd(lists:flatten(["unset REBAR_PROFILE ERL_FLAGS ERL_LIBS MAKEFLAGS MAKELEVEL; cd '", eid_ct:root(), "' && { ", Command,
+                                   "; } > '", Log, "' 2>&1; printf $?"])),
+    {ok, Output} = file:read_file(Log),
+    case Status of
+        "0" -> ok;
+        _ -> {list_to_integer(Status), unicode:characters_to_list(Output)}
+    end.
+
+%% What is there below a folder, with permissions.
+tree(Folder) ->
+    lists:sort(string:lexemes(os:cmd("cd '" ++ Folder ++ "' && find . ! -type d -printf '%m %P\\n'"), "\n")).
+
+%% What has to be there: the application in this library folder, the rest below this prefix.
+expected(Library, Prefix) ->
+    Application = filename:join(Library, "eid-" ++ version()),
+    Beams = [filename:join("ebin", filename:basename(Beam)) || Beam <- filelib:wildcard(eid_ct:root() ++ "/_build/default/lib/eid/ebin/*")],
+    true = length(Beams) > 40,
+    lists:sort(
+      [["644 ", filename:join(Application, Beam)] || Beam <- Beams]
+      ++ [["755 ", filename:join(Application, "priv/eid_nif.so")], ["755 ", Prefix, "bin/eid"]]
+      ++ [["644 ", Prefix, "share/man/man1/eid", Command, ".1"] || Command <- ?COMMANDS]
+      ++ [["644 ", Prefix, "share/", File] || File <- ["bash-completion/completions/eid", "zsh/site-functions/_eid",
+                                                       "fish/vendor_completions.d/eid.fish"]]).
+
+version() ->
+    {ok, [{application, eid, Properties}]} = file:consult(eid_ct:root() ++ "/src/eid.app.src"),
+    proplists:get_value(vsn, Properties).
+
+flat(Lines) -> lists:sort([lists:flatten(Line) || Line <- Lines]).
+
+%% For a package: nothing outside of DESTDIR is touched. The Erlang is the prefix's, else the one on the PATH; and whoever says so gets
+%% another place. What is already there of an older build goes, what is of others stays.
+staged(Config) ->
+    Stage = filename:join(?config(priv_dir, Config), "stage"),
+    Library = string:prefix(code:lib_dir(), "/"),
+    Variables = ["DESTDIR='", Stage, "' PREFIX=/opt/eid"],
+    Others = [filename:join([Stage, Library, "eid_other-1/ebin/eid_other.beam"]), Stage ++ "/opt/eid/bin/eider"],
+    Old = filename:join([Stage, Library, "eid-" ++ version(), "ebin/eid_of_old.beam"]),
+    [begin ok = filelib:ensure_dir(File), ok = file:write_file(File, "") end || File <- [Old | Others]],
+    Left = tree(Stage) -- ["644 " ++ string:prefix(Old, Stage ++ "/")],
+    2 = length(Left),
+    ok = run(["make install ", Variables], Config),
+    ?assertEqual(flat(expected(Library, "opt/eid/")), tree(Stage) -- Left),
+    ?assertEqual(Left, Left -- (Left -- tree(Stage))),
+    ok = run(["make install ", Variables], Config),
+    ok = run(["make uninstall ", Variables], Config),
+    ?assertEqual(Left, tree(Stage)),
+
+    Elsewhere = filename:join(?config(priv_dir, Config), "elsewhere"),
+    ok = run(["make install DESTDIR='", Elsewhere, "' ERLANG_LIB=/opt/otp/lib"], Config),
+    ?assertEqual(flat(expected("opt/otp/lib", "usr/local/")), tree(Elsewhere)).
+
+%% The same files, below a prefix that has its Erlang in lib/erlang. Folders are none: an ADD would change those of the image.
+tarball(Config) ->
+    Unpacked = filename:join(?config(priv_dir, Config), "unpacked"),
+    ok = filelib:ensure_path(Unpacked),
+    Tarball = dist(Config),
+    ok = run(["tar --extract --file '", Tarball, "' --directory '", Unpacked, "'"], Config),
+    ?assertEqual(flat(expected("lib/erlang/lib", "")), tree(Unpacked)),
+    Listed = string:lexemes(os:cmd("tar --list --verbose --numeric-owner --file '" ++ Tarball ++ "'"), "\n"),
+    ?assertEqual([], [Line || Line <- Listed, re:run(Line, "^-\\S+ 0/0 ", [{capture, none}]) =/= match]).
+
+dist(Config) ->
+    ok = run("make dist", Config),
+    [Tarball] = filelib:wildcard(eid_ct:root() ++ "/_build/eid-" ++ version() ++ "-*.tar.gz"),
+    Tarball.
+
+%% Really installed, into this machine's Erlang, but in a mount namespace in which whatever is written goes elsewhere.
+plain_erl(Config) ->
+    Node = "erl -noinput -proto_dist eid_tcp -start_epmd false -setcookie x -name a@127.0.0.1 -eval ",
+    Works = [Node, "'true = is_alive(), \"", code:lib_dir(), "/\" ++ _ = code:which(eid_tcp_dist), "
+             "{error, bad_node_name} = eid:lookup(<<\"@\">>), halt().'"],
+    Lines = ["set -eux", "fails() { if \"$@\"; then exit 9; fi; }",
+             "ip link set lo up",
+             "mkdir /run/eid-install && mount -t tmpfs none /run/eid-install && cd /run/eid-install && mkdir changed work",
+             "mount -t overlay -o lowerdir=/usr,upperdir=changed,workdir=work none /usr",
+             ["cd '", eid_ct:root(), "'"],
+             ["works() { ", Works, "; }"],
+             "fails works",
+             "make install PREFIX=/usr",
+             "works",
+             "test \"$(command -v eid)\" = /usr/bin/eid",
+             "eid --version",
+             "make uninstall PREFIX=/usr",
+             "fails works",
+             "fails test -e /usr/bin/eid",
+             "test -z \"$(find /run/eid-install/changed -type f)\""],
+    File = filename:join(?config(priv_dir, Config), "plain_erl.sh"),
+    ok = file:write_file(File, lists:join($\n, Lines)),
+    %% /run is the namespace's own, too: nothing is left of it.
+    ?assertEqual(ok, run(["unshare --mount --net sh -c 'mount -t tmpfs none /run && PATH=/usr/bin:/usr/sbin:/bin exec sh \"$0\"' '", File, "'"],
+                         Config)).
+
+%% An Erlang that can't load what was built, because it is older or has another C library, is not given it.
+wrong_erlang(Config) ->
+    Otp = filename:join(?config(priv_dir, Config), "otp"),
+    Erl = Otp ++ "/bin/erl",
+    ok = filelib:ensure_dir(Erl),
+    ok = filelib:ensure_path(Otp ++ "/lib"),
+    ok = file:write_file(Erl, "#!/bin/sh\nexit 1\n"),
+    ok = file:change_mode(Erl, 8#755),
+    {_, Output} = run(["make install PREFIX='", Otp, "' ERLANG_LIB='", Otp, "/lib'"], Config),
+    ?assertNotEqual({nomatch, Output}, {string:find(Output, "can't load what was built"), Output}),
+    ?assertEqual(["755 bin/erl"], tree(Otp)).
+
+%% The tarball in an image of each release, by one line; nodes of all of them, with nothing but the carrier on the command line.
+images(Config) ->
+    Context = filename:join(?config(priv_dir, Config), "context"),
+    ok = filelib:ensure_path(Context),
+    {ok, _} = file:copy(dist(Config), Context ++ "/eid.tar.gz"),
+    ok = file:write_file(Context ++ "/Dockerfile", "ARG BASE\nFROM ${BASE}\nADD eid.tar.gz /usr/\n"),
+    Releases = eid_rig:releases(),
+    Image = fun(Release) -> "eid-installed:" ++ Release end,
+    try
+        Containers = [begin
+                          sh(Host, Context, ["docker build --build-arg BASE=eid-otp:", Release, " --tag ", Image(Release), " ."]),
+                          start(Host, Image(Release))
+                      end || {Host, Release} <- lists:zip(hosts(Releases), Releases)],
+        [{FirstHost, FirstId, First} | Others] = Containers,
+        [await(fun() ->
+                       Ping = io_lib:format("docker exec ~s erl_call -address 127.0.0.1:12345 -a \"net_adm ping [~p]\"", [Id, First]),
+                       "pong" = sh(Host, "", Ping), ok
+               end) || {Host, Id, _} <- Others],
+        await(fun() -> mesh(Containers) end),
+        [?assertMatch("/usr/lib/erlang/lib/eid-" ++ _, sh(Host, "", ["docker exec ", Id, " erl -noinput -eval "
+                                                                     "'io:put_chars(code:lib_dir(eid)), halt().'"]))
+         || {Host, Id, _} <- Containers],
+        Route = sh(FirstHost, "", ["docker exec ", FirstId, " eid lookup ", atom_to_list(element(3, lists:last(Containers)))]),
+        ?assertMatch({match, _}, re:run(Route, "^(published|bridge) "))
+    after
+        eid_rig:stop_all(),
+        [eid_page:try_sh(Host, "", ["docker image rm --force ", Image(Release)]) || Host <- [1, 2], Release <- Releases]
+    end.
+
+hosts(Releases) -> [1 + N rem 2 || N <- lists:seq(1, length(Releases))].
+
+start(Host, Image) ->
+    Ip = eid_rig:host_ip(Host),
+    Run = ["docker run --detach --label ", ?OURS, " --publish ", Ip, "::12345 ", Image, " sh -c 'umask 077; echo x > ~/.erlang.cookie; "
+           "exec erl -noinput -proto_dist eid_tcp -start_epmd false -name \"$(eid name --short --host ", Ip, ")\"'"],
+    Id = lists:sublist(sh(Host, "", Run), 12),
+    {Host, Id, list_to_atom(Id ++ "@" ++ Ip)}.
+
+%% The image that compiles eid itself. Podman can lend this machine's compilers and crates to those stages, which no registry has to
+%% be asked for then. What they make is small, and has nothing of them.
+from_source(Config) ->
+    Base = "eid-otp:" ++ erlang:system_info(otp_release),
+    Rust = filename:join(?config(priv_dir, Config), "rust"),
+    ok = filelib:ensure_path(Rust),
+    ok = file:write_file(Rust ++ "/Dockerfile", "FROM " ++ Base ++ "\nRUN mkdir /usr/local/cargo /usr/local/rustup\n"),
+    Target = filename:join([eid_ct:root(), "target", "clones"]),
+    ok = filelib:ensure_path(Target),
+    Lent = ["/usr:/usr:ro", "/etc/alternatives:/etc/alternatives:ro", home("CARGO_HOME", ".cargo") ++ ":/opt/cargo",
+            home("RUSTUP_HOME", ".rustup") ++ ":/opt/rustup:ro", Target ++ ":/eid/target"],
+    _ = dist(Config),    % an older builder makes every stage
+    podman(["build --tag eid-rust ", Rust]),
+    try
+        podman(["build --network none --build-arg BASE=", Base, " --build-arg ERLANG=", Base, " --build-arg RUST=eid-rust",
+                [[" --volume ", Volume] || Volume <- Lent],
+                " --file ", eid_ct:root(), "/examples/Dockerfile --tag eid-from-source ", eid_ct:root()]),
+        ?assert(image_size("eid-from-source") - image_size(Base) < 30_000_000),
+        Ip = eid_rig:podman_ip(1),
+        Id = lists:sublist(podman(["run --detach --label ", ?OURS, " --publish ", Ip, "::12345 --env COOKIE=x --env EID_HOST=", Ip,
+                                   " eid-from-source"]), 12),
+        await(fun() ->
+                      ?assertEqual("'" ++ Id ++ "@" ++ Ip ++ "'", podman(["exec ", Id, " erl_call -address 127.0.0.1:12345 -a 'erlang node []'"])),
+                      ok
+              end),
+        ?assertEqual("", podman(["exec ", Id, " sh -c 'test ! -e /eid -a ! -e /opt/cargo'"]))
+    after
+        eid_rig:stop_all(#{host => 1, engine => podman}),
+        eid_rig:command("podman 1 image rm --force eid-from-source eid-rust")
+    end.
+
+%% What it has printed, without what it logs.
+podman(Arguments) ->
+    case eid_rig:command(["podman 1 ", Arguments], 420_000) of
+        {0, Output} -> string:trim(Output);
+        {Status, Output} -> error({status, Status, lists:flatten(Arguments), Output})
+    end.
+
+image_size(Image) -> list_to_integer(podman(["image inspect --format '{{.Size}}' ", Image])).
+
+home(Variable, Folder) -> os:getenv(Variable, filename:join(os:getenv("HOME"), Folder)).
