@@ -1,0 +1,230 @@
+%% A cluster of stock nodes, with `inet_tcp' and a real epmd on each host, moves to eid as doc/guide/migration.md says, by the
+%% commands and the configuration of that page. The old nodes are on the hosts' networks and have nothing of eid; their releases
+%% differ, and so do the new nodes'.
+-module(eid_migration_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
+-export([node_by_node/1, restarts/1, cut/1, old_node_dials/1, same_name/1]).
+
+-import(eid_page, [set/3, on_the_rig/1, sh/3, nodes_in/1, connected/1, await/1, await/2]).
+
+-define(PAGE, "doc/guide/migration.md").
+-define(COOKIE, "eid_rig").
+-define(SHOP, "eid.cluster=shop").
+
+suite() -> [{timetrap, {minutes, 5}}].
+
+all() -> [node_by_node, restarts, cut, old_node_dials, same_name].
+
+init_per_suite(Config) ->
+    case eid_rig:available() of
+        true ->
+            ok = eid_rig:up(),
+            try
+                eid_rig:stop_all(),
+                Releases = eid_rig:releases(),
+                [eid_page:build_example(Host, Release) || {Host, Release} <- [{1, lists:last(Releases)}, {2, hd(Releases)}]],
+                [start_epmd(Host, hd(Releases)) || Host <- [1, 2]],
+                Config
+            catch Class:Reason:Stack ->
+                    end_per_suite(Config),
+                    erlang:raise(Class, Reason, Stack)
+            end;
+        {skip, _} = Skip -> Skip
+    end.
+
+end_per_suite(_Config) ->
+    eid_page:remove_example(),
+    eid_rig:down().
+
+%% Before any node, or it would be in the first node's container, and end with that.
+start_epmd(Host, Release) ->
+    eid_rig:docker(Host, ["run --detach --label eid.test=1 --network host eid-otp:", Release, " epmd"]),
+    Asks = ["exec ", integer_to_list(Host), " bash -c '< /dev/tcp/127.0.0.1/4369'"],
+    await(fun() -> {0, _} = eid_rig:command(Asks), ok end).
+
+init_per_testcase(Case, Config) ->
+    Folder = filename:join(?config(priv_dir, Config), atom_to_list(Case)),
+    ok = filelib:ensure_path(Folder),
+    [{folder, Folder} | Config].
+
+end_per_testcase(Case, _Config) ->
+    Case =:= cut andalso eid_rig:command("link up"),
+    [sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
+     || Host <- [1, 2], Label <- [?SHOP, "eid.migration=old"]],
+    ok.
+
+%% The old nodes of the page: a stock VM as anybody starts it, but for the code that writes down who comes and goes.
+old(web) -> #{name => "web", host => 1, release => 1};
+old(cache) -> #{name => "cache", host => 1, release => 2};
+old(db) -> #{name => "db", host => 2, release => 3}.
+
+start_old(Name) -> start_old(Name, []).
+
+start_old(Name, Arguments) ->
+    #{name := Text, host := Host, release := Number} = old(Name),
+    Releases = eid_rig:releases(),
+    Release = lists:nth(1 + (Number - 1) rem length(Releases), Releases),
+    Old = eid_rig:start_node(Host, Release, #{node => Text ++ "@" ++ eid_rig:host_ip(Host), name => "old-" ++ Text, erl => Arguments,
+                                              docker => ["--network", "host", "--label", "eid.migration=old"]}),
+    ok = eid_rig:load(Old, eid_mesh_recorder),
+    ok = peer:call(maps:get(peer, Old), eid_mesh_recorder, start, []),
+    Old.
+
+stop_old(#{peer := Peer}) -> peer:stop(Peer).
+
+%% What connects the old nodes with each other is theirs.
+connect([#{peer := Peer} | Others] = Old) ->
+    [pong = peer:call(Peer, net_adm, ping, [Node]) || #{node := Node} <- Others],
+    await(fun() -> mesh(Old) end).
+
+%% A name that all nodes know while they are one cluster.
+register_ledger(#{peer := Peer}) ->
+    yes = peer:call(Peer, global, register_name, [ledger, peer:call(Peer, erlang, whereis, [init])]).
+
+%% The page's configuration, with these old nodes in its list.
+configure(Names, Config) ->
+    [Written] = eid_page:blocks(?PAGE, "erlang"),
+    {ok, Tokens, _} = erl_scan:string(on_the_rig(Written)),
+    {ok, [{eid, [{clusters, [Shop, #{name := old, strategy := {static, #{nodes := All}}} = Old]}]}]} = erl_parse:parse_term(Tokens),
+    Nodes = [Listed || {Node, epmd} = Listed <- All, lists:member(hd(string:split(atom_to_list(Node), "@")), Names)],
+    true = length(Nodes) =:= length(Names),
+    Clusters = [Shop, Old#{strategy := {static, #{nodes => Nodes}}}],
+    ok = file:write_file(filename:join(?config(folder, Config), "sys.config"), io_lib:format("~p.~n", [[{eid, [{clusters, Clusters}]}]])).
+
+%% Runs the page's command, with more arguments for erl.
+start_new(Host, Config) -> start_new(Host, "", Config).
+
+start_new(Host, Arguments, Config) ->
+    [Start | _] = eid_page:blocks(?PAGE),
+    Id = lists:sublist(run_as_written(Host, string:trim(Start) ++ Arguments, Config), 12),
+    {Host, Id, list_to_atom(Id ++ "@" ++ eid_rig:host_ip(Host))}.
+
+run_as_written(Host, Commands, Config) ->
+    lists:last(string:lexemes(sh(Host, ?config(folder, Config), set("COOKIE", ?COOKIE, set("EID_HOST", eid_rig:host_ip(Host), Commands))),
+                              "\n")).
+
+stop_new({Host, Id, _Node}) -> sh(Host, "", ["docker rm --force ", Id]).
+
+name({_, _, Node}) -> Node;
+name(#{node := Node}) -> Node.
+
+nodes_of(#{peer := Peer}) -> lists:sort(peer:call(Peer, erlang, nodes, []));
+nodes_of(New) -> connected(New).
+
+%% Each node, old or new, is connected to all others and to nobody else.
+mesh(Members) ->
+    All = lists:sort([name(Member) || Member <- Members]),
+    ?assertEqual([{name(Member), All -- [name(Member)]} || Member <- Members], [{name(Member), nodes_of(Member)} || Member <- Members]),
+    ok.
+
+%% The nodes that old ones have lost since they started.
+lost(Old) ->
+    lists:usort([Node || #{peer := Peer} <- Old, {_, nodedown, Node} <- maps:get(events, peer:call(Peer, eid_mesh_recorder, history, []))]).
+
+%% One after the other. While an old node runs, it loses nobody but those that are stopped.
+node_by_node(Config) ->
+    configure(["web", "cache", "db"], Config),
+    Old = [Web, Cache, Db] = [start_old(Name) || Name <- [web, cache, db]],
+    connect(Old),
+    register_ledger(Web),
+    First = move(Db, [Web, Cache], [], Config),
+    ?assertEqual([name(Db)], lost([Web, Cache])),
+    Second = move(Cache, [Web], [First], Config),
+    ?assertEqual(lists:sort([name(Cache), name(Db)]), lost([Web])),
+    Third = move(Web, [], [First, Second], Config),
+
+    %% The list of old nodes goes, with a restart of each.
+    configure([], Config),
+    [begin restart_new(New), await(fun() -> mesh([First, Second, Third]) end) end || New <- [First, Second, Third]].
+
+move(#{host := Host} = Going, Staying, Moved, Config) ->
+    Before = lost([Going | Staying]),
+    New = start_new(Host, Config),
+    await(fun() -> mesh([Going | Staying] ++ [New | Moved]) end),
+    %% What the reader sees.
+    [_Start, Look | _] = eid_page:blocks(?PAGE),
+    ?assertEqual(connected(New), nodes_in(sh(Host, "", Look))),
+    knows_ledger(New),
+    ?assertEqual(Before, lost([Going | Staying])),
+    [has_nothing_of_eid(Old) || Old <- [Going | Staying]],
+    stop_old(Going),
+    await(fun() -> mesh(Staying ++ [New | Moved]) end),
+    New.
+
+knows_ledger({Host, Id, _}) ->
+    Ask = ["docker exec ", Id, " erl_call -address 127.0.0.1:12345 -a 'global whereis_name [ledger]'"],
+    await(fun() -> ?assertNotEqual("undefined", sh(Host, "", Ask)), ok end).
+
+has_nothing_of_eid(#{peer := Peer}) ->
+    Loaded = [Module || {Module, _} <- peer:call(Peer, code, all_loaded, [])] -- [eid_mesh_recorder],
+    ?assertEqual([], [Module || Module <- Loaded, lists:prefix("eid", atom_to_list(Module))]).
+
+%% Half of the cluster has moved. Whoever restarts is connected again without doing anything for it.
+restarts(Config) ->
+    configure(["web", "db"], Config),
+    Old = [Web, Db] = [start_old(Name) || Name <- [web, db]],
+    connect(Old),
+    New = [First, Second] = [start_new(Host, Config) || Host <- [1, 2]],
+    await(fun() -> mesh(Old ++ New) end),
+
+    stop_old(Db),
+    await(fun() -> mesh([Web | New]) end),
+    Restarted = start_old(db),
+    await(fun() -> mesh([Web, Restarted | New]) end),
+
+    restart_new(First),
+    await(fun() -> mesh([Web, Restarted | New]) end),
+
+    stop_new(Second),
+    Replaced = start_new(2, Config),
+    Now = [Web, Restarted, First, Replaced],
+    await(fun() -> mesh(Now) end),
+
+    %% An old node that ends a connection; `global' then ends more of them.
+    true = peer:call(maps:get(peer, Web), erlang, disconnect_node, [name(First)]),
+    await(fun() -> true = lists:member(name(First), lost([Web])), mesh(Now) end, 60_000).
+
+restart_new({Host, Id, _}) -> sh(Host, "", ["docker restart --time 0 ", Id]).
+
+%% An old node and a new one on each side of a cable that is cut until both sides have noticed.
+cut(Config) ->
+    Ticks = ["-kernel", "net_ticktime", "8"],
+    configure(["web", "db"], Config),
+    Old = [Web, Db] = [start_old(Name, Ticks) || Name <- [web, db]],
+    connect(Old),
+    New = [First, Second] = [start_new(Host, " -kernel net_ticktime 8", Config) || Host <- [1, 2]],
+    await(fun() -> mesh(Old ++ New) end),
+    {0, _} = eid_rig:command("link down"),
+    await(fun() -> mesh([Web, First]), mesh([Db, Second]) end, 60_000),
+    {0, _} = eid_rig:command("link up"),
+    await(fun() -> mesh(Old ++ New) end, 60_000).
+
+%% What the page says that an old node can't do, and that it can, once it is connected.
+old_node_dials(_Config) ->
+    Old = start_old(web),
+    New = #{peer := Peer} = eid_rig:start_node(2, hd(eid_rig:releases()), #{docker => ["-p", eid_rig:host_ip(2) ++ "::12345", "--label", ?SHOP]}),
+    Ping = fun() -> peer:call(maps:get(peer, Old), net_adm, ping, [name(New)], 30_000) end,
+    ?assertEqual(pang, Ping()),
+    ok = peer:call(Peer, eid, set_route, [name(Old), epmd]),
+    ?assertEqual({pong, pong}, {peer:call(Peer, net_adm, ping, [name(Old)]), Ping()}).
+
+%% A container takes the name over: those that run, and look for the name in epmd, are connected by it, after restarts as well.
+same_name(Config) ->
+    configure(["web", "db"], Config),
+    Old = [Web, Db] = [start_old(Name) || Name <- [web, db]],
+    connect(Old),
+    Running = start_new(1, Config),
+    await(fun() -> mesh([Running | Old]) end),
+    stop_old(Db),
+    configure(["web"], Config),
+    [Start, _Look, TakeOver] = eid_page:blocks(?PAGE),
+    [_On, Cookie, Host | _] = eid_page:lines(Start),
+    Id = lists:sublist(run_as_written(2, lists:append(lists:join("\n", [Cookie, Host, TakeOver])), Config), 12),
+    Moved = {2, Id, name(Db)},
+    All = [Web, Running, Moved],
+    await(fun() -> mesh(All) end),
+    [begin restart_new(New), await(fun() -> mesh(All) end) end || New <- [Moved, Running]].
