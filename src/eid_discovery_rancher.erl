@@ -31,7 +31,7 @@ is_url(Url) ->
 list(#state{url = Url, base = Base} = State) ->
     Ref = make_ref(),
     Asked = eid_nif:call(fun() -> eid_nif:rancher(Ref, Url, eid_config:limits(), eid_config:lookup_time()) end),
-    Answer = case eid_nif:await(Ref, Asked) of
+    Answer = case eid_promise:await(Ref, Asked) of
                  {ok, {Service, Ips}} -> #{nodes => eid_discovery_dns:peers(base(Base, Service), Ips)};
                  {error, Reason} -> #{nodes => unchanged, problems => [{Url, problem(Reason)}]}
              end,

@@ -74,6 +74,8 @@ text(Other) ->
 whom_to_ask(Detail) ->
     Topics = [{"^epmd ",
                "Check that the node runs, with epmd, and that no firewall is between."},
+              {"^eid_nif was changed",
+               "Restart this node: until then it keeps its connections and looks nobody up."},
               {"^eid_nif ",
                "Copy eid's priv folder with the library itself, not a link to it, built for this system's "
                "C library."},

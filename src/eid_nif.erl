@@ -3,12 +3,18 @@
 %% Call a function through {@link call/1}. Each call takes microseconds and blocks no scheduler.
 %% What has to ask a Docker Engine answers `pending' at once, and then exactly one message
 %% `{Ref, Result}' comes to the caller, within the milliseconds that it gave, whatever happens to
-%% the request. See `native/nif' for the other side.
+%% the request: see {@link eid_promise:await/2}. See `native/nif' for the other side.
+%%
+%% This module can be reloaded. The library can't: a VM keeps the one that it has loaded first, with its threads and
+%% directories, and new code of this module gets that one again.
 -module(eid_nif).
 
--export([call/1, await/2]).
+-export([call/1]).
+-export([load_and_call/2]).    % by full name
 -export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
          watch/7, take_notice/2, info/0, rancher/4, is_metadata_url/1, node_name/5, to_json/1]).
+
+-include_lib("kernel/include/file.hrl").
 
 -export_type([limits/0, engine/0, bridge/0, kind/0, filter/0, container/0, watched/0, json/0]).
 
@@ -45,41 +51,77 @@
 %% What has a form in JSON. A list is an array, never a text; a binary is a text in UTF-8; an integer
 %% has 64 bits; `true', `false' and `null' mean themselves, and other atoms their text.
 
+%% So often is the library loaded for one call, and former code purged for one load.
+-define(LOADS, 3).
+-define(PURGES, 100).
+
 %% @doc Evaluates `Fun', which calls a function of this module, and loads the library before if
 %% need be. It is not loaded by `-on_load': an embedded release on OTP 25 runs that too late.
 -spec call(fun(() -> Result)) -> Result | {error, {unreachable, Detail :: binary()}}.
 call(Fun) ->
     try Fun()
     catch
-        error:not_loaded ->
-            case load() of
-                ok -> Fun();
-                {error, Text} -> {error, {unreachable, Text}}
-            end
+        %% By full name, because code of before a reload can't load it, and may not be on the stack when it is loaded.
+        error:not_loaded -> ?MODULE:load_and_call(Fun, ?LOADS)
     end.
 
-%% @doc The message that a call which answered `pending' has promised.
--spec await(reference(), pending | {error, eid:reason()}) -> term().
-await(Ref, pending) ->
-    receive {Ref, Result} -> Result end;
-await(_Ref, {error, _} = Error) ->
-    Error.
+%% @private
+%% This module may be reloaded again in between; a function that is still not there is not in the library at all.
+load_and_call(_Fun, 0) ->
+    {error, {unreachable, unfit("it lacks a function")}};
+load_and_call(Fun, Loads) ->
+    case load() of
+        ok ->
+            try Fun()
+            catch error:not_loaded -> load_and_call(Fun, Loads - 1)
+            end;
+        {error, Text} ->
+            {error, {unreachable, unfit(Text)}}
+    end.
 
 load() ->
-    Path = filename:join(priv_dir(), "eid_nif"),
-    case erlang:load_nif(Path, 0) of
-        ok -> ok;
+    {File, _} = OnDisk = on_disk(),
+    {First, _} = Kept = kept(OnDisk),
+    case load_nif(First, ?PURGES) of
+        ok ->
+            persistent_term:put(?MODULE, Kept),
+            Kept =:= OnDisk orelse eid_report:library_changed(File),
+            ok;
         %% Another process was faster.
         {error, {reload, _}} -> ok;
-        %% This module was reloaded, and its former code still holds the library.
-        {error, {upgrade, _}} ->
-            case code:soft_purge(?MODULE) of
-                true -> load();
-                false -> {error, <<"eid_nif can't be reloaded while its former code is in use">>}
-            end;
-        {error, {_, Text}} ->
-            {error, unicode:characters_to_binary(["eid_nif can't be loaded (", Text, ")"])}
+        {error, {_, Text}} -> {error, Text}
     end.
+
+%% A library that is loaded already is found by its name, whatever has become of the file (dlopen(3) of glibc).
+load_nif(File, Purges) ->
+    case erlang:load_nif(File, 0) of
+        %% This module was reloaded, and its former code still holds the library. Nobody stays in there for longer
+        %% than a call takes.
+        {error, {upgrade, _}} when Purges > 0 ->
+            _ = code:soft_purge(?MODULE) orelse timer:sleep(1),
+            load_nif(File, Purges - 1);
+        Result -> Result
+    end.
+
+%% The library that this VM has loaded.
+kept(Default) -> persistent_term:get(?MODULE, Default).
+
+%% The library that a VM would load that starts now: its file, and what tells that from one that takes its place.
+on_disk() ->
+    File = filename:join(priv_dir(), "eid_nif"),
+    {File, case file:read_file_info(File ++ ".so", [raw, {time, posix}]) of
+               {ok, #file_info{major_device = Device, inode = Inode, size = Size, mtime = Modified}} ->
+                   {Device, Inode, Size, Modified};
+               {error, Posix} -> Posix
+           end}.
+
+unfit(Text) ->
+    OnDisk = on_disk(),
+    Format = case kept(OnDisk) of
+                 OnDisk -> "eid_nif can't be loaded (~ts)";
+                 _ -> "eid_nif was changed, and this VM keeps the one that it has loaded, which does not fit (~ts)"
+             end,
+    unicode:characters_to_binary(io_lib:format(Format, [Text])).
 
 %% `code:priv_dir/1' knows the application only where its folder is called `eid' or `eid-Vsn'.
 priv_dir() ->

@@ -13,7 +13,7 @@ find() ->
     Asked = eid_nif:call(fun() ->
                                  eid_nif:node_name(Ref, none, engine(), eid_config:limits(), eid_config:lookup_time())
                          end),
-    case eid_nif:await(Ref, Asked) of
+    case eid_promise:await(Ref, Asked) of
         {error, {unreachable, Detail}} -> {error, {no_name, Detail}};
         Answer -> Answer
     end.

@@ -4,7 +4,7 @@
 %% a small process watches the setup process until it is connected, and says why it ended.
 -module(eid_report).
 
--export([start/1, connected/1, failed/2, no_directory/2]).
+-export([start/1, connected/1, failed/2, no_directory/2, library_changed/1]).
 -export([open_redirects/0, redirect/1, restore/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -72,6 +72,12 @@ no_directory(Endpoint, {refused, Status, Message}) ->
 no_directory(Endpoint, _TooLarge) ->
     ?LOG_WARNING("The list of the containers at ~ts is too large, so every lookup there asks the Docker Engine. Raise "
                  "{eid, [{max_response_size, ...}]}, of which a list may have 16 times as many bytes.", [Endpoint]).
+
+%% @doc Logs, as a warning, that another library is there than this VM has loaded.
+-spec library_changed(File :: file:filename()) -> ok.
+library_changed(File) ->
+    ?LOG_WARNING("Modules of eid were reloaded, but the library ~ts.so is not the one that this node has loaded and goes on with. "
+                 "Restart the node to change it.", [File]).
 
 watch(Setup, Node) ->
     Monitor = monitor(process, Setup),

@@ -154,7 +154,7 @@ ask(Engine, HostIp, #query{node = Node, bridge = Bridge, again = Again,
     Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
                                                  eid_config:limits(), time_left(Query), Again)
                          end),
-    Answer = eid_nif:await(Ref, Asked),
+    Answer = eid_promise:await(Ref, Asked),
     tell_once(Engine, HostIp),
     case Answer of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
@@ -196,9 +196,10 @@ watch(Host, Family, Filter, Known, Limits, Timeout) ->
                          fun(Ip) ->
                                  Ref = make_ref(),
                                  Engine = engine(Ip, Query),
-                                 Answer = eid_nif:await(Ref, eid_nif:call(fun() -> eid_nif:watch(Ref, Engine, Ip, Filter, Known, Limits,
-                                                                                         Timeout)
-                                                                  end)),
+                                 Asked = eid_nif:call(fun() ->
+                                                              eid_nif:watch(Ref, Engine, Ip, Filter, Known, Limits, Timeout)
+                                                      end),
+                                 Answer = eid_promise:await(Ref, Asked),
                                  tell_once(Engine, Ip),
                                  Answer
                          end);
@@ -217,7 +218,7 @@ names_by(Target, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query
     Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, ErlangPort, eid_config:limits(),
                                                 time_left(Query))
                          end),
-    Answer = eid_nif:await(Ref, Asked),
+    Answer = eid_promise:await(Ref, Asked),
     tell_once(Engine, HostIp),
     case Answer of
         {ok, Names} -> {ok, [{binary_to_list(eid_own_name:id(Id)), Port} || {Id, Port} <- Names]};

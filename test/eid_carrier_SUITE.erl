@@ -10,7 +10,7 @@
          dist_listen_false/1, remote_shell/1, dynamic_name/1, erl_call/1, listen_options/1,
          setup_time/1, ipv6/1, tls/1, refused_dial/1, wrong_cookie/1,
          another_node/1, not_allowed/1, disallowed_host/1, route_at_run_time/1, epmd_route/1,
-         simultaneous/1, reload/1, select_does_no_io/1]).
+         simultaneous/1, reload/1, changed_library/1, select_does_no_io/1]).
 
 -define(A, "127.0.0.2").
 -define(B, "127.0.0.3").
@@ -19,7 +19,7 @@ all() ->
     [connects, hidden, silent_epmd, erlang_port, bad_settings, second_listener, dist_listen_false,
      remote_shell, dynamic_name, erl_call, listen_options, setup_time, ipv6,
      tls, refused_dial, wrong_cookie, another_node, not_allowed, disallowed_host, route_at_run_time,
-     epmd_route, simultaneous, reload, select_does_no_io].
+     epmd_route, simultaneous, reload, changed_library, select_does_no_io].
 
 %% Nodes are linked to the test's process and end with it.
 
@@ -304,20 +304,91 @@ erpc_ping(Peer, Node) ->
     spawn_link(fun() -> Self ! {Ref, ping(Peer, Node)} end),
     Ref.
 
-%% eid's modules can be reloaded, also twice, which ends what runs in code of before.
+%% eid's modules can be reloaded, also twice, which ends what runs in code of before: that is no connection.
 reload(_) ->
     {A, NodeA, B, NodeB} = pair(),
     pong = ping(A, NodeB),
-    Modules = [eid, eid_config, eid_epmd, eid_error, eid_nif, eid_report, eid_resolver, eid_routes,
-               eid_setup, eid_socket, eid_tcp_dist],
+    Connections = connections(A, B),
+    {ok, Modules} = peer:call(A, application, get_key, [eid, modules]),
+    true = lists:member(eid_nif, Modules),
     [[begin
           true = peer:call(Peer, code, soft_purge, [Module]),
           {module, Module} = peer:call(Peer, code, load_file, [Module])
       end || Module <- Modules, Peer <- [A, B]]
      || _ <- lists:seq(1, 3)],
     [NodeB] = peer:call(A, erlang, nodes, []),
+    Connections = connections(A, B),
     true = peer:call(A, erlang, disconnect_node, [NodeB]),
     pong = ping(B, NodeA).
+
+%% The processes that keep the connections, on both sides.
+connections(A, B) ->
+    [[begin {ok, Owner} = peer:call(Peer, net_kernel, node_info, [Node, owner]), {Node, Owner} end
+      || Node <- peer:call(Peer, erlang, nodes, [])] || Peer <- [A, B]].
+
+%% A node keeps the library that it has loaded, and says so where there is another one after a reload. Where that does not fit new
+%% code, connections are kept and lookups fail.
+changed_library(Config) ->
+    Copy = filename:join([?config(priv_dir, Config), "changed", "eid"]),
+    ok = filelib:ensure_dir(filename:join(Copy, "any")),
+    "" = os:cmd("cp -rL '" ++ eid_ct:ebin() ++ "' '" ++ code:priv_dir(eid) ++ "' '" ++ Copy ++ "'"),
+    ["-pa", _ | Arguments] = eid_ct:arguments(?A),
+    {ok, A, NodeA} = peer:start_link(#{name => a, host => ?A, longnames => true, connection => standard_io,
+                                       args => ["-pa", filename:join(Copy, "ebin") | Arguments]}),
+    {ok, B, NodeB} = eid_ct:start_node(b, ?B, []),
+    ok = eid_ct:start_log(A),
+    pong = ping(A, NodeB),
+    Connections = connections(A, B),
+
+    %% Another version would be a library. This is none, so it is certain that nobody loads it.
+    Library = filename:join([Copy, "priv", "eid_nif.so"]),
+    ok = file:write_file(Library ++ ".new", <<"another one">>),
+    ok = file:rename(Library ++ ".new", Library),
+    {ok, Code} = file:read_file(filename:join([Copy, "ebin", "eid_nif.beam"])),
+    ok = load(A, Code),
+    {ok, #{route := direct}} = peer:call(A, eid, lookup, [NodeB]),
+    {ok, #{route := direct}} = peer:call(A, eid, lookup, [NodeB]),
+    [Line] = eid_ct:take_log(A),
+    [?assertNotEqual({nomatch, Line}, {string:find(Line, Word), Line}) || Word <- [Library, "Restart the node"]],
+
+    %% One function more than the library has, and one less.
+    {ok, {eid_nif, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(Code, [abstract_code]),
+    ok = load(A, compiled(lists:flatmap(fun add_function/1, Forms))),
+    {ok, #{route := direct}} = peer:call(A, eid, lookup, [NodeB]),
+    does_not_fit(peer:call(A, eid_nif, call, [fun eid_nif:another/0])),
+    ok = load(A, compiled(lists:flatmap(fun remove_function/1, Forms))),
+    does_not_fit(peer:call(A, eid, lookup, [NodeB])),
+    Connections = connections(A, B),
+    pong = peer:call(B, net_adm, ping, [NodeA]),
+
+    %% With its own code everything is as before.
+    ok = load(A, Code),
+    true = peer:call(A, erlang, disconnect_node, [NodeB]),
+    pong = ping(A, NodeB).
+
+load(Peer, Code) ->
+    _ = peer:call(Peer, code, purge, [eid_nif]),
+    {module, eid_nif} = peer:call(Peer, code, load_binary, [eid_nif, "eid_nif.beam", Code]),
+    ok.
+
+compiled(Forms) ->
+    {ok, eid_nif, Code} = compile:forms(Forms, [debug_info]),
+    Code.
+
+add_function({attribute, _, export, [{call, 1}]} = Export) -> [Export, {attribute, 1, export, [{another, 0}]}];
+add_function({function, _, call, 1, _} = Call) ->
+    [{function, 1, another, 0, [{clause, 1, [], [], [{call, 1, {remote, 1, {atom, 1, erlang}, {atom, 1, nif_error}},
+                                                      [{atom, 1, not_loaded}]}]}]}, Call];
+add_function(Form) -> [Form].
+
+remove_function({attribute, Line, export, Functions}) -> [{attribute, Line, export, Functions -- [{is_engine, 1}]}];
+remove_function({attribute, _, spec, {{is_engine, 1}, _}}) -> [];
+remove_function({function, _, is_engine, 1, _}) -> [];
+remove_function(Form) -> [Form].
+
+does_not_fit({error, {unreachable, Detail} = Reason}) ->
+    ?assertMatch({match, _}, re:run(Detail, "^eid_nif was changed, ")),
+    ?assertMatch({match, _}, re:run(eid:format_error(Reason), "Restart this node")).
 
 %% No message is sent or received, no port touched, no process asked.
 select_does_no_io(_) ->

@@ -4,14 +4,14 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0]).
--export([long_ids/1, containers_by_event/1, containers_by_name/1, hostile_labels/1]).
+-export([long_ids/1, containers_by_event/1, containers_by_name/1, reload/1, hostile_labels/1]).
 -import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, stop/1,
          await_nodes/2, listed/1]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
-    [long_ids, containers_by_event, containers_by_name, hostile_labels].
+    [long_ids, containers_by_event, containers_by_name, reload, hostile_labels].
 
 %% Nodes that are named with all digits of their IDs find each other under these.
 long_ids(_) ->
@@ -66,6 +66,33 @@ containers_by_name(_) ->
     eid_ct:eventually(fun() -> listed(A) =:= [[node_name("shop-1", Host), node_name("shop-web-2", Host)]] end),
     stop([A]),
     eid_engine_double:stop(One).
+
+%% Whoever waits for a host's next change does not keep the library from new code; and the strategy goes on after
+%% a reload of everything.
+reload(_) ->
+    {One, Host} = host(),
+    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster"}))#{interval => 1000}], engines([One])),
+    ok = peer:call(A, eid, set_route, [Host, engine]),
+    Known = run(One, "db", #{"eid.cluster" => "shop"}),
+    Node = node_name(binary:part(Known, 0, 12), Host),
+    eid_ct:eventually(fun() -> listed(A) =:= [[Node]] end),
+    Found = peer:call(A, eid, lookup, [Node]),
+    [begin
+         ok = load(A, eid_nif),
+         ?assertEqual(Found, peer:call(A, eid, lookup, [Node]))
+     end || _ <- [1, 2, 3]],
+    {ok, Modules} = peer:call(A, application, get_key, [eid, modules]),
+    [ok = load(A, Module) || _ <- [1, 2, 3], Module <- Modules],
+    New = run(One, "web", #{"eid.cluster" => "shop"}),
+    eid_ct:eventually(fun() -> listed(A) =:= [lists:sort([Node, node_name(binary:part(New, 0, 12), Host)])] end),
+    stop([A]),
+    eid_engine_double:stop(One).
+
+%% What runs in code of before the last reload is killed, as in the shell.
+load(Peer, Module) ->
+    _ = peer:call(Peer, code, purge, [Module]),
+    {module, Module} = peer:call(Peer, code, load_file, [Module]),
+    ok.
 
 %% Ten thousand containers whose labels want to be nodes: most are no names, the others are nobody's.
 hostile_labels(_) ->

@@ -9,7 +9,7 @@ WANTED=(
   gcc=gcc libc6-dev make=make git=git ca-certificates openssl=openssl
   rebar3=rebar3 erlang-base erlang-dev erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-tools
   erlang-common-test erlang-dialyzer erlang-edoc erlang-eunit erlang-syntax-tools erlang-parsetools erlang-runtime-tools
-  erlang-xmerl
+  erlang-xmerl elixir=mix
   chromium=chromium chromium-driver=chromedriver python3-selenium
   docker.io=dockerd docker-compose=docker-compose python3-yaml podman=podman netavark dnsmasq-base=dnsmasq debootstrap=debootstrap
   iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep

@@ -1,0 +1,16 @@
+defmodule Shop.MixProject do
+  use Mix.Project
+
+  def project do
+    [
+      app: :shop,
+      version: "1.0.0",
+      elixir: "~> 1.14",
+      # In a project of your own: {:eid, git: "https://example.org/eid.git", manager: :rebar3}
+      deps: [{:eid, path: "../..", manager: :rebar3}],
+      releases: [shop: [include_executables_for: [:unix]]]
+    ]
+  end
+
+  def application, do: [extra_applications: [:logger]]
+end

@@ -1,0 +1,209 @@
+%% examples/release, on the rig's Docker hosts, by the commands of its README: a release of each OTP that there is an image of, and all
+%% of them are one cluster.
+%%
+%% This machine makes the one of its own OTP, as a reader does. The others are made by the same command in a container that has the
+%% other OTP, with this machine's rebar3 and Rust; there is nothing left to do for Rust there.
+-module(eid_release_SUITE).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
+-export([no_cookie/1, cluster/1, remote_console/1, reload/1, changed_library/1, stop/1]).
+-import(eid_examples_ct, [blocks/1, set/3, on_the_rig/1, sh/3, try_sh/3, await/1, inspect/3, is_quiet/3, nodes_in/1, in_terminal/5]).
+
+-define(COOKIE, "not-the-readers-cookie").
+-define(SHOP, "eid.cluster=shop").
+-define(OURS, "eid.test=1").
+
+suite() -> [{timetrap, {minutes, 5}}].
+
+all() -> [no_cookie, cluster, remote_console, reload, changed_library, stop].
+
+init_per_suite(Config) ->
+    case eid_rig:available() of
+        true ->
+            ok = eid_rig:up(),
+            try [{nodes, start_nodes(Config)} | Config]
+            catch Class:Reason:Stack ->
+                    end_per_suite(Config),
+                    erlang:raise(Class, Reason, Stack)
+            end;
+        {skip, _} = Skip -> Skip
+    end.
+
+%% The hosts keep their images from one time to the next; these are not theirs.
+end_per_suite(_Config) ->
+    [begin
+         [try_sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
+          || Label <- [?SHOP, ?OURS]],
+         try_sh(Host, "", "docker image rm --force shop; docker image prune --force")
+     end || Host <- [1, 2]],
+    eid_rig:down().
+
+%% A node of each release, on one host and the other in turn. The image is called as the README says, so the next one takes the
+%% name from it.
+start_nodes(Config) ->
+    Releases = eid_rig:releases(),
+    Numbers = lists:seq(1, length(Releases)),
+    [start_node(1 + Number rem 2, Release, Config) || {Number, Release} <- lists:zip(Numbers, Releases)].
+
+start_node(Host, Release, Config) ->
+    [Make, Start, _Use] = blocks("release"),
+    Folder = copy(Release, Config),
+    make(Host, Release, Folder, set("BASE", "eid-otp:" ++ Release, Make)),
+    run(Host, Release, Start).
+
+run(Host, Release, Start) ->
+    Commands = set("HOST_IP", eid_rig:host_ip(Host), set_lines("COOKIE", ?COOKIE, on_the_rig(Start))),
+    Id = lists:last(string:lexemes(sh(Host, "", Commands), "\n")),
+    #{host => Host, release => Release, id => Id,
+      node => list_to_atom(lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host))}.
+
+set_lines(Name, Value, Lines) -> string:lexemes(lists:flatten(set(Name, Value, Lines)), "\n").
+
+%% What is not part of the example stays away, and the link goes to this checkout.
+copy(Release, Config) ->
+    Folder = filename:join(?config(priv_dir, Config), "release-" ++ Release),
+    Example = filename:join([eid_ct:root(), "examples", "release"]),
+    sh(1, "", ["mkdir -p '", Folder, "/_checkouts'; cd '", Example, "'; cp -r --parents .dockerignore $(ls | grep -v '^_') '", Folder,
+               "'; ln -s '", eid_ct:root(), "' '", Folder, "/_checkouts/eid'"]),
+    Folder.
+
+%% Where the release that is wanted is not this machine's, only `rebar3 ...' has to run elsewhere.
+make(Host, Release, Folder, Commands) ->
+    {Before, [Rebar3], After} = split_at("rebar3 ", string:lexemes(lists:flatten(Commands), "\n")),
+    case erlang:system_info(otp_release) of
+        Release -> sh(Host, Folder, lists:join("\n", Before ++ [Rebar3 | After]));
+        _ ->
+            elsewhere(Host, Release, Folder, Rebar3),
+            sh(Host, Folder, lists:join("\n", Before ++ After))
+    end.
+
+split_at(Prefix, Lines) ->
+    {Before, [Line | After]} = lists:splitwith(fun(Line) -> not lists:prefix(Prefix, Line) end, Lines),
+    {Before, [Line], After}.
+
+elsewhere(Host, Release, Folder, Command) ->
+    Rust = string:trim(os:cmd("rustc --print sysroot")),
+    Cargo = os:getenv("CARGO_HOME", filename:join(os:getenv("HOME"), ".cargo")),
+    Target = os:getenv("CARGO_TARGET_DIR", filename:join(eid_ct:root(), "target")),
+    Mounts = [[Path, ":", Path] || Path <- lists:usort([eid_ct:root(), Folder, Rust, Cargo, Target])],
+    sh(Host, "", ["docker run --rm --label " ?OURS, [[" --volume '", Mount, "'"] || Mount <- Mounts],
+                  " --volume '", os:find_executable("rebar3"), ":/usr/local/bin/rebar3:ro'",
+                  " --env CARGO_HOME='", Cargo, "' --env CARGO_NET_OFFLINE=true --env CARGO_TARGET_DIR='", Target, "'",
+                  [[" --env ", Name] || Name <- ["CARGO_INCREMENTAL", "RUSTFLAGS"], os:getenv(Name) =/= false],
+                  " --env PATH='", Rust, "/bin:/usr/local/bin:/usr/bin:/bin' --env HOME=/tmp --workdir '", Folder,
+                  "' eid-otp:", Release, " ", Command]).
+
+%% The entry point says what is missing, and starts nothing.
+no_cookie(Config) ->
+    [#{host := Host} | _] = ?config(nodes, Config),
+    Run = "docker run --rm --label " ?OURS " --env EID_HOST=192.0.2.1 shop",
+    {Status, Output} = try_sh(Host, "", Run),
+    ?assertNotEqual(0, Status),
+    ?assertNotEqual({nomatch, Output}, {string:find(Output, "COOKIE is not set"), Output}),
+    {1, NoHost} = try_sh(Host, "", "docker run --rm --label " ?OURS " --env COOKIE=x shop"),
+    ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
+
+%% They have found each other, over both hosts; the script's commands work; nothing else is there.
+cluster(Config) ->
+    Nodes = ?config(nodes, Config),
+    ?assert(length(Nodes) >= 3),
+    await(fun() -> mesh(Nodes) end),
+    [_Make, _Start, [Container, Ping, Peers | _]] = blocks("release"),
+    [begin
+         ?assertEqual("pong", use(Member, [Ping])),
+         ?assertEqual(lists:sort([Other || #{node := Other} <- Nodes, Other =/= Node]), nodes_in(use(Member, [Peers]))),
+         ?assertEqual("embedded", rpc(Member, "code get_mode")),
+         ?assertEqual("\"" ++ Release ++ "\"", rpc(Member, "erlang system_info [otp_release]")),
+         is_quiet(Host, Id, ?COOKIE)
+     end || #{host := Host, release := Release, id := Id, node := Node} = Member <- Nodes],
+    %% As it is written, of the latest container of a host.
+    #{host := Host, id := Id} = lists:last([Member || #{host := 1} = Member <- Nodes]),
+    ?assertEqual(Id, lists:flatten(sh(Host, "", [Container, "\ndocker inspect --format '{{.Id}}' $NODE"]))).
+
+%% Commands of the README in a certain container.
+use(#{host := Host, id := Id}, Commands) ->
+    sh(Host, "", ["NODE=", Id, "\n", lists:join("\n", Commands)]).
+
+rpc(Member, Call) -> use(Member, ["docker exec $NODE shop rpc ", Call]).
+
+%% Each is connected to all others, and to nobody else.
+mesh(Nodes) ->
+    All = lists:sort([Node || #{node := Node} <- Nodes]),
+    Seen = [{Node, nodes_in(rpc(Member, "erlang nodes"))} || #{node := Node} = Member <- Nodes],
+    ?assertEqual([{Node, All -- [Node]} || #{node := Node} <- Nodes], Seen),
+    ok.
+
+remote_console(Config) ->
+    [_Make, _Start, Use] = blocks("release"),
+    [Command] = [Line || Line <- Use, string:find(Line, "remote_console") =/= nomatch],
+    [in_terminal(Host, ["NODE=", Id, "\n", Command], "[0-9]> ", "{here, node(), erlang:system_info(otp_release)}.",
+                 lists:flatten(io_lib:format("{here,'~s',\"~s\"}", [Node, Release])))
+     || #{host := Host, id := Id, node := Node, release := Release} <- ?config(nodes, Config)],
+    %% Nobody listens beside the node, or stays.
+    await(fun() -> mesh(?config(nodes, Config)) end).
+
+%% All of eid's modules, thrice, which kills whatever runs in code of before: the connections are the same, and whoever comes is found.
+reload(Config) ->
+    Nodes = ?config(nodes, Config),
+    [begin
+         Before = connections(Member),
+         "ok" = eval(Member, "{ok, Ms} = application:get_key(eid, modules), "
+                     "[{module, M} = begin code:purge(M), code:load_file(M) end || _ <- [1,2,3], M <- Ms], ok."),
+         ?assertEqual(Before, connections(Member))
+     end || Member <- Nodes],
+    mesh(Nodes),
+    New = more(Nodes),
+    await(fun() -> mesh([New | Nodes]) end),
+    remove(New),
+    await(fun() -> mesh(Nodes) end).
+
+%% The processes that keep them.
+connections(Member) ->
+    eval(Member, "[begin {ok, Owner} = net_kernel:node_info(N, owner), {N, pid_to_list(Owner)} end || N <- lists:sort(nodes())].").
+
+eval(Member, Expression) -> use(Member, ["docker exec $NODE shop eval '", Expression, "'"]).
+
+%% One more on a host.
+more(Nodes) ->
+    [_Make, Start, _Use] = blocks("release"),
+    #{host := Host, release := Release} = lists:last(Nodes),
+    run(Host, Release, Start).
+
+remove(#{host := Host, id := Id}) -> sh(Host, "", ["docker rm --force ", Id]).
+
+%% A library in the place of that which is loaded, in a release that runs: it says so, and goes on with its own.
+changed_library(Config) ->
+    Nodes = ?config(nodes, Config),
+    Other = more(Nodes),
+    await(fun() -> mesh([Other | Nodes]) end),
+    Before = connections(Other),
+    #{host := Host, id := Id} = Other,
+    sh(Host, "", ["docker exec --user 0 ", Id, " sh -c 'cd /opt/shop/lib/eid-*/priv; echo another > new; mv -f new eid_nif.so'"]),
+    "ok" = eval(Other, "code:purge(eid_nif), {module, _} = code:load_file(eid_nif), ok."),
+    #{node := Peer} = hd(Nodes),
+    Found = eval(Other, ["{ok, #{route := R}} = eid:lookup(<<\"", atom_to_list(Peer), "\">>), R."]),
+    ?assert(lists:member(Found, ["published", "bridge"])),
+    ?assertEqual(Before, connections(Other)),
+    await(fun() ->
+                  {match, _} = re:run(sh(Host, "", ["docker logs ", Id, " 2>&1"]), "eid_nif.so is not the one that this node has loaded"),
+                  ok
+          end),
+    remove(Other).
+
+%% The node ends as it should, and Docker starts it again.
+stop(Config) ->
+    [_Make, _Start, Use] = blocks("release"),
+    Stop = lists:last(Use),
+    Nodes = ?config(nodes, Config),
+    await(fun() -> mesh(Nodes) end),
+    [begin
+         Since = string:trim(os:cmd("date +%s")),
+         _ = try_sh(Host, "", ["NODE=", Id, "\n", Stop]),
+         await(fun() -> ?assertEqual("1", inspect(Host, Id, "{{.RestartCount}}")), ok end),
+         ?assertEqual("0", sh(Host, "", ["docker events --since ", Since, " --until $(date +%s) --filter container=", Id,
+                                         " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"]))
+     end || #{host := Host, id := Id} <- Nodes],
+    await(fun() -> mesh(Nodes) end).
