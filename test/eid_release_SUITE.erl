@@ -2,7 +2,7 @@
 %% of them are one cluster.
 %%
 %% This machine makes the one of its own OTP, as a reader does. The others are made by the same command in a container that has the
-%% other OTP, with this machine's rebar3 and Rust; there is nothing left to do for Rust there.
+%% other OTP and a rebar3 for it, with this machine's Rust; there is nothing left to do for Rust there.
 -module(eid_release_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -90,10 +90,9 @@ elsewhere(Host, Release, Folder, Command) ->
     Target = os:getenv("CARGO_TARGET_DIR", filename:join(eid_ct:root(), "target")),
     Mounts = [[Path, ":", Path] || Path <- lists:usort([eid_ct:root(), Folder, Rust, Cargo, Target])],
     sh(Host, "", ["docker run --rm --label " ?OURS, [[" --volume '", Mount, "'"] || Mount <- Mounts],
-                  " --volume '", os:find_executable("rebar3"), ":/usr/local/bin/rebar3:ro'",
                   " --env CARGO_HOME='", Cargo, "' --env CARGO_NET_OFFLINE=true --env CARGO_TARGET_DIR='", Target, "'",
                   [[" --env ", Name] || Name <- ["CARGO_INCREMENTAL", "RUSTFLAGS"], os:getenv(Name) =/= false],
-                  " --env PATH='", Rust, "/bin:/usr/local/bin:/usr/bin:/bin' --env HOME=/tmp --workdir '", Folder,
+                  " --env PATH='", Rust, "/bin:/usr/bin:/bin' --env HOME=/tmp --workdir '", Folder,
                   "' eid-otp:", Release, " ", Command]).
 
 %% The entry point says what is missing, and starts nothing.

@@ -11,14 +11,20 @@ source "$here/lib/settings.sh"
 SUITES=(bookworm=25 trixie=27 sid=29)
 PACKAGES=erlang-base,erlang-crypto,erlang-ssl,erlang-public-key,erlang-asn1,erlang-inets,erlang-runtime-tools,erlang-tools,iproute2
 
+# Packages that are unpacked without those that they depend on: rebar3 takes what it needs with it, but depends on all of Erlang.
+UNPACKED=(rebar3)
+
 # What a container of the rig never reads.
 LEFT_OUT=(./proc/* ./sys/* ./dev/* ./run/* ./tmp/* ./debootstrap ./var/log/* ./var/cache/* ./var/lib/apt/lists/*
           ./usr/share/doc/* ./usr/share/man/* ./usr/share/info/* ./usr/share/locale/* ./usr/share/i18n/*)
 
-# The record says which release a suite turned out to hold; without its tarball it counts for nothing.
+contents() { echo "$PACKAGES ${UNPACKED[*]}"; }
+
+# The record says which release a suite turned out to hold; without its tarball, or made of other packages, it counts for nothing.
 recorded_release() {
-  local record="$CACHE/$1.release" release
-  [ -s "$record" ] && release=$(<"$record") && [ -s "$CACHE/otp-$release.tar" ] && echo "$release"
+  local record="$CACHE/$1.release" packages="$CACHE/$1.packages" release
+  [ -s "$record" ] && release=$(<"$record") && [ -s "$CACHE/otp-$release.tar" ] \
+    && [ -s "$packages" ] && [ "$(<"$packages")" = "$(contents)" ] && echo "$release"
 }
 
 release_in() {
@@ -26,15 +32,20 @@ release_in() {
 }
 
 # Runs in namespaces of its own (see start_build), so that no mount or process of it can stay behind.
-# The two renames at the end are all that makes it count: the tarball first, then the record of it.
+# The renames at the end are all that makes it count: the tarball first, then the records of it.
 build() {
   local suite=$1 folder=$2
   debootstrap --variant=minbase --include="$PACKAGES" "$suite" "$folder/root"
+  # shellcheck disable=SC2016  # for the shell in there
+  chroot "$folder/root" sh -ec 'cd "$(mktemp --directory)"; for package; do
+    apt-get download "$package"; dpkg-deb --extract "$package"_*.deb /; done' sh "${UNPACKED[@]}"
   release_in "$folder/root" > "$folder/release"
   test -s "$folder/release"
   tar --create --file "$folder/root.tar" --directory "$folder/root" --numeric-owner --one-file-system \
       --wildcards "${LEFT_OUT[@]/#/--exclude=}" .
   mv "$folder/root.tar" "$CACHE/otp-$(<"$folder/release").tar"
+  contents > "$folder/packages"
+  mv "$folder/packages" "$CACHE/$suite.packages"
   mv "$folder/release" "$CACHE/$suite.release"
 }
 
