@@ -97,7 +97,7 @@ cluster(Config) ->
 use(#{host := Host, id := Id}, Commands) ->
     sh(Host, "", ["NODE=", Id, "\n", lists:join("\n", Commands)]).
 
-rpc(Member, Expression) -> use(Member, ["docker exec $NODE shop rpc '", Expression, "'"]).
+rpc(Member, Expression) -> use(Member, [["docker exec $NODE shop rpc '", Expression, "'"]]).
 
 mesh([#{node := One} = MemberOne, #{node := Two} = MemberTwo]) ->
     ?assertEqual({"[:\"" ++ Two ++ "\"]", "[:\"" ++ One ++ "\"]"},

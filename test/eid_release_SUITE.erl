@@ -126,7 +126,7 @@ cluster(Config) ->
 use(#{host := Host, id := Id}, Commands) ->
     sh(Host, "", ["NODE=", Id, "\n", lists:join("\n", Commands)]).
 
-rpc(Member, Call) -> use(Member, ["docker exec $NODE shop rpc ", Call]).
+rpc(Member, Call) -> use(Member, [["docker exec $NODE shop rpc ", Call]]).
 
 %% Each is connected to all others, and to nobody else.
 mesh(Nodes) ->
@@ -163,7 +163,7 @@ reload(Config) ->
 connections(Member) ->
     eval(Member, "[begin {ok, Owner} = net_kernel:node_info(N, owner), {N, pid_to_list(Owner)} end || N <- lists:sort(nodes())].").
 
-eval(Member, Expression) -> use(Member, ["docker exec $NODE shop eval '", Expression, "'"]).
+eval(Member, Expression) -> use(Member, [["docker exec $NODE shop eval '", Expression, "'"]]).
 
 %% One more on a host.
 more(Nodes) ->
