@@ -7,7 +7,7 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
 -export([no_cookie/1, cluster/1, connect/1, remote/1, stop/1]).
--import(eid_examples_ct, [blocks/1, set/3, on_the_rig/1, sh/3, try_sh/3, await/1, inspect/3, in_terminal/5]).
+-import(eid_page, [lines/1, set/3, on_the_rig/1, await/1, inspect/3, in_terminal/5]).
 
 -define(COOKIE, "eid_rig").    % that of eid_rig's own nodes
 -define(SHOP, "eid.cluster=shop").
@@ -46,13 +46,11 @@ end_per_suite(_Config) ->
 
 %% The project is made once, in a copy, and the image on each host.
 start_nodes(Config) ->
-    [Make, Start, _Use] = blocks("elixir"),
+    [Make, Start, _Use] = blocks(),
     Folder = copy(Config),
-    Commands = lists:join("\n", [use_base(Line) || Line <- Make]),
+    Commands = re:replace(Make, "BASE=.*", "BASE=eid-otp:" ++ release(), [unicode, {return, list}]),
     [sh(Host, Folder, Commands) || Host <- [1, 2]],
     [run(Host, Start) || Host <- [1, 2]].
-
-use_base(Line) -> re:replace(Line, "BASE=.*", "BASE=eid-otp:" ++ release(), [unicode, {return, list}]).
 
 %% What is not part of the example stays away, and eid is where it was.
 copy(Config) ->
@@ -63,9 +61,8 @@ copy(Config) ->
     Folder.
 
 run(Host, Start) ->
-    Commands = lists:foldl(fun({Name, Value}, Lines) -> string:lexemes(lists:flatten(set(Name, Value, Lines)), "\n") end,
-                           on_the_rig(Start), [{"COOKIE", ?COOKIE}, {"HOST_IP", eid_rig:host_ip(Host)}]),
-    Id = lists:last(string:lexemes(sh(Host, "", lists:join("\n", Commands)), "\n")),
+    Commands = set("HOST_IP", eid_rig:host_ip(Host), set("COOKIE", ?COOKIE, on_the_rig(Start))),
+    Id = lists:last(string:lexemes(sh(Host, "", Commands), "\n")),
     #{host => Host, id => Id, node => lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host)}.
 
 %% It says what is missing, and starts nothing.
@@ -81,7 +78,8 @@ no_cookie(_) ->
 cluster(Config) ->
     [One, Two] = Nodes = ?config(nodes, Config),
     await(fun() -> mesh(Nodes) end),
-    [_Make, _Start, [Container, List | _]] = blocks("elixir"),
+    [_Make, _Start, Use] = blocks(),
+    [Container, List | _] = lines(Use),
     [begin
          ?assertEqual("[:\"" ++ Other ++ "\"]", use(Member, [List])),
          ?assertEqual(":embedded", rpc(Member, "IO.inspect(:code.get_mode())")),
@@ -119,19 +117,25 @@ connect(Config) ->
     await(fun() -> mesh(?config(nodes, Config)) end).
 
 remote(Config) ->
-    [_Make, _Start, Use] = blocks("elixir"),
-    [Command] = [Line || Line <- Use, string:find(Line, "shop remote") =/= nomatch],
+    [_Make, _Start, Use] = blocks(),
+    [Command] = [Line || Line <- lines(Use), string:find(Line, "shop remote") =/= nomatch],
     [in_terminal(Host, ["NODE=", Id, "\n", Command], "[0-9]>", "IO.puts(\"here \" <> to_string(Node.self()))", "here " ++ Node)
      || #{host := Host, id := Id, node := Node} <- ?config(nodes, Config)],
     await(fun() -> mesh(?config(nodes, Config)) end).
 
 %% The node ends as it should, and Docker starts it again.
 stop(Config) ->
-    [_Make, _Start, Use] = blocks("elixir"),
+    [_Make, _Start, Use] = blocks(),
     [#{host := Host, id := Id} | _] = Nodes = ?config(nodes, Config),
     Since = string:trim(os:cmd("date +%s")),
-    _ = try_sh(Host, "", ["NODE=", Id, "\n", lists:last(Use)]),
+    _ = try_sh(Host, "", ["NODE=", Id, "\n", lists:last(lines(Use))]),
     await(fun() -> ?assertEqual("1", inspect(Host, Id, "{{.RestartCount}}")), ok end),
     ?assertEqual("0", sh(Host, "", ["docker events --since ", Since, " --until $(date +%s) --filter container=", Id,
                                     " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"])),
     await(fun() -> mesh(Nodes) end).
+
+% The lines of the page's blocks of commands.
+blocks() -> [lines(Block) || Block <- eid_page:blocks("examples/elixir/README.md")].
+
+sh(Host, Folder, Commands) -> eid_page:sh(Host, filename:join("examples/elixir", Folder), Commands).
+try_sh(Host, Folder, Commands) -> eid_page:try_sh(Host, filename:join("examples/elixir", Folder), Commands).

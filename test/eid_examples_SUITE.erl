@@ -8,7 +8,7 @@
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([no_cookie/1, compose/1, two_hosts/1, kubernetes/1]).
 
--import(eid_page, [lines/1, set/3, on_the_rig/1, nodes_in/1, mesh/1, await/1]).
+-import(eid_page, [containers/2, inspect/3, is_quiet/3, lines/1, set/3, on_the_rig/1, nodes_in/1, mesh/1, await/1]).
 
 -define(COOKIE, "not-the-readers-cookie").
 -define(IMAGE, "eid-example").
@@ -113,7 +113,7 @@ are_closed() ->
     [begin
          ?assertEqual("", sh(1, "", ["docker port ", Id])),
          ?assertEqual(nomatch, string:find(inspect(1, Id, "{{json .Mounts}}"), "docker.sock")),
-         is_quiet(1, Id)
+         is_quiet(1, Id, ?COOKIE)
      end || {_, Id, _} <- compose_nodes()].
 
 services() ->
@@ -136,7 +136,7 @@ two_hosts(_) ->
     %% Docker has chosen the port, on the private address only.
     [begin
          {match, _} = re:run(sh(Host, "", ["docker port ", Id]), "^12345/tcp -> 192\\.0\\.2\\.[12]:[0-9]+$"),
-         is_quiet(Host, Id)
+         is_quiet(Host, Id, ?COOKIE)
      end || {Host, Id, _} <- shop_nodes()],
 
     %% One goes, another one comes.
@@ -187,7 +187,7 @@ kubernetes(Config) ->
     {Host, Id, _} = First,
     [_, AsWritten] = string:split(Look, " -- "),
     ?assertEqual(Replicas - 1, length(nodes_in(sh(Host, "", ["docker exec ", Id, " ", AsWritten])))),
-    [is_quiet(H, I) || {H, I, _} <- Pods],
+    [is_quiet(H, I, ?COOKIE) || {H, I, _} <- Pods],
 
     %% One is replaced, at another address.
     sh(Host, "", ["docker rm --force ", Id]),
@@ -236,19 +236,6 @@ compose_command() ->
     end.
 
 with(Compose, Line) -> string:replace(Line, "docker compose", Compose).
-
-containers(Host, Label) ->
-    string:lexemes(sh(Host, "", ["docker ps --quiet --no-trunc --filter label=", Label]), "\n").
-
-inspect(Host, Id, Format) -> sh(Host, "", ["docker inspect --format '", Format, "' ", Id]).
-
-%% There is a node and no epmd, and the processes' arguments, which everybody on the host can read, do not tell the cookie.
-is_quiet(Host, Id) ->
-    Programs = sh(Host, "", ["docker top ", Id, " -eo pid,comm"]),
-    ?assertMatch({_, nomatch}, {Programs, string:find(Programs, "epmd")}),
-    ?assertNotMatch({_, nomatch}, {Programs, string:find(Programs, "beam.smp")}),
-    Arguments = sh(Host, "", ["docker top ", Id, " -eo pid,args"]),
-    ?assertMatch({_, nomatch}, {Arguments, string:find(Arguments, ?COOKIE)}).
 
 blocks(Example) -> eid_page:blocks(filename:join(["examples", Example, "README.md"])).
 

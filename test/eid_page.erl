@@ -3,7 +3,10 @@
 -module(eid_page).
 
 -export([blocks/1, blocks/2, lines/1, set/3, on_the_rig/1, sh/3, try_sh/3, build_example/2, remove_example/0]).
+-export([containers/2, inspect/3, is_quiet/3, in_terminal/5]).
 -export([connected/1, nodes_in/1, mesh/1, await/1, await/2]).
+
+-include_lib("stdlib/include/assert.hrl").
 
 -export_type([container/0]).
 
@@ -38,19 +41,21 @@ sh(Host, Folder, Commands) ->
     end.
 
 try_sh(Host, Folder, Commands) ->
-    %% Settings of rebar3 and of this VM are not for those that are started here.
-    Environment = [{Name, false} || Name <- ["REBAR_PROFILE", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
-        ++ [{"DOCKER_HOST", "unix://" ++ eid_rig:socket(Host)}],
     Port = open_port({spawn_executable, "/bin/sh"},
-                     [{args, ["-euc", unicode:characters_to_list(Commands)]}, {env, Environment},
+                     [{args, ["-euc", unicode:characters_to_list(Commands)]}, {env, environment(Host)},
                       {cd, filename:join(eid_ct:root(), Folder)}, exit_status, stderr_to_stdout]),
     collect(Port, []).
+
+%% Settings of rebar3 and of this VM are not for those that are started here.
+environment(Host) ->
+    [{Name, false} || Name <- ["REBAR_PROFILE", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
+        ++ [{"DOCKER_HOST", "unix://" ++ eid_rig:socket(Host)}].
 
 collect(Port, Output) ->
     receive
         {Port, {data, Data}} -> collect(Port, [Output, Data]);
         {Port, {exit_status, Status}} -> {Status, string:trim(lists:flatten(Output))}
-    after 120_000 -> error({hangs, lists:flatten(Output)})
+    after 240_000 -> error({hangs, lists:flatten(Output)})
     end.
 
 %% Makes the examples' image, as examples/README.md says, on a release that the rig has.
@@ -62,6 +67,47 @@ build_example(Host, Release) ->
 remove_example() ->
     [try_sh(Host, "", "docker image rm --force " ?EXAMPLE) || Host <- [1, 2]],
     ok.
+
+containers(Host, Label) ->
+    string:lexemes(sh(Host, "", ["docker ps --quiet --no-trunc --filter label=", Label]), "\n").
+
+inspect(Host, Id, Format) -> sh(Host, "", ["docker inspect --format '", Format, "' ", Id]).
+
+%% There is a node and no epmd, and the processes' arguments, which everybody on the host can read, do not tell the cookie.
+is_quiet(Host, Id, Cookie) ->
+    Programs = sh(Host, "", ["docker top ", Id, " -eo pid,comm"]),
+    ?assertMatch({_, nomatch}, {Programs, string:find(Programs, "epmd")}),
+    ?assertNotMatch({_, nomatch}, {Programs, string:find(Programs, "beam.smp")}),
+    Arguments = sh(Host, "", ["docker top ", Id, " -eo pid,args"]),
+    ?assertMatch({_, nomatch}, {Arguments, string:find(Arguments, Cookie)}).
+
+%% Runs a command that wants a terminal in one, types a line once it shows `Prompt', and waits for a pattern, which the line itself must
+%% not match: a terminal shows what is typed.
+in_terminal(Host, Command, Prompt, Line, Pattern) ->
+    Terminal = open_port({spawn_executable, os:find_executable("script")},
+                         [{args, ["-qfec", unicode:characters_to_list(Command), "/dev/null"]}, exit_status, stderr_to_stdout,
+                          {env, environment(Host) ++ [{"TERM", "xterm"}]}]),
+    seen(Terminal, Prompt, []),
+    port_command(Terminal, [Line, $\n]),
+    seen(Terminal, Pattern, []),
+    %% Erlang's own way out of any shell: who only hangs up leaves the other end running.
+    port_command(Terminal, [$\^G]),
+    seen(Terminal, "-->", []),
+    port_command(Terminal, "q\n"),
+    receive {Terminal, {exit_status, _}} -> ok
+    after 30_000 -> error(shell_does_not_end)
+    end.
+
+seen(Terminal, Pattern, Output) ->
+    case re:run(lists:flatten(Output), Pattern, [{capture, none}]) of
+        match -> ok;
+        nomatch ->
+            receive
+                {Terminal, {data, Data}} -> seen(Terminal, Pattern, [Output, Data]);
+                {Terminal, {exit_status, Status}} -> error({ended, Status, lists:flatten(Output)})
+            after 30_000 -> error({not_seen, Pattern, lists:flatten(Output)})
+            end
+    end.
 
 %% The nodes that the one in this container is connected to, by erl_call, which prints the list last of all.
 connected({Host, Id, _Node}) ->

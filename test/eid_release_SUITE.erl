@@ -10,7 +10,7 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
 -export([no_cookie/1, cluster/1, remote_console/1, reload/1, changed_library/1, stop/1]).
--import(eid_examples_ct, [blocks/1, set/3, on_the_rig/1, sh/3, try_sh/3, await/1, inspect/3, is_quiet/3, nodes_in/1, in_terminal/5]).
+-import(eid_page, [lines/1, set/3, on_the_rig/1, await/1, inspect/3, is_quiet/3, nodes_in/1, in_terminal/5]).
 
 -define(COOKIE, "not-the-readers-cookie").
 -define(SHOP, "eid.cluster=shop").
@@ -49,18 +49,16 @@ start_nodes(Config) ->
     [start_node(1 + Number rem 2, Release, Config) || {Number, Release} <- lists:zip(Numbers, Releases)].
 
 start_node(Host, Release, Config) ->
-    [Make, Start, _Use] = blocks("release"),
+    [Make, Start, _Use] = blocks(),
     Folder = copy(Release, Config),
     make(Host, Release, Folder, set("BASE", "eid-otp:" ++ Release, Make)),
     run(Host, Release, Start).
 
 run(Host, Release, Start) ->
-    Commands = set("HOST_IP", eid_rig:host_ip(Host), set_lines("COOKIE", ?COOKIE, on_the_rig(Start))),
+    Commands = set("HOST_IP", eid_rig:host_ip(Host), set("COOKIE", ?COOKIE, on_the_rig(Start))),
     Id = lists:last(string:lexemes(sh(Host, "", Commands), "\n")),
     #{host => Host, release => Release, id => Id,
       node => list_to_atom(lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host))}.
-
-set_lines(Name, Value, Lines) -> string:lexemes(lists:flatten(set(Name, Value, Lines)), "\n").
 
 %% What is not part of the example stays away, and the link goes to this checkout.
 copy(Release, Config) ->
@@ -72,7 +70,7 @@ copy(Release, Config) ->
 
 %% Where the release that is wanted is not this machine's, only `rebar3 ...' has to run elsewhere.
 make(Host, Release, Folder, Commands) ->
-    {Before, [Rebar3], After} = split_at("rebar3 ", string:lexemes(lists:flatten(Commands), "\n")),
+    {Before, [Rebar3], After} = split_at("rebar3 ", lines(Commands)),
     case erlang:system_info(otp_release) of
         Release -> sh(Host, Folder, lists:join("\n", Before ++ [Rebar3 | After]));
         _ ->
@@ -110,7 +108,8 @@ cluster(Config) ->
     Nodes = ?config(nodes, Config),
     ?assert(length(Nodes) >= 3),
     await(fun() -> mesh(Nodes) end),
-    [_Make, _Start, [Container, Ping, Peers | _]] = blocks("release"),
+    [_Make, _Start, Use] = blocks(),
+    [Container, Ping, Peers | _] = lines(Use),
     [begin
          ?assertEqual("pong", use(Member, [Ping])),
          ?assertEqual(lists:sort([Other || #{node := Other} <- Nodes, Other =/= Node]), nodes_in(use(Member, [Peers]))),
@@ -136,8 +135,8 @@ mesh(Nodes) ->
     ok.
 
 remote_console(Config) ->
-    [_Make, _Start, Use] = blocks("release"),
-    [Command] = [Line || Line <- Use, string:find(Line, "remote_console") =/= nomatch],
+    [_Make, _Start, Use] = blocks(),
+    [Command] = [Line || Line <- lines(Use), string:find(Line, "remote_console") =/= nomatch],
     [in_terminal(Host, ["NODE=", Id, "\n", Command], "[0-9]> ", "{here, node(), erlang:system_info(otp_release)}.",
                  lists:flatten(io_lib:format("{here,'~s',\"~s\"}", [Node, Release])))
      || #{host := Host, id := Id, node := Node, release := Release} <- ?config(nodes, Config)],
@@ -167,7 +166,7 @@ eval(Member, Expression) -> use(Member, [["docker exec $NODE shop eval '", Expre
 
 %% One more on a host.
 more(Nodes) ->
-    [_Make, Start, _Use] = blocks("release"),
+    [_Make, Start, _Use] = blocks(),
     #{host := Host, release := Release} = lists:last(Nodes),
     run(Host, Release, Start).
 
@@ -194,8 +193,8 @@ changed_library(Config) ->
 
 %% The node ends as it should, and Docker starts it again.
 stop(Config) ->
-    [_Make, _Start, Use] = blocks("release"),
-    Stop = lists:last(Use),
+    [_Make, _Start, Use] = blocks(),
+    Stop = lists:last(lines(Use)),
     Nodes = ?config(nodes, Config),
     await(fun() -> mesh(Nodes) end),
     [begin
@@ -206,3 +205,9 @@ stop(Config) ->
                                          " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"]))
      end || #{host := Host, id := Id} <- Nodes],
     await(fun() -> mesh(Nodes) end).
+
+% The lines of the page's blocks of commands.
+blocks() -> [lines(Block) || Block <- eid_page:blocks("examples/release/README.md")].
+
+sh(Host, Folder, Commands) -> eid_page:sh(Host, filename:join("examples/release", Folder), Commands).
+try_sh(Host, Folder, Commands) -> eid_page:try_sh(Host, filename:join("examples/release", Folder), Commands).
