@@ -1,12 +1,16 @@
 %% @doc Taking samples, in rounds that take turns, and what they come to.
 -module(bench_stats).
 
--export([rounds/2, timed/1, apart/2, calls/2, median/1, midmean/1, percentile/2, now_ns/0]).
+-export([rounds/2, timed/1, apart/2, calls/2, median/1, midmean/1, percentile/2, parabola/1, now_ns/0]).
 
--export_type([ns/0]).
+-export_type([ns/0, parabola/0]).
 
 -type ns() :: number().
 %% Nanoseconds.
+
+-type parabola() :: #{coefficients := {A :: float(), B :: float(), C :: float()}, r2 := float(), residual := float()}.
+%% `A + B*X + C*X*X'. `r2' is the share of the variance that it explains, and `residual' the most that it is wrong by at any of its
+%% points.
 
 %% @doc Calls each of the named functions once a round, so that whatever the machine does meanwhile
 %% meets all of them; the order is another one in each round. A function answers a list of
@@ -72,6 +76,33 @@ midmean(Samples) ->
 percentile(Percent, Samples) ->
     Rank = ceil(Percent / 100 * length(Samples)),
     lists:nth(max(1, Rank), lists:sort(Samples)).
+
+%% @doc The parabola through these points, by least squares: the three normal equations, solved by Cramer's rule. With X up to 1 in
+%% the place of a large one their determinant stays large enough to divide by.
+-spec parabola([{X :: number(), Y :: number()}, ...]) -> parabola().
+parabola(Points) ->
+    Largest = lists:max([X || {X, _} <- Points]),
+    Scaled = [{[1.0, X / Largest, X / Largest * X / Largest], Y} || {X, Y} <- Points],
+    Product = fun(I, J) -> lists:sum([lists:nth(I, Powers) * lists:nth(J, Powers) || {Powers, _} <- Scaled]) end,
+    Left = [[Product(I, J) || J <- [1, 2, 3]] || I <- [1, 2, 3]],
+    Right = [lists:sum([lists:nth(I, Powers) * Y || {Powers, Y} <- Scaled]) || I <- [1, 2, 3]],
+    [A, B, C] = [determinant(replace_column(I, Right, Left)) / determinant(Left) || I <- [1, 2, 3]],
+    Residuals = [Y - lists:sum(lists:zipwith(fun(Of, Power) -> Of * Power end, [A, B, C], Powers)) || {Powers, Y} <- Scaled],
+    Mean = lists:sum([Y || {_, Y} <- Points]) / length(Points),
+    #{coefficients => {A, B / Largest, C / Largest / Largest},
+      r2 => case squares([Y - Mean || {_, Y} <- Points]) of
+                Variance when Variance > 0 -> 1 - squares(Residuals) / Variance;
+                _ -> 1.0
+            end,
+      residual => lists:max([abs(Residual) || Residual <- Residuals])}.
+
+squares(Numbers) -> lists:sum([Number * Number || Number <- Numbers]).
+
+replace_column(I, Column, Matrix) ->
+    [lists:sublist(Row, I - 1) ++ [New | lists:nthtail(I, Row)] || {New, Row} <- lists:zip(Column, Matrix)].
+
+determinant([[A, B, C], [D, E, F], [G, H, I]]) ->
+    A * (E * I - F * H) - B * (D * I - F * G) + C * (D * H - E * G).
 
 %% @doc The time on a clock that only goes forward.
 -spec now_ns() -> integer().

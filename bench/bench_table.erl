@@ -1,12 +1,12 @@
 %% @doc The table: its rows, whether their bounds hold, and how they are written down.
 -module(bench_table).
 
--export([row/5, missing/2, holds/1, format/1, format_number/2]).
+-export([row/5, missing/2, holds/1, format/1, format_cells/2, format_number/2]).
 
 -export_type([row/0, unit/0, bound/0]).
 
--type unit() :: ns | bits | count.
-%% What the numbers of a row are: nanoseconds, bits a second, or a count of something.
+-type unit() :: ns | bits | bytes | count | number.
+%% What the numbers of a row are: nanoseconds, bits a second, bytes, a count of something, or any number.
 
 -type bound() :: none | {ratio | value, at_most | at_least, number()}.
 %% Of the ratio of eid's number to the other one, or of eid's number itself.
@@ -55,11 +55,18 @@ compare(at_least, Number, Limit) -> Number >= Limit.
 %% @doc The table in Markdown.
 -spec format([row()]) -> iodata().
 format(Rows) ->
-    ["| what | eid | compared with | ratio | bound | holds? |\n",
-     "| --- | ---: | --- | ---: | ---: | --- |\n",
-     [["| ", lists:join(" | ", [What, Eid, With, Ratio, Bound, format_holds(Holds)]), " |\n"]
-      || #{what := What, eid := Eid, with := With, ratio := Ratio, bound := Bound,
-           holds := Holds} <- Rows]].
+    format_cells([{"what", left}, {"eid", right}, {"compared with", left}, {"ratio", right}, {"bound", right}, {"holds?", left}],
+                 [[What, Eid, With, Ratio, Bound, format_holds(Holds)]
+                  || #{what := What, eid := Eid, with := With, ratio := Ratio, bound := Bound,
+                       holds := Holds} <- Rows]).
+
+%% @doc Any table in Markdown: its columns, and the cells of each row.
+-spec format_cells([{Head :: iodata(), left | right}], [[iodata()]]) -> iodata().
+format_cells(Columns, Rows) ->
+    {Heads, Sides} = lists:unzip(Columns),
+    [line(Heads), line([case Side of left -> "---"; right -> "---:" end || Side <- Sides]) | [line(Row) || Row <- Rows]].
+
+line(Cells) -> ["| ", lists:join(" | ", Cells), " |\n"].
 
 format_holds(true) -> "yes";
 format_holds(false) -> "**no**";
@@ -83,6 +90,9 @@ format_number(ns, Ns) when Ns < 1.0e3 -> [significant(Ns), " ns"];
 format_number(ns, Ns) when Ns < 1.0e6 -> [significant(Ns / 1.0e3), " µs"];
 format_number(ns, Ns) when Ns < 1.0e9 -> [significant(Ns / 1.0e6), " ms"];
 format_number(ns, Ns) -> [significant(Ns / 1.0e9), " s"];
+format_number(bytes, Bytes) when Bytes < 1.0e6 -> [significant(Bytes / 1.0e3), " kB"];
+format_number(bytes, Bytes) -> [significant(Bytes / 1.0e6), " MB"];
+format_number(number, Number) -> significant(Number);
 format_number(bits, Bits) -> [significant(Bits / 1.0e9), " Gbit/s"];
 format_number(count, Count) -> integer_to_list(round(Count)).
 

@@ -11,6 +11,7 @@
                 {traffic, bench_traffic, rig},
                 {restart, bench_restart, rig},
                 {formation, bench_formation, rig},
+                {scale, bench_scale, rig},
                 {latency, bench_latency, no_rig},
                 {serve, bench_serve, rig},
                 {forward, bench_forward, no_rig}]).
@@ -27,8 +28,9 @@ main() ->
     Parts = [Part || {Name, _, _} = Part <- ?PARTS,
                      Chosen =:= [] orelse lists:member(Name, Chosen)],
     Rig = rig(Parts),
-    Rows = lists:append([run(Part, Rig) || Part <- Parts]),
-    Report = [introduction(Rig), "\n", bench_table:format(Rows)],
+    {PartsRows, Sections} = lists:unzip([run(Part, Rig) || Part <- Parts]),
+    Rows = lists:append(PartsRows),
+    Report = [introduction(Rig), "\n", bench_table:format(Rows), Sections],
     ok = io:setopts([{encoding, unicode}]),
     io:format("~n~ts", [Report]),
     Chosen =:= [] andalso write(Report),
@@ -48,14 +50,18 @@ rig(Parts) ->
         {skip, Why} -> {missing, Why}
     end.
 
+%% The rows of a part, and what it has to say beside them: a section with a table of its own.
 run({Name, _, rig}, {missing, Why}) ->
-    [bench_table:missing(atom_to_list(Name), Why)];
+    {[bench_table:missing(atom_to_list(Name), Why)], ""};
 run({Name, Module, _}, Rig) ->
     io:format(standard_error, "bench: ~s~n", [Name]),
-    Rows = rows(Name, Module),
+    Measured = rows(Name, Module),
     Rig =:= up andalso bench_hosts:remove_containers(),
     timer:sleep(?REST),
-    Rows.
+    case Measured of
+        {Rows, Section} -> {Rows, ["\n", Section]};
+        Rows -> {Rows, ""}
+    end.
 
 %% The nodes that a part has started are linked to the process that it runs in, and end with it.
 rows(Name, Module) ->

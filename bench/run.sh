@@ -40,4 +40,4 @@ if need_rig "$@" && "$rig" available > /dev/null && [[ $("$rig" info) != *engine
 fi
 
 export EID_BENCH_RESULTS=$PWD/bench/RESULTS.md
-timeout --foreground 1200 erl -noinput -pa "$ebin" "$out" -s eid_bench main -extra "$@"
+timeout --foreground 1800 erl -noinput -pa "$ebin" "$out" -s eid_bench main -extra "$@"

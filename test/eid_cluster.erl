@@ -28,7 +28,7 @@ strategies() -> [static, hosts_file, dns, srv, docker, rancher].
 
 %% Starts so many members. Options: `dir' (a folder of this test's, needed), `most' (members at any one time, for the strategies that
 %% list them in advance), `interval', `ttl' (of DNS records, in seconds), `erl' and `docker' (more
-%% arguments).
+%% arguments), `discovery' (as for add/3).
 -spec start(strategy(), Count :: pos_integer(), map()) -> cluster().
 start(Strategy, Count, #{dir := Dir} = Options) ->
     Folder = filename:join(Dir, "cluster_" ++ atom_to_list(Strategy)),
@@ -41,7 +41,7 @@ start(Strategy, Count, #{dir := Dir} = Options) ->
     write(Folder, "sys.config", [[{eid, [{clusters, [Settings]}]}]]),
     write(Folder, "off.config", [[{eid, []}]]),
     write(Folder, ".hosts.erlang", [list_to_atom(eid_rig:host_ip(Host)) || Host <- [1, 2]]),
-    {_, Cluster} = add(Prepared#{settings => Settings}, Count),
+    {_, Cluster} = add(Prepared#{settings => Settings}, Count, maps:get(discovery, Options, on)),
     Cluster.
 
 write(Folder, Name, Terms) ->

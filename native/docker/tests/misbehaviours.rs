@@ -3,16 +3,19 @@
 
 mod engine_double;
 mod support;
+mod thread_memory;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use eid_docker::{route, Directory, Engine, Error, Limits, State};
 use engine_double::{EngineDouble, Misbehaviour, Times, Where};
 use support::{agrees, container, find, in_time, known, listed, open, skip, until, until_agreed, wanted};
+use thread_memory::ThreadMemory;
 use tokio::time::sleep;
+
+#[global_allocator]
+static MEMORY: ThreadMemory = ThreadMemory;
 
 /// Short, since engines that hang exhaust them. A body may have what one needs to overflow a stack.
 const LIMITS: Limits = Limits {
@@ -504,46 +507,4 @@ async fn in_limits<T>(question: impl std::future::Future<Output = T>) -> T {
     let answer = in_time(question).await;
     assert!(began.elapsed() < LONGEST, "it took {:?}", began.elapsed());
     answer
-}
-
-/// Counts what the thread that it is called on has allocated, and so nothing of the engine's double, which has a thread of
-/// its own.
-struct Memory;
-
-#[global_allocator]
-static MEMORY: Memory = Memory;
-
-thread_local! {
-    static BYTES: Cell<isize> = const { Cell::new(0) };
-    static MOST: Cell<isize> = const { Cell::new(0) };
-}
-
-impl Memory {
-    fn reset(&self) {
-        BYTES.set(0);
-        MOST.set(0);
-    }
-
-    /// Since the reset.
-    fn most(&self) -> usize {
-        MOST.get().unsigned_abs()
-    }
-
-    fn count(bytes: usize, sign: isize) {
-        let now = BYTES.get() + sign * isize::try_from(bytes).unwrap_or(isize::MAX);
-        BYTES.set(now);
-        MOST.set(MOST.get().max(now));
-    }
-}
-
-unsafe impl GlobalAlloc for Memory {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        Self::count(layout.size(), 1);
-        System.alloc(layout)
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        Self::count(layout.size(), -1);
-        System.dealloc(pointer, layout);
-    }
 }
