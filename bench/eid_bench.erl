@@ -10,8 +10,8 @@
                 {cold, bench_cold, no_rig},
                 {traffic, bench_traffic, rig},
                 {restart, bench_restart, rig},
+                {joining, bench_joining, rig},
                 {formation, bench_formation, rig},
-                {scale, bench_scale, rig},
                 {latency, bench_latency, no_rig},
                 {serve, bench_serve, rig},
                 {forward, bench_forward, no_rig}]).

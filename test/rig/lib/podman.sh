@@ -69,7 +69,9 @@ podman_client() {
   configure_podman "$host"
   mapfile -t words < <(podman_words "$host")
   case ${2:-} in
-    run|create|build) set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host" "${@:3}" ;;
+    run|create) set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host" "${@:3}" ;;
+    # What it runs has no cgroup of its own below that, and would set the devices of all the others there.
+    build)      set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host/build" "${@:3}" ;;
     import)     set -- "$1" import --quiet "${@:3}" ;;
   esac
   in_host "$host" "${words[@]}" "${@:2}"
