@@ -33,7 +33,18 @@ blocks([_ | Rest], Line, _, Blocks) -> blocks(Rest, Line + 1, false, Blocks).
 %% What stands below a heading, up to the next one of any level.
 section(Heading, Text) ->
     [_ | Below] = lists:dropwhile(fun(Line) -> not (heading(Line) =:= {ok, Heading}) end, lines(Text)),
-    lists:append([Line ++ "\n" || Line <- lists:takewhile(fun(Line) -> heading(Line) =:= none end, Below)]).
+    lists:append([Line ++ "\n" || Line <- up_to_heading(Below)]).
+
+%% A comment in a block of commands looks like one.
+up_to_heading(["```" ++ _ = Fence | Rest]) ->
+    {Inside, [End | After]} = lists:splitwith(fun(L) -> L =/= "```" end, Rest),
+    [Fence | Inside] ++ [End | up_to_heading(After)];
+up_to_heading([Line | Rest]) ->
+    case heading(Line) of
+        none -> [Line | up_to_heading(Rest)];
+        {ok, _} -> []
+    end;
+up_to_heading([]) -> [].
 
 heading(Line) ->
     case re:run(Line, "^#+ (.*)$", [unicode, {capture, all_but_first, list}]) of

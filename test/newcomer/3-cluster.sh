@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# A newcomer's third step: a cluster of three nodes over two hosts that forms by itself.
+set -euo pipefail
+exec "$(dirname "${BASH_SOURCE[0]}")/follow" 'A cluster that forms itself'
