@@ -12,5 +12,6 @@ defmodule Shop.MixProject do
     ]
   end
 
-  def application, do: [extra_applications: [:logger]]
+  # :ssl is for TLS between the nodes.
+  def application, do: [extra_applications: [:logger, :ssl]]
 end
