@@ -2,9 +2,10 @@
 # Runs every check, and closes with the line "N passed, N failed, N skipped". `run.sh soak` runs the
 # rig's suites and the soak of `eid forward` and `eid serve` alone. A static check counts as one; of cargo and common_test each test case counts.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 passed=0 failed=0 skipped=0
+failures=()
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -21,7 +22,7 @@ run() {
 }
 
 check() {
-    if run "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    if run "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)) failures+=("$*"); fi
 }
 
 # What takes minutes the first time is no test's time. Without images a rig's suites say why themselves.
@@ -33,7 +34,13 @@ make_images() {
 count() {
     local status=$1 p=$2 f=$3 s=$4
     if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+    if [ "$f" -gt 0 ]; then mapfile -t -O "${#failures[@]}" failures < <(failed_cases); fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# The names of those that the log says have failed, of cargo's and of common_test's, which are in colour.
+failed_cases() {
+    sed -E 's/\x1b\[[0-9;]*m//g' "$log" | sed -nE 's/^(test .*) \.\.\. FAILED$/\1/p; s/^%%% (.*) ==> (.*): FAILED$/\1:\2/p'
 }
 
 cargo_tests() {
@@ -67,5 +74,6 @@ else
 fi
 
 echo
+[ "$failed" -eq 0 ] || printf 'failed: %s\n' "${failures[@]:-see above}"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
