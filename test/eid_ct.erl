@@ -3,7 +3,7 @@
 
 -export([start_node/3, arguments/1, ebin/0, root/0, run_erl/2, log_lines/1, take_log/1, start_log/1, eventually/1,
          eventually/2, start_proxy/2]).
--export([log/2]).    % of the logger handler
+-export([keep_log/0, log/2, take_lines/0]).    % on the node
 
 %% An Erlang node at a loopback address, run through its standard input and output.
 start_node(Name, Ip, Arguments) ->
@@ -47,18 +47,26 @@ collect(Port, Output) ->
 %% What eid logs on a node, from now on.
 start_log(Peer) ->
     {module, _} = peer:call(Peer, code, load_binary, binary(?MODULE)),
-    ok = peer:call(Peer, logger, add_handler, [?MODULE, ?MODULE, #{}]),
-    peer:call(Peer, persistent_term, put, [?MODULE, []]).
+    ok = peer:call(Peer, ?MODULE, keep_log, []),
+    ok = peer:call(Peer, logger, add_handler, [?MODULE, ?MODULE, #{}]).
 
 binary(Module) ->
     {Module, Binary, File} = code:get_object_code(Module),
     [Module, File, Binary].
 
+%% A process that does nothing but own the table of lines.
+keep_log() ->
+    Self = self(),
+    _ = spawn(fun() ->
+                      ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
+                      Self ! {?MODULE, made},
+                      receive never -> ok end
+              end),
+    receive {?MODULE, made} -> ok end.
+
 log(#{level := Level, msg := {Format, Arguments}, meta := #{mfa := {Module, _, _}}}, _Config) ->
     case lists:member(Module, [eid_report, eid_connector, eid_discovery_worker]) andalso Level =/= debug of
-        true ->
-            Line = lists:flatten(io_lib:format(Format, Arguments)),
-            persistent_term:put(?MODULE, persistent_term:get(?MODULE) ++ [Line]);
+        true -> ets:insert(?MODULE, {erlang:unique_integer([monotonic]), lists:flatten(io_lib:format(Format, Arguments))});
         false -> ok
     end;
 log(_Event, _Config) ->
@@ -66,12 +74,12 @@ log(_Event, _Config) ->
 
 %% The lines since the log was started, or last asked for with take_log.
 log_lines(Peer) ->
-    peer:call(Peer, persistent_term, get, [?MODULE]).
+    [Line || {_, Line} <- peer:call(Peer, ets, tab2list, [?MODULE])].
 
-take_log(Peer) ->
-    Lines = log_lines(Peer),
-    ok = peer:call(Peer, persistent_term, put, [?MODULE, []]),
-    Lines.
+take_log(Peer) -> peer:call(Peer, ?MODULE, take_lines, []).
+
+take_lines() ->
+    [Line || {Key, _} <- ets:tab2list(?MODULE), {_, Line} <- ets:take(?MODULE, Key)].
 
 %% Waits until a condition holds.
 eventually(Condition) -> eventually(Condition, 10_000).
