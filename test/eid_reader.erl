@@ -3,7 +3,7 @@
 %%
 %% The first line of a block says where it is run:
 %%   `# In the checkout:'    on this machine                  `# On 192.168.4.231:', `# On 192.168.4.232:', `# On both hosts:'
-%%   `# In the checkout, on both hosts:' is both              `# Not run by the test: WHY' is skipped, and counted so
+%%   `# In the checkout, on both hosts:' is both              `# Not run by the test: WHY' is skipped, and counted so; make is run dry
 %% A reader has a terminal on each host: variables last from block to block. `NAME=…' means what the variable is on the other host. A
 %% block of text right after one of commands is what these print; until they do, they are run again. With `in a terminal' it is what is
 %% typed after a prompt, and then shown. IDs and numbers of four and more digits in it stand for any, and `…' for anything.
@@ -98,7 +98,8 @@ docker(Host, Arguments) -> eid_rig:command(["docker ", integer_to_list(Host), " 
 %% Does what a block says; what was printed, or why it is not run.
 -spec do(block(), Folder :: file:filename()) -> {done, string()} | {skip, string()}.
 do(#{text := "# Not run by the test: " ++ Rest}, _Folder) ->
-    [Why | _] = string:split(Rest, "\n"),
+    [Why | Commands] = string:lexemes(Rest, "\n"),
+    [?assertEqual({Command, 0}, {Command, dry_run(Command)}) || "make " ++ _ = Command <- Commands],
     {skip, Why};
 do(#{text := Text} = Block, Folder) ->
     [Where | _] = string:split(Text, "\n"),
@@ -106,6 +107,12 @@ do(#{text := Text} = Block, Folder) ->
         [Before, ""] -> type(Before, Block, Folder);
         [_] -> {done, as_printed(Block, Folder, erlang:monotonic_time(millisecond) + ?PATIENCE)}
     end.
+
+%% That there is at least such a thing to make.
+dry_run(Make) ->
+    Port = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", "exec > /dev/null; " ++ Make]}, {env, [{"MAKEFLAGS", "n"}]},
+                                                     {cd, eid_ct:root()}, exit_status]),
+    receive {Port, {exit_status, Status}} -> Status end.
 
 as_printed(#{output := Shown} = Block, Folder, Deadline) ->
     {Status, Output} = run(Block, Folder),
