@@ -1,6 +1,6 @@
 //! How the Docker APIs of the hosts are reached: the options that all commands share which ask one.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ pub struct EngineOptions {
         value_name = "URL",
         env = "EID_ENGINE",
         hide_env_values = true,
-        default_value = "tcp://{host}:4243"
+        default_value = "tcp://{host}:4243",
+        value_parser = template
     )]
     engine: String,
 
@@ -86,6 +87,33 @@ impl EngineOptions {
     /// How long all of it may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+}
+
+/// An engine's address in which `{host}` may stand for any host, so that a wrong one is no fault of a host. It is tried with one.
+fn template(text: &str) -> Result<String, String> {
+    let tried = Endpoint::for_host(text, "host", Ipv4Addr::LOCALHOST.into());
+    tried.map(|_| text.to_owned()).map_err(|error| {
+        format!(
+            "{}; {{host}} in it stands for the host of a node, and EID_ENGINE may have set it",
+            wrong(error)
+        )
+    })
+}
+
+/// The address of one engine.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+    Endpoint::parse(text).map_err(wrong)
+}
+
+fn wrong(error: Error) -> String {
+    match error {
+        Error::Unreachable(why) => why,
+        error => error.to_string(),
     }
 }
 

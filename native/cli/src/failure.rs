@@ -13,7 +13,7 @@ pub const STATUS: &str = "\
 Exit status:
   0  it worked
   1  it did not; one sentence on standard error says why
-  2  the command line was wrong
+  2  the command line was wrong, or a variable that stands for an option of it
   3  there is no such node: its name is none, its host has no address, or none that DNS
      tells in time, or the host has no such container
   4  the node is there, but can't be reached: it does not run, its port is not published

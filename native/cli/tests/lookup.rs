@@ -4,7 +4,7 @@ mod command;
 #[path = "../../docker/tests/engine_double/mod.rs"]
 mod engine_double;
 
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use command::{answer, command, eid, failure, text};
 use engine_double::{EngineDouble, Misbehaviour, NewContainer, Times, Where};
@@ -123,8 +123,54 @@ fn engines_that_do_not_answer() {
         let (error, status) = as_json("db@192.0.2.1", &url, &more);
         assert_eq!((error["error"].as_str(), status), (Some(word), Some(5)));
     }
-    let sentence = failure(&lookup("db@192.0.2.1", "ftp://{host}", &[]), 5);
-    assert!(sentence.contains("tcp://host:port"), "{sentence}");
+}
+
+/// That is seen before anybody is asked, by every command.
+#[test]
+fn addresses_of_engines_that_are_none() {
+    let node = "db@127.0.0.1";
+    let commands: [&[&str]; 5] = [
+        &["lookup", node],
+        &["doctor", node],
+        &["ps", "--host", "127.0.0.1"],
+        &["name", "--host", "127.0.0.1"],
+        &["forward", "--listen", "127.0.0.1:0", "--to", "tcp://127.0.0.1:1"],
+    ];
+    let is_refused = |output: Output, engine: &str| {
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{engine} {error}");
+        let forms = ["tcp://host:port", "https://host:port", "unix:///path"];
+        assert!(forms.iter().all(|form| error.contains(form)), "{error}");
+        assert!(!error.contains("unreachable") && output.stdout.is_empty(), "{error}");
+    };
+    for engine in [
+        "garbage",
+        "http://127.0.0.1:1",
+        "tcp://{hst}:1",
+        "tcp://{host}",
+        "unix://{host}",
+    ] {
+        for arguments in commands {
+            is_refused(eid(&[arguments, &["--engine", engine]].concat()), engine);
+            is_refused(command(arguments, &[("EID_ENGINE", engine)]).output().unwrap(), engine);
+        }
+        is_refused(eid(&["serve", "--listen", "127.0.0.1:1", "--docker", engine]), engine);
+    }
+    // Only `eid serve` has one engine, and no {host}.
+    is_refused(
+        eid(&["serve", "--listen", "127.0.0.1:1", "--docker", "tcp://{host}:1"]),
+        "",
+    );
+    // These get as far as asking.
+    for engine in [
+        "tcp://{host}:1",
+        "tcp://127.0.0.1:1",
+        "unix:///nowhere/{host}.sock",
+        "https://{host}.invalid:1",
+    ] {
+        let sentence = failure(&lookup(node, engine, &["--certs", "/nowhere"]), 5);
+        assert!(sentence.contains("the engine is unreachable"), "{engine} {sentence}");
+    }
 }
 
 #[test]

@@ -200,7 +200,6 @@ fn an_eid_serve_that_does_not_say_it() {
         "does not say the address (status 404: Not found); set EID_HOST",
     );
     at("tcp://127.0.0.1:1", "run eid serve --advertise on that host");
-    at("tcp://h", "can't be reached (the engine's address is not of the form");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     at(
         &format!("tcp://{}", silent.local_addr().unwrap()),

@@ -30,6 +30,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::descriptors;
+use crate::engine_options::endpoint;
 use crate::failure::{Failure, STATUS};
 use crate::log::LogOptions;
 use crate::output;
@@ -75,8 +76,8 @@ const OTHER_DESCRIPTORS: usize = 64;
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
     /// Where the Docker API is: unix:///path, tcp://host:port or https://host:port
-    #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
-    docker: String,
+    #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock", value_parser = endpoint)]
+    docker: Endpoint,
 
     /// The folder with ca.pem, cert.pem and key.pem for --docker https
     #[arg(long, value_name = "FOLDER")]
@@ -139,7 +140,7 @@ impl Arguments {
     async fn serve(&self) -> Result<(), Failure> {
         let secrets = Arc::new(self.secrets()?);
         let places = self.places(&secrets)?;
-        let engine = self.engine()?;
+        let engine = self.engine();
         let most = self.connections();
         let mut listeners = Vec::new();
         for place in &places {
@@ -240,13 +241,12 @@ impl Arguments {
         Ok(places)
     }
 
-    fn engine(&self) -> Result<Engine, Failure> {
-        let endpoint = Endpoint::parse(&self.docker).map_err(|error| Failure::docker(&self.docker, error))?;
+    fn engine(&self) -> Engine {
         let credentials = Credentials {
             certificates: self.docker_certs.clone(),
             token_file: None,
         };
-        Ok(Engine::with_credentials(endpoint, Limits::default(), credentials))
+        Engine::with_credentials(self.docker.clone(), Limits::default(), credentials)
     }
 
     /// How many there may be. Where the system has not so many descriptors, some are left for what the engine is asked.
