@@ -86,35 +86,40 @@ impl Failure {
             Self::Other(_) | Self::Answered(_) => "",
             Self::UnknownHost { .. } => "check it in DNS and /etc/hosts, or use the host's IP address",
             Self::SlowDns { .. } => "check the name servers in /etc/resolv.conf, or use the host's IP address",
-            Self::Docker { error, .. } => match error {
-                Error::BadNodeName => {
-                    "it has a container's ID or name (letters, digits, _ and -), @, and the IP address or DNS name of its Docker \
-                     host; docker ps shows ID and name"
-                }
-                Error::NoSuchContainer => "compare the name with docker ps -a on that host: it may have been replaced under a new ID",
-                Error::NotRunning => "read docker logs for why it stopped, and start it with docker start",
-                Error::NotPublished => {
-                    "start it with docker run -p HOST_IP::12345, and look with docker port which ports it has \
-                     (--erlang-port, if the nodes' port is another one)"
-                }
-                Error::PublishedOnLoopback => "no other host gets there; start it with docker run -p HOST_IP::12345",
-                Error::PublishedElsewhere => {
-                    "compare docker port with the node name: publish on that address, or name the node after the one it is \
-                     published on"
-                }
-                Error::Unreachable(_) => {
-                    "check that the host's Docker API listens at the address that --engine says, that no firewall is between, and \
-                     for https the certificates in --certs"
-                }
-                Error::Refused { status: 401, .. } => "check the token in the file that --token-file names",
-                Error::Refused { status: 300..=399, .. } => "check what listens at the address that --engine says",
-                Error::Refused { status: 500.., .. } => "read the log of the Docker daemon there, or of the proxy before it",
-                Error::Refused { .. } => "allow GET of /_ping, /events, /containers/json and /containers/*/json there",
-                Error::BadResponse(_) | Error::TooLarge(_) => "check what listens at the address that --engine says",
-                Error::Timeout => {
-                    "check that the host is up, that no firewall drops the packets to its Docker API, and that docker ps answers there"
-                }
-            },
+            Self::Docker { error, .. } => advice(error),
+        }
+    }
+}
+
+/// What to do about what eid-docker says.
+pub fn advice(error: &Error) -> &'static str {
+    match error {
+        Error::BadNodeName => {
+            "it has a container's ID or name (letters, digits, _ and -), @, and the IP address or DNS name of its Docker \
+             host; docker ps shows ID and name"
+        }
+        Error::NoSuchContainer => "compare the name with docker ps -a on that host: it may have been replaced under a new ID",
+        Error::NotRunning => "read docker logs for why it stopped, and start it with docker start",
+        Error::NotPublished => {
+            "start it with docker run -p HOST_IP::12345, and look with docker port which ports it has \
+             (--erlang-port, if the nodes' port is another one)"
+        }
+        Error::PublishedOnLoopback => "no other host gets there; start it with docker run -p HOST_IP::12345",
+        Error::PublishedElsewhere => {
+            "compare docker port with the node name: publish on that address, or name the node after the one it is \
+             published on"
+        }
+        Error::Unreachable(_) => {
+            "check that the host's Docker API listens at the address that --engine says, that no firewall is between, and \
+             the files that --certs and --token-file name"
+        }
+        Error::Refused { status: 401, .. } => "check the token in the file that --token-file names",
+        Error::Refused { status: 300..=399, .. } => "check what listens at the address that --engine says",
+        Error::Refused { status: 500.., .. } => "read the log of the Docker daemon there, or of the proxy before it",
+        Error::Refused { .. } => "allow GET of /_ping, /events, /containers/json and /containers/*/json there",
+        Error::BadResponse(_) | Error::TooLarge(_) => "check what listens at the address that --engine says",
+        Error::Timeout => {
+            "check that the host is up, that no firewall drops the packets to its Docker API, and that docker ps answers there"
         }
     }
 }

@@ -476,6 +476,19 @@ fn an_engine_that_is_not_there() {
     assert_eq!(forward.said("unreachable").len(), 1);
 }
 
+#[test]
+fn an_engine_that_can_not_be_asked() {
+    let more = ["--engine", "unix:///nowhere.sock", "--token-file", "/nowhere/token"];
+    let forward = Forward::to("docker://redis@127.0.0.1:6379", &more);
+    until("it is said", || forward.said("can't be reached").len() == 1);
+    let line = forward.said("can't be reached").remove(0);
+    assert!(line.contains("the token file /nowhere/token can't be read"), "{line}");
+    assert!(
+        line.contains("--engine") && line.contains("--token-file name"),
+        "{line}"
+    );
+}
+
 struct Client {
     stream: TcpStream,
     _forward: Forward,

@@ -173,6 +173,29 @@ fn addresses_of_engines_that_are_none() {
     }
 }
 
+/// The engine can't be asked because of a file here.
+#[test]
+fn files_that_say_who_asks_and_can_not_be_used() {
+    let files = ["--token-file", "/dev/null", "--certs", "/nowhere"];
+    for (engine, part) in [
+        ("unix:///nowhere.sock", "the token file /dev/null can't be read"),
+        ("https://127.0.0.1:1", "the token file /dev/null can't be read"),
+        ("https://127.0.0.1:1", "there is no folder /nowhere"),
+    ] {
+        let files = if part.contains("token") {
+            &files[..2]
+        } else {
+            &files[2..]
+        };
+        let sentence = failure(&lookup("db@192.0.2.1", engine, files), 5);
+        assert!(sentence.contains(part), "{sentence}");
+        assert!(
+            sentence.contains("files that --certs and --token-file name"),
+            "{sentence}"
+        );
+    }
+}
+
 #[test]
 fn a_wrong_command_line() {
     for arguments in [

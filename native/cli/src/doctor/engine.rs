@@ -60,9 +60,9 @@ fn unreached(at: &str, Unconnected { kind, error }: &Unconnected) -> Fault {
             "check the address after the @ of the node's name, that the host is up, and the routes of this one",
         ),
         _ if at.starts_with("https://") => fault.advising(
-            "compare ca.pem, cert.pem and key.pem in --certs with what dockerd was given as --tlscacert and --tlscert, and the \
-             host in the node's name with the names in the engine's certificate; an engine without TLS is --engine \
-             tcp://{host}:4243",
+            "compare ca.pem, cert.pem and key.pem in --certs with what dockerd was given as --tlscacert and --tlscert, the \
+             host in the node's name with the names in the engine's certificate, and the token in --token-file with that of eid \
+             serve; an engine without TLS is --engine tcp://{host}:4243",
         ),
         _ => fault,
     }

@@ -11,6 +11,7 @@ use eid_docker::Error;
 use tracing::{info, warn};
 
 use super::rule::Rule;
+use crate::failure::advice;
 
 /// While it lasts it is said again.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -35,9 +36,7 @@ impl Unreachable {
                 Error::NotPublished | Error::PublishedOnLoopback | Error::PublishedElsewhere => {
                     "publish this port of the container on the address of its host: docker run -p HOST_IP::PORT"
                 }
-                Error::NoSuchContainer => "compare the name with docker ps -a on that host",
-                Error::NotRunning => "start it with docker start",
-                _ => "check --engine and --certs, and that docker ps answers on that host",
+                error => advice(error),
             },
             Self::Dial { .. } => "check that the service runs and listens there, and that no firewall is between",
         }
