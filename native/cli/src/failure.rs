@@ -113,7 +113,10 @@ pub fn advice(error: &Error) -> &'static str {
             "check that the host's Docker API listens at the address that --engine says, that no firewall is between, and \
              the files that --certs and --token-file name"
         }
-        Error::Refused { status: 401, .. } => "check the token in the file that --token-file names",
+        Error::Refused { status: 401, .. } => {
+            "check the token in the file that --token-file names, which is sent over https and to a unix socket only"
+        }
+
         Error::Refused { status: 300..=399, .. } => "check what listens at the address that --engine says",
         Error::Refused { status: 500.., .. } => "read the log of the Docker daemon there, or of the proxy before it",
         Error::Refused { .. } => "allow GET of /_ping, /events, /containers/json and /containers/*/json there",

@@ -247,6 +247,9 @@ impl fmt::Display for NameError {
             Self::Serve(url, error) => {
                 write!(f, "nothing says what stands after the @ of the node's name, and eid serve at {} ", shown(url))?;
                 write_why(f, error)?;
+                if matches!(error, Error::Refused { status: 401, .. }) {
+                    f.write_str("; a token is sent over https and to a unix socket only")?;
+                }
                 f.write_str(
                     "; set EID_HOST to the address of the container's Docker host, or MY_POD_IP or EID_RANCHER, or run eid serve \
                      --advertise on that host",

@@ -142,16 +142,17 @@ impl Arguments {
         let places = self.places(&secrets)?;
         let engine = self.engine();
         let most = self.connections();
+        let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let [Ok(terminate), Ok(interrupt)] = &mut signals else {
+            return Err(other("signals can't be waited for here"));
+        };
         let mut listeners = Vec::new();
         for place in &places {
             let listener = place.open();
             listeners.push(listener.map_err(|error| other(format!("it can't listen on {place}: {error}")))?);
             info!("listening on {place}");
         }
-        let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        let [Ok(terminate), Ok(interrupt)] = &mut signals else {
-            return Err(other("signals can't be waited for here"));
-        };
+        self.warn_of_readable_places(&places);
         let store = Arc::new(Store::new());
         let policy = Policy {
             erlang_port: self.erlang_port,
@@ -239,6 +240,21 @@ impl Arguments {
             }
         }
         Ok(places)
+    }
+
+    /// Where a token could be read on its way, eid's own clients do not send theirs.
+    fn warn_of_readable_places(&self, places: &[Place]) {
+        let readable: Vec<String> = places
+            .iter()
+            .filter(|place| place.is_plain())
+            .map(Place::to_string)
+            .collect();
+        if self.token_file.is_some() && !readable.is_empty() {
+            let readable = readable.join(" and ");
+            warn!(
+                "eid's commands and nodes send no token over plain TCP, so {readable} refuses them; add --certs, or listen on a unix socket"
+            );
+        }
     }
 
     fn engine(&self) -> Engine {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use eid_docker::{Credentials, Endpoint, Engine, Error, Limits};
@@ -72,6 +72,49 @@ fn a_token() {
         ),
         (200, 401)
     );
+}
+
+/// Neither eid's commands nor nodes send it where it could be read: who is turned away has to learn why.
+#[test]
+fn a_token_where_no_client_of_eid_sends_it() {
+    const WARNING: &str = "send no token over plain TCP";
+    let engine = shop();
+    let folder = Folder::new(&[("token", "correct-horse")]);
+    let token_file = folder.path().join("token");
+    let token_file = ["--token-file", token_file.to_str().unwrap()];
+    let socket = format!("unix://{}/serve.sock", folder.path().display());
+    let serve = Serve::start(
+        engine.address(),
+        &[&token_file[..], &["--listen", &socket, "--advertise", "192.0.2.1"]].concat(),
+    );
+    eventually("it warns", || serve.log().contains(WARNING));
+    eventually("it is live", || with_token(&serve, "Bearer correct-horse") == 200);
+    assert_eq!(serve.log().matches(WARNING).count(), 1);
+    let plain = format!("tcp://{}", serve.address);
+    for (asked, status) in [(&["lookup", "published@192.0.2.1"][..], 5), (&["name"], 1)] {
+        let ask = |engine: &str| -> Output {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
+            command.args(asked).args(["--engine", engine]).args(token_file);
+            command.env_clear().env("EID_NAME", "shop").output().unwrap()
+        };
+        assert_eq!(ask(&socket).status.code(), Some(0));
+        let output = ask(&plain);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{error}");
+        assert!(
+            error.contains("status 401") && error.contains("sent over https and to a unix socket only"),
+            "{error}"
+        );
+    }
+    // Where it is sent, there is nothing to warn of.
+    let socket = format!("unix://{}/other.sock", folder.path().display());
+    let listen = ["--listen", &socket];
+    let docker = format!("tcp://{}", engine.address());
+    let mut command = command(&docker, &[&token_file[..], &listen].concat());
+    let mut other = Serve::run(&mut command, serve.address);
+    assert_eq!(other.terminate(), Some(0));
+    eventually("all is read", || other.log().contains("ending"));
+    assert!(!other.log().contains(WARNING));
 }
 
 /// A folder for the server.
