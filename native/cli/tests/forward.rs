@@ -456,6 +456,53 @@ fn a_refused_target_is_said_once_and_when_it_is_back() {
     assert_eq!(forward.said("can't be reached").len(), 1);
 }
 
+/// It would forward to itself, and that again, until there are as many connections as there may be.
+#[test]
+fn a_target_that_is_its_own_port() {
+    let few = ["--max-connections", "20"];
+    for (listen, host) in [
+        ("127.0.0.1:", "127.0.0.1"),
+        ("127.0.0.1:", "localhost"),
+        ("127.0.0.1:", "0.0.0.0"),
+        ("", "127.0.0.2"),
+        ("", "[::1]"),
+        ("", "[::ffff:127.0.0.1]"),
+    ] {
+        let port = free_port();
+        let (listen, target) = (format!("{listen}{port}"), format!("tcp://{host}:{port}"));
+        let forward = Forward::start(&[&["--listen", &listen, "--to", &target], &few[..]].concat(), &[], 1);
+        let place = SocketAddr::from(([127, 0, 0, 1], port));
+        for _ in 0..3 {
+            assert!(is_reset(&mut connect(place)), "{target}");
+        }
+        assert_eq!(forward.figure("accepted"), 3, "{target}");
+        until("it is said", || forward.said("itself listens").len() == 1);
+        assert!(forward.said("itself listens")[0].contains(&target));
+    }
+    // One of the own ports is not better than the same one.
+    let ports = [free_port(), free_port()];
+    let listen = ports.map(|port| format!("127.0.0.1:{port}"));
+    let targets = [1, 0].map(|other| format!("tcp://{}", listen[other]));
+    let pairs = [
+        ["--listen", &listen[0], "--to", &targets[0]],
+        ["--listen", &listen[1], "--to", &targets[1]],
+    ];
+    let forward = Forward::start(&[&pairs.concat()[..], &few[..]].concat(), &[], 2);
+    assert!(is_reset(&mut forward.connect()));
+    assert_eq!(forward.figure("accepted"), 1);
+}
+
+/// As most have it: the port at which the service listens elsewhere.
+#[test]
+fn a_target_with_the_same_port_elsewhere() {
+    let (listener, target) = listener();
+    let port = listener.local_addr().unwrap().port();
+    let forward = Forward::start(&["--listen", &format!("127.0.0.2:{port}"), "--to", &target], &[], 1);
+    let mut client = forward.connect();
+    listener.accept().unwrap().0.write_all(b"x").unwrap();
+    client.read_exact(&mut [0]).unwrap();
+}
+
 #[test]
 fn a_host_without_an_address() {
     let forward = Forward::to("tcp://nowhere.invalid:1", &[]);

@@ -12,6 +12,7 @@ use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, Soc
 use tokio::net::{lookup_host, TcpStream};
 use tokio::time::timeout;
 
+use super::own::Own;
 use super::reach::Unreachable;
 use super::target::Target;
 use crate::engine_options::EngineOptions;
@@ -27,6 +28,7 @@ pub struct Dialer {
     engines: Engines,
     options: EngineOptions,
     connect_timeout: Duration,
+    own: Own,
 }
 
 /// Where a target is, without asking anybody.
@@ -38,11 +40,12 @@ pub struct Known {
 }
 
 impl Dialer {
-    pub fn new(options: EngineOptions, connect_timeout: Duration) -> Self {
+    pub fn new(options: EngineOptions, connect_timeout: Duration, own: Own) -> Self {
         Self {
             engines: Engines::default(),
             options,
             connect_timeout,
+            own,
         }
     }
 
@@ -185,8 +188,9 @@ impl Dialer {
     }
 
     async fn connect(&self, to: SocketAddr, limit: Duration) -> Result<OwnedFd, Unreachable> {
+        let socket = self.begin_to_connect(to)?;
         let connect = async {
-            let stream = TcpStream::from_std(begin_to_connect(to)?.into())?;
+            let stream = TcpStream::from_std(socket.into())?;
             stream.writable().await?;
             match stream.take_error()? {
                 Some(error) => Err(error),
@@ -199,14 +203,24 @@ impl Dialer {
             .map(OwnedFd::from)
             .map_err(|error| Unreachable::Dial { to, error })
     }
+
+    /// A socket that connects; it does not block. When it becomes writable, it has done so, or it has an error.
+    ///
+    /// # Errors
+    ///
+    /// What is known at once.
+    pub fn begin_to_connect(&self, to: SocketAddr) -> Result<OwnedFd, Unreachable> {
+        if self.own.has(to) {
+            return Err(Unreachable::Own { to });
+        }
+        begin_to_connect(to).map_err(|error| Unreachable::Dial {
+            to,
+            error: error.into(),
+        })
+    }
 }
 
-/// A socket that connects; it does not block. When it becomes writable, it has done so, or it has an error.
-///
-/// # Errors
-///
-/// Whatever the system says at once.
-pub fn begin_to_connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
+fn begin_to_connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = match to {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,

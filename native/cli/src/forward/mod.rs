@@ -5,6 +5,7 @@ mod crew;
 mod dial;
 mod flow;
 mod listener;
+mod own;
 mod piece;
 mod pipe;
 mod reach;
@@ -15,6 +16,7 @@ mod target;
 mod worker;
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
@@ -22,6 +24,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::Args;
+use rustix::io::Errno;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::time::{sleep, timeout};
@@ -35,6 +38,7 @@ use crate::log::LogOptions;
 use crew::{Crew, Letter};
 use dial::Dialer;
 use listener::address_of;
+use own::Own;
 use reach::Reach;
 use rule::{Place, Rule};
 use target::Target;
@@ -120,6 +124,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let limit = connection_limit(arguments.max_connections, rules.len() * threads)?;
     let sockets = sockets(&rules, threads)?;
+    let places: Result<Vec<SocketAddr>, Errno> = sockets[0].iter().map(address_of).collect();
+    let places = places.map_err(no_start)?;
     arguments.log.start();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
     let route = |rule| Route {
@@ -129,7 +135,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // The threads have it for as long as the process lives.
     let service: &Service = Box::leak(Box::new(Service {
         routes: rules.into_iter().map(route).collect(),
-        dialer: Dialer::new(arguments.engines, arguments.connect_timeout),
+        dialer: Dialer::new(arguments.engines, arguments.connect_timeout, Own::new(places.clone())),
         asks: runtime.handle().clone(),
         crew: Crew::new(threads).map_err(no_start)?,
         idle_timeout: arguments.idle_timeout,
@@ -139,8 +145,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         accepted: AtomicU64::new(0),
         phase: AtomicU8::new(phase::OPEN),
     }));
-    for (route, socket) in service.routes.iter().zip(&sockets[0]) {
-        let at = address_of(socket).map_err(no_start)?;
+    for (route, at) in service.routes.iter().zip(places) {
         info!("{at} is forwarded to {}", route.rule.target);
     }
     let mut threads = Vec::new();

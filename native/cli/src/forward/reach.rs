@@ -23,6 +23,8 @@ pub enum Unreachable {
     UnknownHost { host: String, error: Option<io::Error> },
     /// The engine could not say where the container is.
     Engine(Error),
+    /// It is this process itself that listens there.
+    Own { to: SocketAddr },
     /// Nobody could be connected to there.
     Dial { to: SocketAddr, error: io::Error },
 }
@@ -38,6 +40,7 @@ impl Unreachable {
                 }
                 error => advice(error),
             },
+            Self::Own { .. } => "forward it to where the service listens, or listen on another port",
             Self::Dial { .. } => "check that the service runs and listens there, and that no firewall is between",
         }
     }
@@ -59,6 +62,10 @@ impl fmt::Display for Unreachable {
                 f.write_str("this port of the container is published on another address of its host")
             }
             Self::Engine(error) => error.fmt(f),
+            Self::Own { to } => write!(
+                f,
+                "{to} is where this eid forward itself listens, so it would go round in circles"
+            ),
             Self::Dial { to, error } => write!(f, "{to}: {}", lower(error)),
         }
     }

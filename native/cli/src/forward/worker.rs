@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::connections::{Connections, Token};
 use super::crew::{Crew, Letter};
-use super::dial::{begin_to_connect, Dialer, Known};
+use super::dial::{Dialer, Known};
 use super::reach::{Reach, Unreachable};
 use super::relay::{Progress, Relay};
 use super::rule::Rule;
@@ -344,7 +344,7 @@ impl Worker {
                 .insert(Connection::new(route, Stage::Dialing { client }));
             return self.dial(token);
         };
-        match begin_to_connect(known.to) {
+        match self.service.dialer.begin_to_connect(known.to) {
             Ok(server) => {
                 let stage = Stage::Connecting {
                     client,
@@ -364,12 +364,11 @@ impl Worker {
                     }
                 }
             }
-            Err(error) => {
+            Err(reason) => {
                 let token = self
                     .connections
                     .insert(Connection::new(route, Stage::Dialing { client }));
-                let (to, error) = (known.to, error.into());
-                self.fail(token, &Unreachable::Dial { to, error });
+                self.fail(token, &reason);
             }
         }
     }
