@@ -401,6 +401,28 @@ fn connections_beyond_the_limit_wait() {
     }
 }
 
+/// Once, however often it is left and reached again.
+#[test]
+fn the_limit_is_said_when_it_is_reached() {
+    let forward = Forward::to(&echo(), &["--max-connections", "2", "--threads", "1"]);
+    let said = || forward.said("2 connections, as many as there may be").len();
+    let mut clients = vec![forward.connect()];
+    assert!(is_echoed(&mut clients[0], b"in"));
+    assert_eq!(said(), 0);
+    for _ in 0..20 {
+        let mut second = forward.connect();
+        assert!(is_echoed(&mut second, b"in"));
+        let waiting = forward.connect();
+        drop(second);
+        clients.push(waiting);
+        assert!(is_echoed(&mut clients[1], b"in"));
+        clients.pop();
+    }
+    until("it is said", || said() > 0);
+    assert_eq!(said(), 1);
+    assert!(forward.said("as many as there may be")[0].contains("--max-connections"));
+}
+
 // The end
 
 #[test]

@@ -5,6 +5,7 @@ mod crew;
 mod dial;
 mod flow;
 mod listener;
+mod once;
 mod own;
 mod piece;
 mod pipe;
@@ -38,6 +39,7 @@ use crate::log::LogOptions;
 use crew::{Crew, Letter};
 use dial::Dialer;
 use listener::address_of;
+use once::Once;
 use own::Own;
 use reach::Reach;
 use rule::{Place, Rule};
@@ -143,6 +145,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         connections: AtomicUsize::new(0),
         limit,
         accepted: AtomicU64::new(0),
+        full: Once::default(),
+        unaccepted: Once::default(),
         phase: AtomicU8::new(phase::OPEN),
     }));
     for (route, at) in service.routes.iter().zip(places) {

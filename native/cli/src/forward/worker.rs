@@ -21,6 +21,7 @@ use tracing::warn;
 use super::connections::{Connections, Token};
 use super::crew::{Crew, Letter};
 use super::dial::{Dialer, Known};
+use super::once::Once;
 use super::reach::{Reach, Unreachable};
 use super::relay::{Progress, Relay};
 use super::rule::Rule;
@@ -57,6 +58,10 @@ pub struct Service {
     pub connections: AtomicUsize,
     pub limit: usize,
     pub accepted: AtomicU64,
+    /// There are as many as there may be.
+    pub full: Once,
+    /// The system gives none.
+    pub unaccepted: Once,
     /// See [`phase`].
     pub phase: AtomicU8,
 }
@@ -313,9 +318,11 @@ impl Worker {
     fn accept_one(&mut self, route: usize) {
         let service = self.service;
         let listener = &mut self.listeners[route];
-        if service.connections.fetch_add(1, Ordering::Relaxed) >= service.limit {
+        let others = service.connections.fetch_add(1, Ordering::Relaxed);
+        if others >= service.limit {
             // More wait until others have ended.
             service.connections.fetch_sub(1, Ordering::Relaxed);
+            service.full.goes_on(self.now);
             self.has_shortage = true;
             return;
         }
@@ -323,6 +330,13 @@ impl Worker {
         match accept_with(&listener.socket, flags) {
             Ok(client) => {
                 service.accepted.fetch_add(1, Ordering::Relaxed);
+                if others + 1 == service.limit && service.full.begins(self.now) {
+                    warn!(
+                        "there are {} connections, as many as there may be, so more wait until others end; raise --max-connections, or \
+                         the limit of open files (ulimit -n, docker run --ulimit nofile=)",
+                        service.limit
+                    );
+                }
                 return self.begin(route, Socket::new(client));
             }
             Err(Errno::AGAIN) => listener.is_ready = false,
@@ -330,7 +344,9 @@ impl Worker {
             Err(Errno::CONNABORTED | Errno::INTR | Errno::PERM | Errno::PROTO) => {}
             Err(error) => {
                 self.has_shortage = true;
-                warn!("no connection can be accepted for the moment: {error}");
+                if service.unaccepted.begins(self.now) {
+                    warn!("no connection can be accepted for the moment: {error}");
+                }
             }
         }
         service.connections.fetch_sub(1, Ordering::Relaxed);
