@@ -77,7 +77,7 @@ enum Command {
 
 fn main() -> ExitCode {
     unset_empty_variables();
-    let outcome: Result<(), Failure> = match Cli::parse().command {
+    let outcome: Result<(), Failure> = match parse() {
         Command::Name(arguments) => name::run(arguments),
         Command::Lookup(arguments) => lookup::run(&arguments),
         Command::Ps(arguments) => ps::run(arguments),
@@ -94,6 +94,24 @@ fn main() -> ExitCode {
             failure.into()
         }
     }
+}
+
+/// What the command line says. If it is wrong, that is told and the process ends.
+fn parse() -> Command {
+    let command = Cli::parse().command;
+    if let Command::Forward(arguments) = &command {
+        if let Err((kind, why)) = arguments.check() {
+            of("forward").error(kind, why).exit();
+        }
+    }
+    command
+}
+
+/// A command as clap has it, so that its usage is shown.
+fn of(name: &str) -> clap::Command {
+    let mut all = Cli::command();
+    all.build();
+    all.find_subcommand(name).cloned().unwrap_or(all)
 }
 
 /// A variable that is empty counts as unset, and clap takes it for a value. No thread is there yet that could read one.

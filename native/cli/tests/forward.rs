@@ -99,12 +99,26 @@ fn options_that_are_wrong() {
     }
     fails(&["--listen", "1", "--to", "x"], &[], &["--to"], 2);
     fails(&["--listen", "1"], &[], &["--to"], 2);
+    let usage = "Usage: eid forward";
     fails(
         &[&["--listen", "1", "--listen", "2"], &to[..]].concat(),
         &[],
-        &["--listen", "2 times"],
-        1,
+        &["--listen is there 2 times", "--to once", usage],
+        2,
     );
+    for (one, other) in [
+        ("6379", "6379"),
+        ("127.0.0.1:6379", "127.0.0.1:6379"),
+        ("[::1]:6379", "[0::1]:6379"),
+        ("6379", "127.0.0.1:6379"),
+        ("[::1]:6379", "6379"),
+        ("0.0.0.0:6379", "127.0.0.1:6379"),
+        ("[::]:6379", "0.0.0.0:6379"),
+    ] {
+        let listen = |place| ["--listen", place, "--to", "tcp://127.0.0.1:1"];
+        let arguments = [listen(one), listen("127.0.0.1:80"), listen(other)].concat();
+        fails(&arguments, &[], &["same place", "--listen", usage], 2);
+    }
     let many = ["--listen", "127.0.0.1:0", "--max-connections", "999999999999"];
     fails(&[&many, &to[..]].concat(), &[], &["open files"], 1);
 }
@@ -141,6 +155,27 @@ fn pairs_belong_together() {
         let mut text = String::new();
         connect(*place).read_to_string(&mut text).unwrap();
         assert_eq!(text, expected);
+    }
+}
+
+/// The same port of two addresses, and any port twice.
+#[test]
+fn places_that_are_not_the_same() {
+    let (target, port) = (echo(), free_port());
+    let places = [
+        "127.0.0.1:0",
+        "127.0.0.1:0",
+        "127.0.0.2:PORT",
+        "127.0.0.3:PORT",
+        "[::1]:PORT",
+        "[::]:0",
+        "0",
+    ];
+    let places = places.map(|place| place.replace("PORT", &port.to_string()));
+    let pairs = places.iter().flat_map(|place| ["--listen", place, "--to", &target]);
+    let forward = Forward::start(&pairs.collect::<Vec<_>>(), &[], places.len());
+    for place in forward.places.iter().take(5) {
+        assert!(is_echoed(&mut connect(*place), b"hello"));
     }
 }
 

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::Args;
 use rustix::io::Errno;
 use tokio::runtime::{Builder, Handle};
@@ -174,14 +175,41 @@ fn enter(service: &Service, phase: u8) {
 }
 
 impl Arguments {
+    /// What is wrong with the command line as a whole.
+    ///
+    /// # Errors
+    ///
+    /// A kind of error, and a sentence.
+    pub fn check(&self) -> Result<(), (ErrorKind, String)> {
+        let (listen, to) = (self.listen.len(), self.to.len());
+        if listen != to {
+            let times = |number| match number {
+                1 => "once".to_owned(),
+                number => format!("{number} times"),
+            };
+            let sentence = format!(
+                "--listen is there {} and --to {}; each --listen needs a --to after it",
+                times(listen),
+                times(to)
+            );
+            return Err((ErrorKind::WrongNumberOfValues, sentence));
+        }
+        for (number, place) in self.listen.iter().enumerate() {
+            if let Some(other) = self.listen[..number].iter().find(|other| other.overlaps(place)) {
+                let sentence = match other == place {
+                    true => format!("--listen is there twice for the same place, {place}; leave out one"),
+                    false => {
+                        format!("--listen is there for {other} and for {place}, in part the same place; leave out one")
+                    }
+                };
+                return Err((ErrorKind::ValueValidation, sentence));
+            }
+        }
+        Ok(())
+    }
+
     fn rules(&self) -> Result<Vec<Rule>, Failure> {
         let pairs = self.listen.iter().zip(&self.to);
-        if self.listen.len() != self.to.len() {
-            let (listen, to) = (self.listen.len(), self.to.len());
-            return Err(Failure::Other(format!(
-                "--listen is there {listen} times and --to {to} times; each --listen needs a --to after it"
-            )));
-        }
         let rules: Vec<Rule> = pairs
             .map(|(place, target)| Rule {
                 place: *place,

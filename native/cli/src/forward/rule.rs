@@ -44,6 +44,19 @@ impl Place {
         let port = port(text)?;
         Ok(Self { ip: None, port })
     }
+
+    /// Whether nobody can listen at both: they have a port and an address in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let covers = |one: &Self, other: &Self| match (one.ip.map(|ip| ip.to_canonical()), other.ip) {
+            (None, _) => true,
+            // Those of IPv4 come in there too.
+            (Some(IpAddr::V6(any)), _) if any.is_unspecified() => true,
+            (Some(IpAddr::V4(any)), Some(ip)) if any.is_unspecified() => ip.to_canonical().is_ipv4(),
+            (Some(one), Some(other)) => one == other.to_canonical(),
+            (Some(_), None) => false,
+        };
+        self.port == other.port && self.port > 0 && (covers(self, other) || covers(other, self))
+    }
 }
 
 impl fmt::Display for Place {
