@@ -77,14 +77,11 @@ enum Command {
 
 fn main() -> ExitCode {
     unset_empty_variables();
-    let outcome: Result<(), Failure> = match parse() {
-        Command::Name(arguments) => name::run(arguments),
-        Command::Lookup(arguments) => lookup::run(&arguments),
-        Command::Ps(arguments) => ps::run(arguments),
-        Command::Manual(arguments) => manual::run(&arguments, Cli::command()),
-        Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Forward(arguments) => forward::run(arguments),
+    let outcome = match parse() {
+        Ok(command) => run(command),
+        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        // Help, or the version.
+        Err(answer) => output::write(&answer.render()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,15 +93,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the command line says. If it is wrong, that is told and the process ends.
-fn parse() -> Command {
-    let command = Cli::parse().command;
+/// What the command line says.
+///
+/// # Errors
+///
+/// What is wrong with it, or the help that it asks for.
+fn parse() -> Result<Command, clap::Error> {
+    let command = Cli::try_parse()?.command;
     if let Command::Forward(arguments) = &command {
-        if let Err((kind, why)) = arguments.check() {
-            of("forward").error(kind, why).exit();
-        }
+        arguments
+            .check()
+            .map_err(|(kind, why)| of("forward").error(kind, why))?;
     }
-    command
+    Ok(command)
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Name(arguments) => name::run(arguments),
+        Command::Lookup(arguments) => lookup::run(&arguments),
+        Command::Ps(arguments) => ps::run(arguments),
+        Command::Manual(arguments) => manual::run(&arguments, Cli::command()),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Forward(arguments) => forward::run(arguments),
+    }
 }
 
 /// A command as clap has it, so that its usage is shown.

@@ -41,7 +41,19 @@ pub fn block_on_all_cores<T>(future: impl Future<Output = T>) -> Result<T, Failu
 ///
 /// [`Failure::Other`] if nobody reads it.
 pub fn print(line: &impl fmt::Display) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}").map_err(unwritten)
+    write(&format_args!("{line}\n"))
+}
+
+/// Prints text that ends its lines itself.
+///
+/// # Errors
+///
+/// As for [`print()`].
+pub fn write(text: &impl fmt::Display) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    write!(stdout, "{text}")
+        .and_then(|()| stdout.flush())
+        .map_err(unwritten)
 }
 
 /// It can't be written to standard output. Whoever reads it may just have had enough, as `head` has.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use command::{answer, eid, text};
+use command::{answer, command, eid, text};
 
 /// Those that `eid help` shows.
 fn commands() -> Vec<String> {
@@ -89,6 +89,35 @@ fn help_for_each_command() {
     }
     // What only the build needs is not shown.
     assert!(!root.contains("manual") && !commands.iter().any(|name| name == "manual"));
+}
+
+/// As any other answer.
+#[test]
+fn help_that_can_not_be_written() {
+    let asked = [
+        &["help", "ps"][..],
+        &["ps", "--help"],
+        &["ps", "-h"],
+        &["help"],
+        &["--help"],
+        &["--version"],
+    ];
+    for arguments in asked {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(arguments, &[]).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            text(&output.stderr).starts_with("eid: the answer can't be written"),
+            "{arguments:?}"
+        );
+        let unread = std::io::pipe().unwrap().1;
+        let output = command(arguments, &[]).stdout(unread).output().unwrap();
+        assert_eq!(
+            (output.status.code(), text(&output.stderr)),
+            (Some(141), ""),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[test]
