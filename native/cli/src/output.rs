@@ -1,10 +1,13 @@
 //! What all commands do alike: a runtime for what waits, and lines on standard output.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{self, Future};
 use std::io::{self, Write};
 
+use rustix::event::{poll, PollFd, PollFlags};
+use rustix::io::Errno;
 use tokio::runtime::Builder;
+use tokio::task::spawn_blocking;
 
 use crate::failure::{Failure, UNREAD};
 
@@ -54,6 +57,24 @@ pub fn write(text: &impl fmt::Display) -> Result<(), Failure> {
     write!(stdout, "{text}")
         .and_then(|()| stdout.flush())
         .map_err(unwritten)
+}
+
+/// Waits until nobody can read standard output any more; for ever where that does not show, as of a file.
+pub async fn unread() {
+    // A thread of its own, because a runtime takes no files. It asks for nothing, and is told of errors and ends all the same.
+    let poll = || {
+        let stdout = io::stdout();
+        loop {
+            match poll(&mut [PollFd::new(&stdout, PollFlags::empty())], None) {
+                Ok(1..) => break true,
+                Ok(0) | Err(Errno::INTR) => {}
+                Err(_) => break false,
+            }
+        }
+    };
+    if !spawn_blocking(poll).await.unwrap_or(false) {
+        future::pending().await
+    }
 }
 
 /// It can't be written to standard output. Whoever reads it may just have had enough, as `head` has.

@@ -4,8 +4,10 @@ mod command;
 #[path = "../../docker/tests/engine_double/mod.rs"]
 mod engine_double;
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use command::{answer, command, eid, text, Running};
@@ -422,6 +424,43 @@ fn a_stream_that_breaks_loses_nothing() {
             change = event(&running);
         }
         assert_eq!(change["node"]["name"], format!("{misbehaviour:?}"));
+    }
+}
+
+/// As with `eid ps --watch | head -1`: it does not wait until there is something to tell again.
+#[test]
+fn a_reader_that_has_had_enough() {
+    let (engine, url) = one();
+    engine.add("db", 49153);
+    for more in [&["--watch"][..], &["--watch", "--json"]] {
+        let mut child = command(&ps(&url, more), &[]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        assert!(reader.read_line(&mut String::new()).unwrap() > 0);
+        drop(reader);
+        let ended = until_ended(&mut child);
+        assert_eq!(ended.code(), Some(141));
+    }
+    // A file is never read, and has no end.
+    let null = || Stdio::from(File::options().write(true).open("/dev/null").unwrap());
+    let mut child = command(&ps(&url, &["--watch"]), &[]).stdout(null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn until_ended(child: &mut Child) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

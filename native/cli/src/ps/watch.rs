@@ -19,7 +19,7 @@ use tokio::time::{interval, sleep, sleep_until, timeout, Instant, MissedTickBeha
 use super::host::Host;
 use super::node::Node;
 use super::{failed, table, Arguments};
-use crate::failure::{tell, Failure};
+use crate::failure::{tell, Failure, UNREAD};
 use crate::output;
 
 /// A host that is down is tried again after 200 ms at first, and then ever more rarely.
@@ -57,12 +57,19 @@ type Place = (usize, String);
 
 type Sender = mpsc::Sender<(Place, News)>;
 
-/// Runs until its output can't be written.
+/// Runs until its output can't be written, or nobody reads it any more, also while there is nothing to tell.
 ///
 /// # Errors
 ///
-/// [`Failure::Other`] then.
+/// Those of [`output::print()`] then.
 pub async fn run(arguments: Arc<Arguments>) -> Result<(), Failure> {
+    tokio::select! {
+        told = tell_all(arguments) => told,
+        () = output::unread() => Err(Failure::Answered(UNREAD)),
+    }
+}
+
+async fn tell_all(arguments: Arc<Arguments>) -> Result<(), Failure> {
     let (sender, mut receiver) = mpsc::channel(64);
     for (place, name) in arguments.hosts().enumerate() {
         tokio::spawn(follow_name(place, name, Arc::clone(&arguments), sender.clone()));
