@@ -1,8 +1,10 @@
 //! What a command that goes on running says of itself: lines on standard error.
 
+use std::ffi::OsStr;
 use std::io::stderr;
 
-use clap::Args;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command};
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -16,13 +18,33 @@ pub struct LogOptions {
         env = "RUST_LOG",
         hide_env_values = true,
         default_value = "info",
-        value_parser = levels
+        value_parser = Levels,
+        hide_possible_values = true
     )]
     log_level: Targets,
 }
 
-/// A level, or as in `RUST_LOG` several of parts of the program. A word alone that is no level would be a part, and silence the others.
-fn levels(text: &str) -> Result<Targets, String> {
+/// A level, or as in `RUST_LOG` several of parts of the program.
+#[derive(Clone)]
+struct Levels;
+
+impl TypedValueParser for Levels {
+    type Value = Targets;
+
+    fn parse_ref(&self, command: &Command, option: Option<&Arg>, value: &OsStr) -> Result<Targets, clap::Error> {
+        let text = StringValueParser::new();
+        text.try_map(levels).parse_ref(command, option, value)
+    }
+
+    /// For the shells.
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        Some(Box::new(levels.into_iter().map(PossibleValue::new)))
+    }
+}
+
+/// A word alone that is no level would be a part, and silence the others.
+fn levels(text: String) -> Result<Targets, String> {
     let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
     match text.split(',').all(is_level) {
         true => text.parse().map_err(|error: ParseError| error.to_string()),

@@ -619,4 +619,7 @@ fn a_level_that_is_none() {
         assert_eq!(output.status.code(), Some(2), "{level:?} {error}");
         assert!(error.contains("warn, info, debug"), "{error}");
     }
+    // Those of parts of the program are no words that a shell could know.
+    let log = ["--log-level", "warn,eid::forward=info"];
+    Forward::to("tcp://127.0.0.1:1", &log);
 }

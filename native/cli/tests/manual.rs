@@ -192,11 +192,25 @@ fn completions() {
     }
     // What the shell does with it.
     let file = manual.0.join("completions/eid.bash");
-    let complete = format!(
-        ". {} && COMP_WORDS=(eid l) COMP_CWORD=1 && _eid eid l eid && echo \"${{COMPREPLY[@]}}\"",
-        file.display()
-    );
-    assert_eq!(silent("bash", &["-c", &complete]), "lookup\n");
+    let complete = |words: &[&str]| {
+        let line = format!(
+            ". {} && COMP_WORDS=(eid {}) COMP_CWORD={} && _eid eid {} {} && echo \"${{COMPREPLY[@]}}\"",
+            file.display(),
+            words.join(" "),
+            words.len(),
+            words.last().unwrap(),
+            words.iter().rev().nth(1).unwrap_or(&"eid"),
+        );
+        silent("bash", &["-c", &line])
+    };
+    assert_eq!(complete(&["l"]), "lookup\n");
+    for command in ["serve", "forward"] {
+        assert_eq!(
+            complete(&[command, "--log-level", "''"]),
+            "error warn info debug trace\n"
+        );
+        assert_eq!(complete(&[command, "--log-level", "d"]), "debug\n");
+    }
 }
 
 #[test]
