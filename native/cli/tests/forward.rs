@@ -1,5 +1,7 @@
 //! `eid forward` between clients and services on loopback. What containers do is in `test/eid_forward_SUITE.erl`.
 
+#[path = "../../docker/tests/engine_double/mod.rs"]
+mod engine_double;
 mod forwarding;
 
 use std::io::{ErrorKind, Read, Write};
@@ -8,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engine_double::{EngineDouble, NewContainer};
 use forwarding::{
     command, connect, echo, expect_noise, is_echoed, listener, send_noise, service, until, Forward, A_WHILE, PIECE,
 };
@@ -74,7 +77,9 @@ fn variables_that_are_wrong() {
         "udp://h:1",
         "docker://h:1",
         "docker://@h:1",
-        "docker://a.b@h:1",
+        "docker://.a@h:1",
+        "docker://a/b@h:1",
+        "docker://a%2fb@h:1",
         "docker://a@h",
         "docker://a@:1",
         "docker://a@b@c:1",
@@ -567,6 +572,26 @@ fn a_host_without_an_address() {
     until("it is said", || {
         forward.said("nowhere.invalid has no address").len() == 1
     });
+}
+
+/// Docker allows more of them than Erlang.
+#[test]
+fn names_of_containers_that_no_node_has() {
+    let engine = EngineDouble::start();
+    let url = format!("tcp://{}", engine.address());
+    let address: SocketAddr = echo().trim_start_matches("tcp://").parse().unwrap();
+    for name in ["shop.redis", "shop_redis.1.0f-x"] {
+        engine.run(NewContainer::new(name).port(6379, "tcp", "0.0.0.0", address.port()));
+        let target = format!("docker://{name}@127.0.0.1:6379");
+        let forward = Forward::to(&target, &["--engine", &url]);
+        assert!(is_echoed(&mut forward.connect(), b"hello"));
+        assert_eq!(forward.said(&target).len(), 1);
+        // The directory has it under this name, too.
+        let asked = engine.notes().inspects;
+        assert!(is_echoed(&mut forward.connect(), b"hello"));
+        assert_eq!(engine.notes().inspects, asked);
+        engine.remove(name);
+    }
 }
 
 /// It is said before anybody connects.

@@ -220,9 +220,8 @@ fn dialled(found: &Container, kind: RouteKind, to: SocketAddr, host: IpAddr) {
 
 /// What memory has for a container is meant by its ID and its name.
 fn kept(snapshot: &Snapshot, found: &Container) {
-    let by_name = NodeName::parse(format!("{}@h", found.name)).ok();
-    let by_name = by_name.as_ref().map(NodeName::container);
-    for asked in by_name.into_iter().chain(ContainerRef::from_id(&found.id).as_ref()) {
+    let texts = [ContainerRef::parse(&found.name), ContainerRef::from_id(&found.id)];
+    for asked in texts.iter().flatten() {
         if let Some(known) = snapshot.find(asked.as_str()) {
             assert!(known.running && known.is_meant_by(asked), "{asked}: {known:?}");
         }

@@ -69,12 +69,17 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// A container's ID, a prefix of it, or its name, made of `A-Z a-z 0-9 _ -` only, so that it is one segment of a URL
-/// path.
+/// A container's ID, a prefix of it, or its name: a letter or digit and then up to 127 of `A-Z a-z 0-9 _ . -`, so that it is one
+/// segment of a URL path. That of a [`NodeName`] has no `.`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ContainerRef(String);
 
 impl ContainerRef {
+    /// Parses what Docker takes for a container (`RestrictedNameChars` in moby's `daemon/names`); `None` for any other text.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_reference(text).then(|| Self(text.to_owned()))
+    }
+
     /// A full container ID; `None` for any other text.
     pub fn from_id(id: &str) -> Option<Self> {
         is_full_id(id).then(|| Self(id.to_owned()))
@@ -108,10 +113,16 @@ pub(crate) fn is_full_id(text: &str) -> bool {
     text.len() == 64 && is_id(text)
 }
 
-pub(crate) fn is_container(text: &str) -> bool {
+/// Whether `text` may be a container's ID or name, or the beginning of an ID.
+pub(crate) fn is_reference(text: &str) -> bool {
     text.len() <= MAX_CONTAINER
-        && text.bytes().all(is_word_or_hyphen)
+        && text.bytes().all(|b| is_word_or_hyphen(b) || b == b'.')
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
+}
+
+/// The same for one that may be part of a node name.
+pub(crate) fn is_container(text: &str) -> bool {
+    is_reference(text) && !text.contains('.')
 }
 
 /// Whether `text` is an IPv4 address, an IPv6 address (no brackets, no zone) or a DNS name.
@@ -255,6 +266,34 @@ mod tests {
         assert!(NodeName::parse(format!("db@{longest}")).is_err());
         assert!(NodeName::parse("d@".to_owned() + &"h".repeat(10_240)).is_err());
         assert!(NodeName::parse("d".repeat(10_240) + "@h").is_err());
+    }
+
+    #[test]
+    fn containers_that_are_in_no_node_name() {
+        let longest = "c".repeat(MAX_CONTAINER);
+        for text in ["db", "shop.redis", "shop_redis.1.x-y", "a..", &"a".repeat(64), &longest] {
+            assert_eq!(ContainerRef::parse(text).unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            ".",
+            "..",
+            ".db",
+            "-db",
+            "_db",
+            "d/b",
+            "d@b",
+            "d%2fb",
+            "d?b",
+            "d#b",
+            "d b",
+            "d\0b",
+            "dé",
+            "d\nb",
+            &(longest.clone() + "c"),
+        ] {
+            assert_eq!(ContainerRef::parse(text), None, "{text:?}");
+        }
     }
 
     #[test]

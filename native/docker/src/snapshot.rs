@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::node_name::{is_container, is_full_id, is_id};
+use crate::node_name::{is_full_id, is_id, is_reference};
 use crate::{Container, Filter, Labels};
 
 /// More containers than a host runs; those beyond are not kept, and each lookup of one asks the engine.
@@ -250,8 +250,8 @@ impl Snapshot {
     }
 
     fn put(&mut self, id: Box<str>, entry: Entry) {
-        // Other names no node can have.
-        if is_container(&entry.name) {
+        // Other names nobody can ask for.
+        if is_reference(&entry.name) {
             let ids = self.names.entry(entry.name.clone()).or_default();
             if ids.is_empty() {
                 ids.reserve_exact(1);
@@ -623,16 +623,14 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_node_can_have_are_not_found() {
+    fn names_that_no_container_can_have_are_not_found() {
         let snapshot = listed(vec![
             container("aaaaaaaaaaaa", "my.service.name"),
             container("bbbbbbbbbbbb", "a b"),
         ]);
-        assert_eq!(
-            (find(&snapshot, "my.service.name"), find(&snapshot, "a b")),
-            (None, None)
-        );
-        assert_eq!(find(&snapshot, "aaaaaaaaaaaa"), Some(id("aaaaaaaaaaaa")));
+        assert_eq!(find(&snapshot, "my.service.name"), Some(id("aaaaaaaaaaaa")));
+        assert_eq!(find(&snapshot, "a b"), None);
+        assert_eq!(find(&snapshot, "bbbbbbbbbbbb"), Some(id("bbbbbbbbbbbb")));
     }
 
     #[test]

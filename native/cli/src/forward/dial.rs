@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engines, Error, NodeName, Route, RouteKind, Wanted};
+use eid_docker::{Bridge, Directory, Engines, Error, Route, RouteKind, Wanted};
 use rustix::io::Errno;
 use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 use tokio::net::{lookup_host, TcpStream};
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::own::Own;
 use super::reach::Unreachable;
-use super::target::Target;
+use super::target::{Hosted, Target};
 use crate::engine_options::EngineOptions;
 
 /// Of a name's addresses so many are tried.
@@ -58,10 +58,10 @@ impl Dialer {
                 Some(Known { to, limit })
             }
             Target::Docker { container, port } => {
-                let ip = container.host().parse().ok()?;
-                let directory = self.engines.existing(&self.options.location(container.host(), ip))?;
+                let ip = container.host.parse().ok()?;
+                let directory = self.engines.existing(&self.options.location(&container.host, ip))?;
                 let wanted = wanted(ip, *port, Bridge::Preferred);
-                let route = directory.known_route(container.container().as_str(), &wanted)?;
+                let route = directory.known_route(container.name.as_str(), &wanted)?;
                 let limit = self.limit(&route);
                 Some(Known { to: route.to, limit })
             }
@@ -73,9 +73,9 @@ impl Dialer {
         let Target::Docker { container, .. } = target else {
             return false;
         };
-        let ip = container.host().parse().ok();
+        let ip = container.host.parse().ok();
         if let Some(directory) = ip.and_then(|ip| self.directory(container, ip).ok()) {
-            directory.doubt(container.container());
+            directory.doubt(&container.name);
         }
         true
     }
@@ -93,7 +93,7 @@ impl Dialer {
             }
             Target::Docker { container, port } => {
                 let dial = |ip| self.dial_container(container, ip, *port);
-                self.first(container.host(), dial).await
+                self.first(&container.host, dial).await
             }
         }
     }
@@ -108,7 +108,7 @@ impl Dialer {
             return Ok(());
         };
         let find = |ip| async move { self.find(container, &wanted(ip, *port, Bridge::Preferred)).await };
-        self.first(container.host(), find).await.map(|_| ())
+        self.first(&container.host, find).await.map(|_| ())
     }
 
     /// The first success with an address of the host.
@@ -139,7 +139,7 @@ impl Dialer {
 
     /// If it can't be dialled where it is thought to be, or is said not to be there, or the engine is, it is looked up and dialled once
     /// more: such an answer, which others share, may have been on its way already when this connection was made.
-    async fn dial_container(&self, container: &NodeName, ip: IpAddr, port: u16) -> Result<OwnedFd, Unreachable> {
+    async fn dial_container(&self, container: &Hosted, ip: IpAddr, port: u16) -> Result<OwnedFd, Unreachable> {
         let mut bridge = Bridge::Preferred;
         match self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await {
             Err(Unreachable::Engine(error)) if !may_be_over(&error) => return Err(Unreachable::Engine(error)),
@@ -147,14 +147,14 @@ impl Dialer {
             connected => return connected,
         }
         let directory = self.directory(container, ip).map_err(Unreachable::Engine)?;
-        directory.doubt(container.container());
+        directory.doubt(&container.name);
         self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await
     }
 
     /// A bridge that can't be dialled is the last resort from then on.
     async fn dial_route(
         &self,
-        container: &NodeName,
+        container: &Hosted,
         wanted: &Wanted,
         bridge: &mut Bridge,
     ) -> Result<OwnedFd, Unreachable> {
@@ -169,9 +169,9 @@ impl Dialer {
         self.connect(route.to, limit).await
     }
 
-    async fn find(&self, container: &NodeName, wanted: &Wanted) -> Result<Route, Unreachable> {
+    async fn find(&self, container: &Hosted, wanted: &Wanted) -> Result<Route, Unreachable> {
         let directory = self.directory(container, wanted.host).map_err(Unreachable::Engine)?;
-        let found = timeout(self.options.timeout(), directory.route(container.container(), wanted)).await;
+        let found = timeout(self.options.timeout(), directory.route(&container.name, wanted)).await;
         found.unwrap_or(Err(Error::Timeout)).map_err(Unreachable::Engine)
     }
 
@@ -182,8 +182,8 @@ impl Dialer {
         }
     }
 
-    fn directory(&self, container: &NodeName, ip: IpAddr) -> Result<Directory, Error> {
-        let location = self.options.location(container.host(), ip);
+    fn directory(&self, container: &Hosted, ip: IpAddr) -> Result<Directory, Error> {
+        let location = self.options.location(&container.host, ip);
         self.engines.get(&location, self.options.limits())
     }
 

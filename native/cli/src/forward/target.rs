@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use eid_docker::{Endpoint, NodeName};
+use eid_docker::{ContainerRef, Endpoint};
 
 /// One end of the forwarding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,14 @@ pub enum Target {
     /// A service at an address, or at the addresses of a DNS name.
     Tcp { host: String, port: u16 },
     /// A port of a container, wherever its host has published it.
-    Docker { container: NodeName, port: u16 },
+    Docker { container: Hosted, port: u16 },
+}
+
+/// A container, and the host that it runs on. It need not have a name that a node could have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hosted {
+    pub name: ContainerRef,
+    pub host: String,
 }
 
 impl Target {
@@ -30,9 +37,8 @@ impl Target {
             .and_then(|rest| rest.split_once('@'))
             .ok_or_else(refused)?;
         let (host, port) = place_of(place).ok_or_else(refused)?;
-        let container = NodeName::parse(format!("{container}@{host}")).map_err(|_| {
-            format!("{container} is no container's ID or name (of a name, letters, digits, _ and - can be used here)")
-        })?;
+        let name = ContainerRef::parse(container).ok_or_else(|| format!("{container} is no container's ID or name"))?;
+        let container = Hosted { name, host };
         Ok(Self::Docker { container, port })
     }
 }
@@ -54,8 +60,8 @@ impl fmt::Display for Target {
         match self {
             Self::Tcp { host, port } => write!(f, "tcp://{}:{port}", bracketed(host)),
             Self::Docker { container, port } => {
-                let host = bracketed(container.host());
-                write!(f, "docker://{}@{host}:{port}", container.container())
+                let host = bracketed(&container.host);
+                write!(f, "docker://{}@{host}:{port}", container.name)
             }
         }
     }
