@@ -94,11 +94,9 @@ impl Serve {
 
     pub fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
         let mut stream = self.connect();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n"
-        )
-        .unwrap();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
+        // One that is turned away may be closed before.
+        let _ = stream.write_all(request.as_bytes());
         Answer::read(stream)
     }
 
