@@ -14,7 +14,7 @@
 -type family() :: inet | inet6.
 -type timeout_ms() :: non_neg_integer().
 -type patience() :: timeout_ms() | configured.
-%% `configured': the time of {@link eid_config:lookup_time()}.
+%% `configured': the time of {@link eid_config:lookup_time/0}.
 
 -record(query, {node :: binary(),
                 container :: binary(),

@@ -26,7 +26,7 @@ equal(Known, Documented) ->
 %% Each key that a module reads of the environment of `kernel' or `eid', from its code.
 settings(_) ->
     Read = lists:usort(lists:append([keys(Module) || Module <- modules()])),
-    Documented = table(reference("Settings"), [3]),
+    Documented = table(reference("Settings of a node"), [3]),
     equal(Read, lists:sort([Name || {Name, _} <- Documented])),
     %% The numbers among the defaults.
     Numbers = [{"kernel erlang_port", eid_config:erlang_port()}, {"kernel docker_daemon_port", eid_config:docker_daemon_port()}
