@@ -1,18 +1,19 @@
 %% doc/reference.md has every option that there is, with its default, and no other one: compared with what the modules, the
-%% command's help and the sources say. Examples of configuration are settings that eid takes, and links lead somewhere.
+%% command's help and the sources say. Examples of configuration are settings that eid takes, doc/inside.md names each source, and
+%% links lead somewhere.
 -module(eid_reference_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0]).
 -export([settings/1, cluster_options/1, strategy_options/1, status_options/1, command_options/1, exit_statuses/1, variables/1,
-         metrics_of_a_node/1, metrics_of_serve/1, flags/1, examples_of_settings/1, links/1]).
+         metrics_of_a_node/1, metrics_of_serve/1, flags/1, examples_of_settings/1, house/1, links/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 
 all() ->
     [settings, cluster_options, strategy_options, status_options, command_options, exit_statuses, variables,
-     metrics_of_a_node, metrics_of_serve, flags, examples_of_settings, links].
+     metrics_of_a_node, metrics_of_serve, flags, examples_of_settings, house, links].
 
 reference(Heading) -> eid_markdown:section(Heading, eid_markdown:read("doc/reference.md")).
 
@@ -257,6 +258,24 @@ parse_forms(Text) ->
 forms([], []) -> [];
 forms([{dot, _} = Dot | Rest], Form) -> [lists:reverse([Dot | Form]) | forms(Rest, [])];
 forms([Token | Rest], Form) -> forms(Rest, [Token | Form]).
+
+%% Each source is there by its name or, after another one that begins alike, by the rest of it: `_dns'. That of a folder has the
+%% folder's, and a crate's first file the crate's.
+house(_) ->
+    House = eid_markdown:section("The house", eid_markdown:read("doc/inside.md")),
+    {match, Found} = re:run(House, "[a-z0-9_]+", [global, {capture, all, list}]),
+    Words = lists:append(Found),
+    Sources = lists:append([filelib:wildcard(Glob, eid_ct:root()) || Glob <- ["src/*.erl", "native/*/src/**/*.rs"]]),
+    ?assert(length(Sources) > 120),
+    ?assertEqual([], [Source || Source <- Sources,
+                                Name <- [case filename:basename(filename:rootname(Source)) of
+                                             "mod" -> filename:basename(filename:dirname(Source));
+                                             Crate when Crate =:= "lib"; Crate =:= "main" -> lists:nth(2, filename:split(Source));
+                                             Other -> Other
+                                         end],
+                                not lists:any(fun("_" ++ _ = Rest) -> lists:suffix(Rest, Name);
+                                                 (Word) -> Word =:= Name
+                                              end, Words)]).
 
 %% Each link leads to a file that is there, and to a heading of it.
 links(_) ->
