@@ -3,6 +3,8 @@
 //! An error is one sentence on standard error, `eid: …`, and a status other than 0; standard output has the answer and nothing
 //! else, so that it can stand in `$(…)`.
 
+#![forbid(unsafe_code)]
+
 mod age;
 mod descriptors;
 mod doctor;

@@ -25,6 +25,8 @@
 //!
 //! Nothing in here knows Erlang terms; everything async runs on a tokio runtime with I/O and time enabled.
 
+#![forbid(unsafe_code)]
+
 mod api_version;
 mod backoff;
 mod certificates;
