@@ -1,19 +1,19 @@
 %% doc/reference.md has every option that there is, with its default, and no other one: compared with what the modules, the
-%% command's help and the sources say. Examples of configuration are settings that eid takes, doc/inside.md names each source, and
-%% links lead somewhere.
+%% command's help and the sources say. So are the guide's reasons, and the routes and the sources of doc/inside.md. Examples of
+%% configuration are settings that eid takes, and links lead somewhere.
 -module(eid_reference_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0]).
 -export([settings/1, cluster_options/1, strategy_options/1, status_options/1, command_options/1, exit_statuses/1, variables/1,
-         metrics_of_a_node/1, metrics_of_serve/1, flags/1, examples_of_settings/1, house/1, links/1]).
+         metrics_of_a_node/1, metrics_of_serve/1, flags/1, reasons/1, routes/1, examples_of_settings/1, house/1, links/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 
 all() ->
     [settings, cluster_options, strategy_options, status_options, command_options, exit_statuses, variables,
-     metrics_of_a_node, metrics_of_serve, flags, examples_of_settings, house, links].
+     metrics_of_a_node, metrics_of_serve, flags, reasons, routes, examples_of_settings, house, links].
 
 reference(Heading) -> eid_markdown:section(Heading, eid_markdown:read("doc/reference.md")).
 
@@ -222,6 +222,29 @@ flags(_) ->
                                    end],
     equal([atom_to_list(Module) || Module <- modules(), re:run(atom_to_list(Module), "_dist$|^eid_epmd$|^eid$") =/= nomatch],
           lists:sort(Modules)).
+
+%% Each reason of `eid:lookup/1' is explained where somebody looks for it.
+reasons(_) ->
+    Rows = table(eid_markdown:section("Reasons", eid_markdown:read("doc/guide/troubleshooting.md")), []),
+    equal(union(eid, reason), lists:sort([hd(string:lexemes(Reason, "{, ")) || {Reason} <- Rows])).
+
+%% What eid finds, and what a user sets.
+routes(_) ->
+    equal(union(eid_nif, kind),
+          lists:sort([Kind || {Kind} <- table(eid_markdown:section("Routes", eid_markdown:read("doc/inside.md")), [])])),
+    [Types] = [Type || ["`eid routes`", Type | _] <- eid_markdown:rows(reference("Settings of a node"))],
+    {match, Targets} = re:run(Types, "`([a-z]+)`", [global, {capture, all_but_first, list}]),
+    equal(union(eid_routes, target), lists:sort(lists:append(Targets))).
+
+%% The atoms that a type is a union of, and those that its tagged tuples begin with.
+union(Module, Type) ->
+    {ok, {_, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(code:which(Module), [abstract_code]),
+    [Members] = [Union || {attribute, _, type, {Name, {type, _, union, Union}, []}} <- Forms, Name =:= Type],
+    lists:sort(lists:append([case Member of
+                                 {atom, _, Atom} -> [atom_to_list(Atom)];
+                                 {type, _, tuple, [{atom, _, Tag} | _]} -> [atom_to_list(Tag)];
+                                 _ -> []
+                             end || Member <- Members])).
 
 %% Whatever is shown of `{eid, […]}' is taken, and whatever is shown of a module compiles.
 examples_of_settings(_) ->
