@@ -53,16 +53,17 @@ init_per_group(Group, Config) ->
         [{_Page, Block}] -> [{block, Block} | Config];
         [] when Group =:= 'doc/guide/ambassadors.md' ->
             case eid_reader:has_redis() of
-                true -> start_page(Config);
+                true -> start_page(Group, Config);
                 false -> {skip, "redis-server and redis-cli are not installed"}
             end;
-        [] -> start_page(Config)
+        [] -> start_page(Group, Config)
     end.
 
-start_page(Config) ->
+start_page(Page, Config) ->
     Folder = string:trim(os:cmd("mktemp -d /tmp/eid-docs.XXXXXX")),
     ok = eid_reader:start(Folder),
     build_image(Folder),
+    _ = [{done, _} = eid_reader:do(eid_reader:certificates(), Folder) || wants_certificates(atom_to_list(Page))],
     [{folder, Folder} | Config].
 
 %% Most pages say that the image has to be there, which is made as one of them says.
@@ -74,6 +75,9 @@ build_image(Folder) ->
             {done, _} = eid_reader:do(Build, Folder),
             [ok = file:delete(File) || File <- filelib:wildcard(filename:join(Folder, "variables-*"))]
     end.
+
+wants_certificates(Page) ->
+    lists:any(fun(#{text := Text}) -> string:find(Text, "/etc/eid/certs") =/= nomatch end, blocks(Page)).
 
 end_per_group(Group, Config) ->
     case lists:keymember(block, 1, Config) of

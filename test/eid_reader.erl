@@ -9,7 +9,7 @@
 %% typed after a prompt, and then shown. IDs and numbers of four and more digits in it stand for any, and `…' for anything.
 -module(eid_reader).
 
--export([blocks/1, blocks/2, start/1, do/2, stop/1, images/1, has_redis/0, remove_images/0]).
+-export([blocks/1, blocks/2, certificates/0, start/1, do/2, stop/1, images/1, has_redis/0, remove_images/0]).
 -export([main/0]).    % of test/newcomer
 
 -include_lib("stdlib/include/assert.hrl").
@@ -43,6 +43,10 @@ with_output([#{language := Language} | Rest]) ->
     false = lists:member(Language, ["console", "bash", "shell", ""]),    % commands that nobody runs
     with_output(Rest);
 with_output([]) -> [].
+
+%% The block that makes the certificates that other pages have in /etc/eid/certs.
+-spec certificates() -> block().
+certificates() -> hd(blocks("README.md", "The same with TLS and eid serve")).
 
 %% What a reader pulls: an Erlang, a Debian, and a Redis, which is the machine's own with all that it is linked to.
 images(Folder) ->
@@ -133,12 +137,12 @@ type(Where, #{text := Text, output := Shown}, Folder) ->
     [Typed | Printed] = string:lexemes(Shown, "\n"),
     {match, [Line]} = re:run(Typed, "^\\S*[0-9]> (.*)$", [unicode, {capture, all_but_first, list}]),
     Script = prepare(work, Host, Text, Folder),
-    [eid_page:in_terminal(Host, shell(Host, Script, Folder), "[0-9]> ?", Line, "(?m)" ++ pattern(here(Each))) || Each <- Printed],
+    [eid_page:in_terminal(Host, shell(Host, Script, Folder), "[0-9]> ?", Line, "(?m)" ++ pattern(addresses(Each))) || Each <- Printed],
     {done, Shown}.
 
 %% The lines shown that are not there, in their order, among those that are.
 missing(Shown, Output) ->
-    missing_lines(string:lexemes(here(Shown), "\n"), string:lexemes(Output, "\r\n")).
+    missing_lines(string:lexemes(addresses(Shown), "\n"), string:lexemes(Output, "\r\n")).
 
 missing_lines([], _) -> [];
 missing_lines(Missing, []) -> Missing;
@@ -173,12 +177,15 @@ token("") -> "".
 is_large(Token) -> re:run(Token, "^[0-9]{4,}$", [unicode, {capture, none}]) =:= match.
 
 %% As it is on the rig.
-here(Text) -> here(Text, "").
+addresses(Text) -> replaced([{?FIRST, eid_rig:host_ip(1)}, {?SECOND, eid_rig:host_ip(2)}], Text).
 
-here(Text, Folder) ->
-    lists:foldl(fun({There, Here}, Changed) -> lists:flatten(string:replace(Changed, There, Here, all)) end, Text,
-                [{?FIRST, eid_rig:host_ip(1)}, {?SECOND, eid_rig:host_ip(2)},
-                 {"/run/eid-serve", filename:join(Folder, "run")}]).
+%% Where it is in the folder: a place for sockets, and the host's certificates.
+folders(Text, machine, _Folder) -> Text;
+folders(Text, Host, Folder) ->
+    replaced([{"/run/eid-serve", filename:join(Folder, "run")}, {"/etc/eid/certs", filename:join([Folder, "work", eid_rig:host_ip(Host)])}], Text).
+
+replaced(Replacements, Text) ->
+    lists:foldl(fun({There, Here}, Changed) -> lists:flatten(string:replace(Changed, There, Here, all)) end, Text, Replacements).
 
 %% Runs a block wherever it says; the last status that is not 0, and all that was printed.
 run(#{text := Text}, Folder) ->
@@ -209,7 +216,7 @@ at(Host) -> integer_to_list(Host).
 
 prepare(In, Host, Text, Folder) ->
     Script = filename:join(Folder, "block-" ++ at(Host)),
-    ok = file:write_file(Script, unicode:characters_to_binary(script(In, at(Host), here(filled(Text, Host, Folder), Folder), Folder))),
+    ok = file:write_file(Script, unicode:characters_to_binary(script(In, at(Host), folders(addresses(filled(Text, Host, Folder)), Host, Folder), Folder))),
     Script.
 
 shell(machine, Script, _Folder) -> ["sh -c \"timeout --foreground " ?BLOCK " sh ", Script, "\""];
