@@ -5,8 +5,8 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([staged/1, tarball/1, plain_erl/1, wrong_erlang/1, images/1, from_source/1]).
+-export([all/0, groups/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_group/2, end_per_group/2, init_per_testcase/2]).
+-export([staged/1, tarball/1, plain_erl/1, wrong_erlang/1, releases/1, images/1, from_source/1]).
 
 -import(eid_page, [sh/3, await/1, mesh/1]).
 
@@ -15,7 +15,9 @@
 
 suite() -> [{timetrap, {minutes, 8}}].
 
-all() -> [staged, tarball, plain_erl, wrong_erlang, images, from_source].
+all() -> [staged, tarball, plain_erl, wrong_erlang, {group, rig}].
+
+groups() -> [{rig, [], [releases, images, from_source]}].
 
 init_per_suite(Config) ->
     ok = run("rebar3 compile", Config),
@@ -23,41 +25,31 @@ init_per_suite(Config) ->
 
 end_per_suite(_Config) -> ok.
 
+init_per_group(rig, Config) ->
+    case eid_rig:available() of
+        true -> ok = eid_rig:up(), Config;
+        {skip, _} = Skip -> Skip
+    end.
+
+end_per_group(rig, _Config) -> eid_rig:down().
+
 init_per_testcase(plain_erl, Config) ->
     case os:cmd("unshare --mount --net true && echo yes") of
         "yes\n" -> Config;
         Why -> {skip, "no namespaces of its own for an installation: " ++ string:trim(Why)}
     end;
-init_per_testcase(images, Config) ->
-    with_rig("available", Config);
 init_per_testcase(from_source, Config) ->
-    case [Tool || Tool <- ["gcc", "make", "rebar3", "rustup"], os:find_executable(Tool) =:= false] of
-        [] ->
-            case lists:member(erlang:system_info(otp_release), eid_rig:releases()) of
-                true -> with_podman(Config);
-                false -> {skip, "the image's compilers are this machine's, for whose OTP release the rig has no image"}
-            end;
-        Missing -> {skip, lists:flatten(["the image's compilers are this machine's, which lacks ", lists:join(", ", Missing)])}
+    Missing = [Tool || Tool <- ["gcc", "make", "rebar3", "rustup"], os:find_executable(Tool) =:= false],
+    case {Missing, lists:member(erlang:system_info(otp_release), eid_rig:releases()), eid_rig:available(podman)} of
+        {[], true, true} ->
+            {0, _} = eid_rig:command("podman-service 1 start"),
+            Config;
+        {[], true, Skip} -> Skip;
+        {[], false, _} -> {skip, "the image's compilers are this machine's, for whose OTP release the rig has no image"};
+        _ -> {skip, lists:flatten(["the image's compilers are this machine's, which lacks ", lists:join(", ", Missing)])}
     end;
 init_per_testcase(_, Config) ->
     Config.
-
-with_rig(Available, Config) ->
-    case eid_rig:command(Available) of
-        {0, _} -> ok = eid_rig:up(), Config;
-        {_, Why} -> {skip, string:trim(Why)}
-    end.
-
-with_podman(Config) ->
-    case with_rig("available podman", Config) of
-        Config ->
-            {0, _} = eid_rig:command("podman-service 1 start"),
-            Config;
-        Skip -> Skip
-    end.
-
-end_per_testcase(Case, _Config) when Case =:= images; Case =:= from_source -> eid_rig:down();
-end_per_testcase(_, _Config) -> ok.
 
 %% Runs a command in the checkout; ok, or its exit status and what it printed. Settings of rebar3 and of the make that this suite
 %% may be run by are not for those that are started here.
@@ -94,19 +86,26 @@ version() ->
 flat(Lines) -> lists:sort([lists:flatten(Line) || Line <- Lines]).
 
 %% For a package: nothing outside of DESTDIR is touched. The Erlang is the prefix's, else the one on the PATH; and whoever says so gets
-%% another place. What is already there of an older build goes, what is of others stays.
+%% another place. What is already there of eid goes, be it older or newer; what is of others stays, with its permissions. The folders
+%% are for everybody, whatever the umask.
 staged(Config) ->
-    Stage = filename:join(?config(priv_dir, Config), "stage"),
+    Stage = filename:join(?config(priv_dir, Config), "a stage"),
     Library = string:prefix(code:lib_dir(), "/"),
     Variables = ["DESTDIR='", Stage, "' PREFIX=/opt/eid"],
-    Others = [filename:join([Stage, Library, "eid_other-1/ebin/eid_other.beam"]), Stage ++ "/opt/eid/bin/eider"],
-    Old = filename:join([Stage, Library, "eid-" ++ version(), "ebin/eid_of_old.beam"]),
-    [begin ok = filelib:ensure_dir(File), ok = file:write_file(File, "") end || File <- [Old | Others]],
-    Left = tree(Stage) -- ["644 " ++ string:prefix(Old, Stage ++ "/")],
-    2 = length(Left),
-    ok = run(["make install ", Variables], Config),
+    Below = fun(Files) -> [filename:join([Stage, Library, File]) || File <- Files] end,
+    Others = [Stage ++ "/opt/eid/bin/eider" | Below(["eid_other-1/ebin/eid_other.beam", "eid-1st/ebin/eid-1st.app"])],
+    Olds = Below(["eid-" ++ version() ++ "/ebin/eid_of_old.beam" | ["eid-" ++ V ++ "/ebin/eid.app" || V <- ["0.0.9", "99.1-rc1"]]]),
+    [begin ok = filelib:ensure_dir(File), ok = file:write_file(File, "") end || File <- Others ++ Olds],
+    Left = tree(Stage) -- ["644 " ++ string:prefix(Old, Stage ++ "/") || Old <- Olds],
+    3 = length(Left),
+    Manual = Stage ++ "/opt/eid/share/man/man1",
+    ok = filelib:ensure_path(Manual),
+    ok = file:change_mode(Manual, 8#2775),
+    ok = run(["umask 077; make install ", Variables], Config),
     ?assertEqual(flat(expected(Library, "opt/eid/")), tree(Stage) -- Left),
     ?assertEqual(Left, Left -- (Left -- tree(Stage))),
+    ?assertEqual("2775 man1", permissions(Manual)),
+    ?assertEqual("", os:cmd("find '" ++ Stage ++ "' -type d ! -perm -755")),
     ok = run(["make install ", Variables], Config),
     ok = run(["make uninstall ", Variables], Config),
     ?assertEqual(Left, tree(Stage)),
@@ -114,6 +113,8 @@ staged(Config) ->
     Elsewhere = filename:join(?config(priv_dir, Config), "elsewhere"),
     ok = run(["make install DESTDIR='", Elsewhere, "' ERLANG_LIB=/opt/otp/lib"], Config),
     ?assertEqual(flat(expected("opt/otp/lib", "usr/local/")), tree(Elsewhere)).
+
+permissions(File) -> string:trim(os:cmd("find '" ++ File ++ "' -maxdepth 0 -printf '%m %f'")).
 
 %% The same files, below a prefix that has its Erlang in lib/erlang. Folders are none: an ADD would change those of the image.
 tarball(Config) ->
@@ -123,7 +124,11 @@ tarball(Config) ->
     ok = run(["tar --extract --file '", Tarball, "' --directory '", Unpacked, "'"], Config),
     ?assertEqual(flat(expected("lib/erlang/lib", "")), tree(Unpacked)),
     Listed = string:lexemes(os:cmd("tar --list --verbose --numeric-owner --file '" ++ Tarball ++ "'"), "\n"),
-    ?assertEqual([], [Line || Line <- Listed, re:run(Line, "^-\\S+ 0/0 ", [{capture, none}]) =/= match]).
+    ?assertEqual([], [Line || Line <- Listed, re:run(Line, "^-\\S+ 0/0 ", [{capture, none}]) =/= match]),
+    %% The same again, whenever it is made.
+    {ok, Bytes} = file:read_file(Tarball),
+    ok = run("touch priv/eid", Config),
+    ?assertEqual({ok, Bytes}, file:read_file(dist(Config))).
 
 dist(Config) ->
     ok = run("make dist", Config),
@@ -132,29 +137,36 @@ dist(Config) ->
 
 %% Really installed, into this machine's Erlang, but in a mount namespace in which whatever is written goes elsewhere.
 plain_erl(Config) ->
-    Node = "erl -noinput -proto_dist eid_tcp -start_epmd false -setcookie x -name a@127.0.0.1 -eval ",
-    Works = [Node, "'true = is_alive(), \"", code:lib_dir(), "/\" ++ _ = code:which(eid_tcp_dist), "
-             "{error, bad_node_name} = eid:lookup(<<\"@\">>), halt().'"],
-    Lines = ["set -eux", "fails() { if \"$@\"; then exit 9; fi; }",
-             "ip link set lo up",
+    Lines = ["ip link set lo up",
              "mkdir /run/eid-install && mount -t tmpfs none /run/eid-install && cd /run/eid-install && mkdir changed work",
-             "mount -t overlay -o lowerdir=/usr,upperdir=changed,workdir=work none /usr",
-             ["cd '", eid_ct:root(), "'"],
-             ["works() { ", Works, "; }"],
-             "fails works",
-             "make install PREFIX=/usr",
-             "works",
-             "test \"$(command -v eid)\" = /usr/bin/eid",
-             "eid --version",
-             "make uninstall PREFIX=/usr",
-             "fails works",
-             "fails test -e /usr/bin/eid",
-             "test -z \"$(find /run/eid-install/changed -type f)\""],
-    File = filename:join(?config(priv_dir, Config), "plain_erl.sh"),
-    ok = file:write_file(File, lists:join($\n, Lines)),
+             "mount -t overlay -o lowerdir=/usr,upperdir=changed,workdir=work none /usr"
+             | comes_and_goes("make install PREFIX=/usr", "make uninstall PREFIX=/usr", "/usr")]
+        ++ ["test -z \"$(find /run/eid-install/changed -type f)\""],
     %% /run is the namespace's own, too: nothing is left of it.
-    ?assertEqual(ok, run(["unshare --mount --net sh -c 'mount -t tmpfs none /run && PATH=/usr/bin:/usr/sbin:/bin exec sh \"$0\"' '", File, "'"],
-                         Config)).
+    ?assertEqual(ok, run(["unshare --mount --net sh -c 'mount -t tmpfs none /run && PATH=/usr/bin:/usr/sbin:/bin exec sh \"$0\"' '",
+                          script(Lines, Config), "'"], Config)).
+
+%% Of a shell that is root: no node has the carrier before, any has it in between, without being told where it is, and none after.
+comes_and_goes(Install, Uninstall, Prefix) ->
+    Node = "erl -noinput -proto_dist eid_tcp -start_epmd false -setcookie x -name a@127.0.0.1 -eval ",
+    Works = [Node, "'true = is_alive(), true = lists:prefix(code:lib_dir(), code:which(eid_tcp_dist)), "
+             "{error, bad_node_name} = eid:lookup(<<\"@\">>), halt().'"],
+    ["set -eux", "fails() { if \"$@\"; then exit 9; fi; }",
+     ["cd '", eid_ct:root(), "'"],
+     ["works() { ", Works, "; }"],
+     "fails works",
+     Install,
+     "works",
+     ["test \"$(command -v eid)\" = ", Prefix, "/bin/eid"],
+     "eid --version",
+     Uninstall,
+     "fails works",
+     ["fails test -e ", Prefix, "/bin/eid"]].
+
+script(Lines, Config) ->
+    File = filename:join(?config(priv_dir, Config), "as_root.sh"),
+    ok = file:write_file(File, lists:join($\n, Lines)),
+    File.
 
 %% An Erlang that can't load what was built, because it is older or has another C library, is not given it.
 wrong_erlang(Config) ->
@@ -164,9 +176,25 @@ wrong_erlang(Config) ->
     ok = filelib:ensure_path(Otp ++ "/lib"),
     ok = file:write_file(Erl, "#!/bin/sh\nexit 1\n"),
     ok = file:change_mode(Erl, 8#755),
-    {_, Output} = run(["make install PREFIX='", Otp, "' ERLANG_LIB='", Otp, "/lib'"], Config),
-    ?assertNotEqual({nomatch, Output}, {string:find(Output, "can't load what was built"), Output}),
-    ?assertEqual(["755 bin/erl"], tree(Otp)).
+    refuses(["PREFIX='", Otp, "' ERLANG_LIB='", Otp, "/lib'"], "can't load what was built", Config),
+    ?assertEqual(["755 bin/erl"], tree(Otp)),
+    ?assertEqual({ok, []}, file:list_dir(Otp ++ "/lib")),
+    %% Nor what is none.
+    refuses(["PREFIX='", Otp, "' ERLANG_LIB='", Otp, "/elsewhere/lib'"], "is not the library folder of an Erlang", Config),
+    ?assertNot(filelib:is_file(Otp ++ "/elsewhere")),
+    refuses("PREFIX=otp", "is no absolute path", Config).
+
+refuses(Variables, Why, Config) ->
+    {_, Output} = run(["make install ", Variables], Config),
+    ?assertNotEqual({nomatch, Output}, {string:find(Output, Why), Output}).
+
+%% The checkout's install in a container of each release, where the Erlang is Debian's and root's.
+releases(Config) ->
+    Root = eid_ct:root(),
+    Run = ["env PREFIX=/usr/local native/install.sh "],
+    Script = script(comes_and_goes([Run, "install"], [Run, "uninstall"], "/usr/local"), Config),
+    [sh(1, "", ["docker run --rm --label ", ?OURS, [[" --volume '", Path, "':'", Path, "':ro"] || Path <- [Root, Script]],
+                " eid-otp:", Release, " sh '", Script, "'"]) || Release <- eid_rig:releases()].
 
 %% The tarball in an image of each release, by one line; nodes of all of them, with nothing but the carrier on the command line.
 images(Config) ->
