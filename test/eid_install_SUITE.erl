@@ -234,8 +234,8 @@ start(Host, Image) ->
     Id = lists:sublist(sh(Host, "", Run), 12),
     {Host, Id, list_to_atom(Id ++ "@" ++ Ip)}.
 
-%% The image that compiles eid itself. Podman can lend this machine's compilers and crates to those stages, which no registry has to
-%% be asked for then. What they make is small, and has nothing of them.
+%% The image that compiles eid itself, by the command of the examples' page. Podman can lend this machine's compilers and crates to those
+%% stages, which no registry has to be asked for then. What they make is small, and has nothing of them.
 from_source(Config) ->
     Base = "eid-otp:" ++ erlang:system_info(otp_release),
     Rust = filename:join(?config(priv_dir, Config), "rust"),
@@ -249,12 +249,11 @@ from_source(Config) ->
     podman(["build --tag eid-rust ", Rust]),
     try
         podman(["build --network none --build-arg BASE=", Base, " --build-arg ERLANG=", Base, " --build-arg RUST=eid-rust",
-                [[" --volume ", Volume] || Volume <- Lent],
-                " --file ", eid_ct:root(), "/examples/Dockerfile --tag eid-from-source ", eid_ct:root()]),
-        ?assert(image_size("eid-from-source") - image_size(Base) < 30_000_000),
+                [[" --volume ", Volume] || Volume <- Lent], as_on_the_page()]),
+        ?assert(image_size("eid-example") - image_size(Base) < 30_000_000),
         Ip = eid_rig:podman_ip(1),
         Id = lists:sublist(podman(["run --detach --label ", ?OURS, " --publish ", Ip, "::12345 --env COOKIE=x --env EID_HOST=", Ip,
-                                   " eid-from-source"]), 12),
+                                   " eid-example"]), 12),
         await(fun() ->
                       ?assertEqual("'" ++ Id ++ "@" ++ Ip ++ "'", podman(["exec ", Id, " erl_call -address 127.0.0.1:12345 -a 'erlang node []'"])),
                       ok
@@ -262,8 +261,14 @@ from_source(Config) ->
         ?assertEqual("", podman(["exec ", Id, " sh -c 'test ! -e /eid -a ! -e /opt/cargo'"]))
     after
         eid_rig:stop_all(#{host => 1, engine => podman}),
-        eid_rig:command("podman 1 image rm --force eid-from-source eid-rust")
+        eid_rig:command("podman 1 image rm --force eid-example eid-rust")
     end.
+
+%% The arguments of `docker build'; Podman is run in no folder of ours.
+as_on_the_page() ->
+    ["docker build" ++ Arguments | _] = eid_page:blocks("examples/README.md"),
+    {match, [File, Tag]} = re:run(Arguments, "^ --file (\\S+)( --tag eid-example) \\.$", [{capture, all_but_first, list}]),
+    [" --file ", filename:join(eid_ct:root(), File), Tag, " ", eid_ct:root()].
 
 %% What it has printed, without what it logs.
 podman(Arguments) ->
