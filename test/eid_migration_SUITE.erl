@@ -7,7 +7,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([node_by_node/1, restarts/1, cut/1, old_node_dials/1, same_name/1]).
+-export([node_by_node/1, while_it_starts/1, restarts/1, cut/1, old_node_dials/1, same_name/1, epmd_stops/1]).
 
 -import(eid_page, [set/3, on_the_rig/1, sh/3, nodes_in/1, connected/1, await/1, await/2]).
 
@@ -17,7 +17,7 @@
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-all() -> [node_by_node, restarts, cut, old_node_dials, same_name].
+all() -> [node_by_node, while_it_starts, restarts, cut, old_node_dials, same_name, epmd_stops].
 
 init_per_suite(Config) ->
     case eid_rig:available() of
@@ -27,7 +27,7 @@ init_per_suite(Config) ->
                 eid_rig:stop_all(),
                 Releases = eid_rig:releases(),
                 [eid_page:build_example(Host, Release) || {Host, Release} <- [{1, lists:last(Releases)}, {2, hd(Releases)}]],
-                [start_epmd(Host, hd(Releases)) || Host <- [1, 2]],
+                [start_epmd(Host) || Host <- [1, 2]],
                 Config
             catch Class:Reason:Stack ->
                     end_per_suite(Config),
@@ -41,8 +41,8 @@ end_per_suite(_Config) ->
     eid_rig:down().
 
 %% Before any node, or it would be in the first node's container, and end with that.
-start_epmd(Host, Release) ->
-    eid_rig:docker(Host, ["run --detach --label eid.test=1 --network host eid-otp:", Release, " epmd"]),
+start_epmd(Host) ->
+    eid_rig:docker(Host, ["run --detach --name epmd --label eid.test=1 --network host eid-otp:", hd(eid_rig:releases()), " epmd"]),
     Asks = ["exec ", integer_to_list(Host), " bash -c '< /dev/tcp/127.0.0.1/4369'"],
     await(fun() -> {0, _} = eid_rig:command(Asks), ok end).
 
@@ -85,23 +85,31 @@ connect([#{peer := Peer} | Others] = Old) ->
 register_ledger(#{peer := Peer}) ->
     yes = peer:call(Peer, global, register_name, [ledger, peer:call(Peer, erlang, whereis, [init])]).
 
-%% The page's configuration, with these old nodes in its list.
+%% The page's configuration, with these old nodes and no others.
 configure(Names, Config) ->
     [Written] = eid_page:blocks(?PAGE, "erlang"),
     {ok, Tokens, _} = erl_scan:string(on_the_rig(Written)),
-    {ok, [{eid, [{clusters, [Shop, #{name := old, strategy := {static, #{nodes := All}}} = Old]}]}]} = erl_parse:parse_term(Tokens),
-    Nodes = [Listed || {Node, epmd} = Listed <- All, lists:member(hd(string:split(atom_to_list(Node), "@")), Names)],
+    {ok, [{eid, [{routes, Routes}, {clusters, [Shop, #{name := old, strategy := {static, #{nodes := All}}} = Old]}]}]} =
+        erl_parse:parse_term(Tokens),
+    ?assertEqual(Routes, maps:from_keys(All, epmd)),
+    Nodes = [Node || Node <- All, lists:member(hd(string:split(atom_to_list(Node), "@")), Names)],
     true = length(Nodes) =:= length(Names),
-    Clusters = [Shop, Old#{strategy := {static, #{nodes => Nodes}}}],
-    ok = file:write_file(filename:join(?config(folder, Config), "sys.config"), io_lib:format("~p.~n", [[{eid, [{clusters, Clusters}]}]])).
+    Settings = [{routes, maps:with(Nodes, Routes)}, {clusters, [Shop, Old#{strategy := {static, #{nodes => Nodes}}}]}],
+    ok = file:write_file(filename:join(?config(folder, Config), "sys.config"), io_lib:format("~p.~n", [[{eid, Settings}]])).
 
-%% Runs the page's command, with more arguments for erl.
+%% Runs the page's command, with more arguments for erl, which may go before those that the entry point gives it.
 start_new(Host, Config) -> start_new(Host, "", Config).
 
-start_new(Host, Arguments, Config) ->
-    [Start | _] = eid_page:blocks(?PAGE),
-    Id = lists:sublist(run_as_written(Host, string:trim(Start) ++ Arguments, Config), 12),
+start_new(Host, Arguments, Config) -> start_new(Host, "", Arguments, Config).
+
+start_new(Host, First, Arguments, Config) ->
+    Start = string:replace(string:trim(command("run --detach", 1)), "eid-example", ["--env 'ERL_AFLAGS=", First, "' eid-example"]),
+    Id = lists:sublist(run_as_written(Host, lists:flatten([Start, Arguments]), Config), 12),
     {Host, Id, list_to_atom(Id ++ "@" ++ eid_rig:host_ip(Host))}.
+
+%% The page's block in which this stands, of several the one with this number.
+command(Text, Number) ->
+    lists:nth(Number, [Block || Block <- eid_page:blocks(?PAGE), string:find(Block, Text) =/= nomatch]).
 
 run_as_written(Host, Commands, Config) ->
     lists:last(string:lexemes(sh(Host, ?config(folder, Config), set("COOKIE", ?COOKIE, set("EID_HOST", eid_rig:host_ip(Host), Commands))),
@@ -130,6 +138,10 @@ node_by_node(Config) ->
     configure(["web", "cache", "db"], Config),
     Old = [Web, Cache, Db] = [start_old(Name) || Name <- [web, cache, db]],
     connect(Old),
+    %% What the reader sees that a container reaches.
+    [Shown] = eid_page:blocks(?PAGE, "text"),
+    [?assertEqual(lists:sort(string:lexemes(on_the_rig(Shown), "\n")),
+                  lists:sort(string:lexemes(sh(Host, "", on_the_rig(command("net_adm:names", 1))), "\n"))) || Host <- [1, 2]],
     register_ledger(Web),
     First = move(Db, [Web, Cache], [], Config),
     ?assertEqual([name(Db)], lost([Web, Cache])),
@@ -146,8 +158,7 @@ move(#{host := Host} = Going, Staying, Moved, Config) ->
     New = start_new(Host, Config),
     await(fun() -> mesh([Going | Staying] ++ [New | Moved]) end),
     %% What the reader sees.
-    [_Start, Look | _] = eid_page:blocks(?PAGE),
-    ?assertEqual(connected(New), nodes_in(sh(Host, "", Look))),
+    ?assertEqual(connected(New), nodes_in(sh(Host, "", command("erlang nodes", 1)))),
     knows_ledger(New),
     ?assertEqual(Before, lost([Going | Staying])),
     [has_nothing_of_eid(Old) || Old <- [Going | Staying]],
@@ -162,6 +173,18 @@ knows_ledger({Host, Id, _}) ->
 has_nothing_of_eid(#{peer := Peer}) ->
     Loaded = [Module || {Module, _} <- peer:call(Peer, code, all_loaded, [])] -- [eid_mesh_recorder],
     ?assertEqual([], [Module || Module <- Loaded, lists:prefix("eid", atom_to_list(Module))]).
+
+%% A new node is connected by another one while its applications start, its own eid not yet among them: by its routes alone it is
+%% one of all, and no old node is lost.
+while_it_starts(Config) ->
+    configure(["web", "db"], Config),
+    Old = [start_old(Name) || Name <- [web, db]],
+    connect(Old),
+    First = start_new(1, Config),
+    await(fun() -> mesh([First | Old]) end),
+    Starting = start_new(2, "-eval timer:sleep(infinity).", "", Config),
+    await(fun() -> mesh([First, Starting | Old]) end),
+    ?assertEqual([], lost(Old)).
 
 %% Half of the cluster has moved. Whoever restarts is connected again without doing anything for it.
 restarts(Config) ->
@@ -221,10 +244,24 @@ same_name(Config) ->
     await(fun() -> mesh([Running | Old]) end),
     stop_old(Db),
     configure(["web"], Config),
-    [Start, _Look, TakeOver] = eid_page:blocks(?PAGE),
-    [_On, Cookie, Host | _] = eid_page:lines(Start),
-    Id = lists:sublist(run_as_written(2, lists:append(lists:join("\n", [Cookie, Host, TakeOver])), Config), 12),
+    [_On, Cookie, Host | _] = eid_page:lines(command("run --detach", 1)),
+    Id = lists:sublist(run_as_written(2, lists:append(lists:join("\n", [Cookie, Host, command("run --detach", 2)])), Config), 12),
     Moved = {2, Id, name(Db)},
     All = [Web, Running, Moved],
     await(fun() -> mesh(All) end),
     [begin restart_new(New), await(fun() -> mesh(All) end) end || New <- [Moved, Running]].
+
+%% Who is connected stays so without it; a new node that restarts finds only other new ones until it is back, and `global' makes the others
+%% lose more.
+epmd_stops(Config) ->
+    configure(["web", "db"], Config),
+    Old = [start_old(Name) || Name <- [web, db]],
+    connect(Old),
+    New = [First, Second] = [start_new(Host, Config) || Host <- [1, 2]],
+    await(fun() -> mesh(Old ++ New) end),
+    [ok = eid_rig:remove(Host, ["epmd"]) || Host <- [1, 2]],
+    mesh(Old ++ New),
+    restart_new(First),
+    await(fun() -> ?assertEqual([name(Second)], connected(First)), ok end),
+    [start_epmd(Host) || Host <- [1, 2]],
+    await(fun() -> mesh(Old ++ New) end, 60_000).
