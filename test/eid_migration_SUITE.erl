@@ -197,6 +197,7 @@ restarts(Config) ->
     stop_old(Db),
     await(fun() -> mesh([Web | New]) end),
     Restarted = start_old(db),
+    pong = peer:call(maps:get(peer, Restarted), net_adm, ping, [name(Web)]),
     await(fun() -> mesh([Web, Restarted | New]) end),
 
     restart_new(First),
