@@ -52,7 +52,7 @@
 %% has 64 bits; `true', `false' and `null' mean themselves, and other atoms their text.
 
 %% So often is the library loaded for one call, and former code purged for one load.
--define(LOADS, 3).
+-define(LOADS, 10).
 -define(PURGES, 100).
 
 %% @doc Evaluates `Fun', which calls a function of this module, and loads the library before if
@@ -73,9 +73,12 @@ load_and_call(Fun, Loads) ->
     case load() of
         ok ->
             try Fun()
-            catch error:not_loaded -> load_and_call(Fun, Loads - 1)
+            catch error:not_loaded -> ?MODULE:load_and_call(Fun, Loads - 1)
             end;
-        {error, Text} ->
+        %% This is code of before a reload by now.
+        {error, {old_code, _}} ->
+            ?MODULE:load_and_call(Fun, Loads - 1);
+        {error, {_, Text}} ->
             {error, {unreachable, unfit(Text)}}
     end.
 
@@ -89,7 +92,7 @@ load() ->
             ok;
         %% Another process was faster.
         {error, {reload, _}} -> ok;
-        {error, {_, Text}} -> {error, Text}
+        {error, _} = Error -> Error
     end.
 
 %% A library that is loaded already is found by its name, whatever has become of the file (dlopen(3) of glibc).

@@ -10,7 +10,7 @@
          dist_listen_false/1, remote_shell/1, dynamic_name/1, erl_call/1, listen_options/1,
          setup_time/1, ipv6/1, tls/1, refused_dial/1, wrong_cookie/1,
          another_node/1, not_allowed/1, disallowed_host/1, route_at_run_time/1, epmd_route/1,
-         simultaneous/1, reload/1, changed_library/1, select_does_no_io/1]).
+         simultaneous/1, reload/1, reload_in_use/1, changed_library/1, select_does_no_io/1]).
 
 -define(A, "127.0.0.2").
 -define(B, "127.0.0.3").
@@ -19,7 +19,7 @@ all() ->
     [connects, hidden, silent_epmd, erlang_port, bad_settings, second_listener, dist_listen_false,
      remote_shell, dynamic_name, erl_call, listen_options, setup_time, ipv6,
      tls, refused_dial, wrong_cookie, another_node, not_allowed, disallowed_host, route_at_run_time,
-     epmd_route, simultaneous, reload, changed_library, select_does_no_io].
+     epmd_route, simultaneous, reload, reload_in_use, changed_library, select_does_no_io].
 
 %% Nodes are linked to the test's process and end with it.
 
@@ -325,6 +325,22 @@ reload(_) ->
 connections(A, B) ->
     [[begin {ok, Owner} = peer:call(Peer, net_kernel, node_info, [Node, owner]), {Node, Owner} end
       || Node <- peer:call(Peer, erlang, nodes, [])] || Peer <- [A, B]].
+
+%% Whoever calls the library while its module is reloaded again and again gets an answer, and none is killed.
+reload_in_use(_) ->
+    Callers = [spawn_monitor(fun() -> call_until_told() end) || _ <- lists:seq(1, 3)],
+    [case code:soft_purge(eid_nif) of
+         true -> {module, eid_nif} = code:load_file(eid_nif);
+         false -> used
+     end || _ <- lists:seq(1, 25)],
+    [Caller ! stop || {Caller, _} <- Callers],
+    [receive {'DOWN', Monitor, process, _, Reason} -> normal = Reason end || {_, Monitor} <- Callers].
+
+call_until_told() ->
+    true = eid_nif:call(fun() -> eid_nif:is_engine(<<"tcp://{host}:4243">>) end),
+    receive stop -> ok
+    after 0 -> call_until_told()
+    end.
 
 %% A node keeps the library that it has loaded, and says so where there is another one after a reload. Where that does not fit new
 %% code, connections are kept and lookups fail.
