@@ -9,7 +9,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
--export([no_cookie/1, cluster/1, remote_console/1, reload/1, changed_library/1, stop/1]).
+-export([no_cookie/1, daemon/1, cluster/1, remote_console/1, reload/1, changed_library/1, stop/1]).
 -import(eid_page, [lines/1, set/3, on_the_rig/1, await/1, inspect/3, is_quiet/3, nodes_in/1, in_terminal/5]).
 
 -define(COOKIE, "not-the-readers-cookie").
@@ -18,7 +18,7 @@
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-all() -> [no_cookie, cluster, remote_console, reload, changed_library, stop].
+all() -> [no_cookie, daemon, cluster, remote_console, reload, changed_library, stop].
 
 init_per_suite(Config) ->
     case eid_rig:available() of
@@ -102,6 +102,22 @@ no_cookie(Config) ->
     ?assertNotEqual({nomatch, Output}, {string:find(Output, "COOKIE is not set"), Output}),
     {1, NoHost} = try_sh(Host, "", "docker run --rm --label " ?OURS " --env COOKIE=x shop"),
     ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
+
+%% In the background, beside a container's own process, where `stop' can be seen to come to its end.
+daemon(Config) ->
+    [begin
+         Image = inspect(Host, Id, "{{.Image}}"),
+         Beside = sh(Host, "", ["docker run --detach --label " ?OURS " --env COOKIE=x --env DOCKER_HOSTS= --env EID_HOST=192.0.2.",
+                                integer_to_list(Host), " --entrypoint sleep ", Image, " infinity"]),
+         Shop = fun(Command) -> try_sh(Host, "", ["docker exec ", Beside, " shop ", Command]) end,
+         ?assertMatch({1, "Node is not running!"}, Shop("ping")),
+         ?assertEqual({0, ""}, Shop("daemon")),
+         ?assertEqual({0, "pong"}, Shop("ping")),
+         ?assertEqual({0, "\"" ++ Release ++ "\""}, Shop("rpc erlang system_info [otp_release]")),
+         ?assertEqual({0, ""}, Shop("stop")),
+         ?assertMatch({1, "Node is not running!"}, Shop("ping")),
+         sh(Host, "", ["docker rm --force ", Beside])
+     end || #{host := Host, id := Id, release := Release} <- ?config(nodes, Config)].
 
 %% They have found each other, over both hosts; the script's commands work; nothing else is there.
 cluster(Config) ->
