@@ -18,22 +18,25 @@ suite() -> [{timetrap, {minutes, 5}}].
 all() -> [no_cookie, cluster, connect, remote, stop].
 
 init_per_suite(Config) ->
-    case {eid_rig:available(), os:find_executable("mix"), has_image()} of
-        {true, [_ | _], true} ->
+    case can_run() of
+        true ->
             ok = eid_rig:up(),
             try [{nodes, start_nodes(Config)} | Config]
             catch Class:Reason:Stack ->
                     end_per_suite(Config),
                     erlang:raise(Class, Reason, Stack)
             end;
-        {{skip, _} = Skip, _, _} -> Skip;
-        {true, false, _} -> {skip, "Elixir is not installed"};
-        {true, _, false} -> {skip, "there is no image of this machine's own OTP"}
+        {skip, _} = Skip -> Skip
+    end.
+
+can_run() ->
+    case {eid_rig:available(), os:find_executable("mix")} of
+        {{skip, _} = Skip, _} -> Skip;
+        {true, false} -> {skip, "Elixir is not installed"};
+        {true, _} -> lists:member(release(), eid_rig:releases()) orelse {skip, "there is no image of this machine's own OTP"}
     end.
 
 release() -> erlang:system_info(otp_release).
-
-has_image() -> lists:member(release(), eid_rig:releases()).
 
 %% The hosts keep their images from one time to the next; these are not theirs.
 end_per_suite(_Config) ->
@@ -134,8 +137,7 @@ stop(Config) ->
                                     " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"])),
     await(fun() -> mesh(Nodes) end).
 
-% The lines of the page's blocks of commands.
-blocks() -> [lines(Block) || Block <- eid_page:blocks("examples/elixir/README.md")].
+blocks() -> eid_page:blocks("examples/elixir/README.md").
 
 sh(Host, Folder, Commands) -> eid_page:sh(Host, filename:join("examples/elixir", Folder), Commands).
 try_sh(Host, Folder, Commands) -> eid_page:try_sh(Host, filename:join("examples/elixir", Folder), Commands).

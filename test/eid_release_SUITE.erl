@@ -107,7 +107,7 @@ no_cookie(Config) ->
 daemon(Config) ->
     [begin
          Image = inspect(Host, Id, "{{.Image}}"),
-         Beside = sh(Host, "", ["docker run --detach --label " ?OURS " --env COOKIE=x --env DOCKER_HOSTS= --env EID_HOST=192.0.2.",
+         Beside = sh(Host, "", ["docker run --detach --label " ?OURS " --env COOKIE=x --env DOCKER_HOSTS='\"192.0.2.1\"' --env EID_HOST=192.0.2.",
                                 integer_to_list(Host), " --entrypoint sleep ", Image, " infinity"]),
          Shop = fun(Command) -> try_sh(Host, "", ["docker exec ", Beside, " shop ", Command]) end,
          ?assertMatch({1, "Node is not running!"}, Shop("ping")),
@@ -222,8 +222,7 @@ stop(Config) ->
      end || #{host := Host, id := Id} <- Nodes],
     await(fun() -> mesh(Nodes) end).
 
-% The lines of the page's blocks of commands.
-blocks() -> [lines(Block) || Block <- eid_page:blocks("examples/release/README.md")].
+blocks() -> eid_page:blocks("examples/release/README.md").
 
 sh(Host, Folder, Commands) -> eid_page:sh(Host, filename:join("examples/release", Folder), Commands).
 try_sh(Host, Folder, Commands) -> eid_page:try_sh(Host, filename:join("examples/release", Folder), Commands).

@@ -14,4 +14,7 @@ unset COOKIE
 
 EID_NODE=$(eid name --short) || exit
 export EID_NODE
+
+# New versions of relx's script ask the node by an escript, whose `erl` in Debian's OTP 29 goes to /usr/lib/erlang and not to the release.
+for erlexec in /opt/shop/erts-*/bin/erlexec; do export ESCRIPT_EMULATOR="$erlexec"; done
 exec /opt/shop/bin/shop "$@"
