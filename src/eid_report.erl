@@ -76,8 +76,12 @@ no_directory(Endpoint, _TooLarge) ->
 %% @doc Logs, as a warning, that another library is there than this VM has loaded.
 -spec library_changed(File :: file:filename()) -> ok.
 library_changed(File) ->
-    ?LOG_WARNING("Modules of eid were reloaded, but the library ~ts.so is not the one that this node has loaded and goes on with. "
-                 "Restart the node to change it.", [File]).
+    %% Whoever calls from another node, as a remote shell does, is told there, if that is still there. This node's log has it in any case.
+    Leaders = [group_leader() | [whereis(init) || node(group_leader()) =/= node()]],
+    lists:foreach(fun(Leader) ->
+                          ?LOG_WARNING("Modules of eid were reloaded, but the library ~ts.so is not the one that this node has loaded "
+                                       "and goes on with. Restart the node to change it.", [File], #{gl => Leader})
+                  end, Leaders).
 
 watch(Setup, Node) ->
     Monitor = monitor(process, Setup),

@@ -133,7 +133,7 @@ stop(Config) ->
     Since = string:trim(os:cmd("date +%s")),
     _ = try_sh(Host, "", ["NODE=", Id, "\n", lists:last(lines(Use))]),
     await(fun() -> ?assertEqual("1", inspect(Host, Id, "{{.RestartCount}}")), ok end),
-    ?assertEqual("0", sh(Host, "", ["docker events --since ", Since, " --until $(date +%s) --filter container=", Id,
+    ?assertEqual("0", sh(Host, "", ["docker events --since ", Since, " --until $(($(date +%s) + 1)) --filter container=", Id,
                                     " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"])),
     await(fun() -> mesh(Nodes) end).
 

@@ -1,8 +1,9 @@
 import Config
 
-# The Docker hosts, with spaces between them. Nothing is sent to any other host because of a node's name.
+# The Docker hosts, with spaces between them, or as examples/release has them: with commas, in quotation marks. Nothing is sent to any
+# other host because of a node's name.
 if hosts = System.get_env("DOCKER_HOSTS") do
-  hosts = String.split(hosts)
+  hosts = String.split(hosts, [" ", ",", "\""], trim: true)
 
   config :eid,
     allowed_hosts: hosts,
