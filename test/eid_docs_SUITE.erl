@@ -62,19 +62,18 @@ init_per_group(Group, Config) ->
 start_page(Page, Config) ->
     Folder = string:trim(os:cmd("mktemp -d /tmp/eid-docs.XXXXXX")),
     ok = eid_reader:start(Folder),
-    build_image(Folder),
-    _ = [{done, _} = eid_reader:do(eid_reader:certificates(), Folder) || wants_certificates(atom_to_list(Page))],
+    _ = [{done, _} = eid_reader:do(Block, Folder) || Block <- before(atom_to_list(Page))],
+    [ok = file:delete(File) || File <- filelib:wildcard(filename:join(Folder, "variables-*"))],
     [{folder, Folder} | Config].
 
-%% Most pages say that the image has to be there, which is made as one of them says.
-build_image(Folder) ->
-    case eid_rig:command("docker 2 image inspect eid-example") of
-        {0, _} -> ok;
-        _ ->
-            [Build] = [Block || #{text := "# In the checkout, on both hosts:" ++ _} = Block <- blocks("doc/guide/first-cluster.md")],
-            {done, _} = eid_reader:do(Build, Folder),
-            [ok = file:delete(File) || File <- filelib:wildcard(filename:join(Folder, "variables-*"))]
-    end.
+%% Most pages say that the image has to be there, or that the README has made it, and the command. One shows itself how the image is made.
+before("doc/guide/first-cluster.md") -> [];
+before(Page) ->
+    Image = case eid_rig:command("docker 2 image inspect eid-example") of
+                {0, _} -> [];
+                _ -> [eid_reader:image()]
+            end,
+    Image ++ [eid_reader:command()] ++ [Block || wants_certificates(Page), Block <- eid_reader:certificates()].
 
 wants_certificates(Page) ->
     lists:any(fun(#{text := Text}) -> string:find(Text, "/etc/eid/certs") =/= nomatch end, blocks(Page)).

@@ -109,6 +109,8 @@ start_new(Host, First, Arguments, Config) ->
 
 %% The page's block in which this stands, of several the one with this number.
 command(Text, Number) ->
+    %% All of which some case runs.
+    4 = length(eid_page:blocks(?PAGE)),
     lists:nth(Number, [Block || Block <- eid_page:blocks(?PAGE), string:find(Block, Text) =/= nomatch]).
 
 run_as_written(Host, Commands, Config) ->

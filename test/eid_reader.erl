@@ -2,14 +2,16 @@
 %% what differs from one reader to the next: addresses, and a folder.
 %%
 %% The first line of a block says where it is run:
-%%   `# In the checkout:'    on this machine                  `# On 192.168.4.231:', `# On 192.168.4.232:', `# On both hosts:'
-%%   `# In the checkout, on both hosts:' is both              `# Not run by the test: WHY' is skipped, and counted so; make is run dry
+%%   `# In the checkout:'                      on this machine
+%%   `# In the checkout, on 192.168.4.231:'    the same, with that host's Docker and network
+%%   `# On 192.168.4.231:', `# On 192.168.4.232:', `# On both hosts:'    there, in a folder of its own
+%%   `# Not run by the test: WHY'              skipped, and counted so; make is run dry
 %% A reader has a terminal on each host: variables last from block to block. `NAME=…' means what the variable is on the other host. A
 %% block of text right after one of commands is what these print; until they do, they are run again. With `in a terminal' it is what is
 %% typed after a prompt, and then shown. IDs and numbers of four and more digits in it stand for any, and `…' for anything.
 -module(eid_reader).
 
--export([blocks/1, blocks/2, certificates/0, start/1, do/2, stop/1, images/1, has_redis/0, remove_images/0]).
+-export([blocks/1, blocks/2, image/0, command/0, certificates/0, start/1, do/2, stop/1, images/1, has_redis/0, remove_images/0]).
 -export([main/0]).    % of test/newcomer
 
 -include_lib("stdlib/include/assert.hrl").
@@ -39,24 +41,41 @@ blocks(Page, Heading) -> with_output(eid_markdown:blocks(eid_markdown:section(He
 with_output([#{language := "sh"} = Block, #{language := "text", follows := true, text := Output} | Rest]) ->
     [Block#{output => Output} | with_output(Rest)];
 with_output([#{language := "sh"} = Block | Rest]) -> [Block | with_output(Rest)];
-with_output([#{language := Language} | Rest]) ->
-    false = lists:member(Language, ["console", "bash", "shell", ""]),    % commands that nobody runs
+with_output([#{language := Language, text := Text} | Rest]) ->
+    %% Commands that nobody runs.
+    false = lists:member(Language, ["console", "bash", "shell", ""]) orelse (Language =:= "text" andalso lists:prefix("$ ", Text)),
     with_output(Rest);
 with_output([]) -> [].
 
-%% The block that makes the certificates that other pages have in /etc/eid/certs.
--spec certificates() -> block().
-certificates() -> hd(blocks("README.md", "The same with TLS and eid serve")).
+%% What the README does that other pages build upon: the image, the command `eid` on each host, the certificates in /etc/eid/certs.
+-spec image() -> block().
+image() -> block_with("examples/Dockerfile", "In your own image").
 
-%% What a reader pulls: an Erlang, a Debian, and a Redis, which is the machine's own with all that it is linked to.
+-spec command() -> block().
+command() -> block_with("> /usr/local/bin/eid", "In your own image").
+
+-spec certificates() -> [block()].
+certificates() -> [block_with(Text, "The same with TLS and eid serve") || Text <- ["openssl req -x509", "tar --create"]].
+
+block_with(Text, Heading) ->
+    [Block] = [Block || #{text := Commands} = Block <- blocks("README.md", Heading), string:find(Commands, Text) =/= nomatch],
+    Block.
+
+%% What a reader pulls: an Erlang, a Debian without one, and a Redis, which is the machine's own with all that it is linked to.
 images(Folder) ->
     Releases = eid_rig:releases(),
     Erlang = case lists:member("27", Releases) of
                  true -> "27";
                  false -> lists:last(Releases)
              end,
-    [eid_rig:docker(Host, ["tag eid-otp:", Release, " ", Image])
-     || Host <- [1, 2], {Release, Image} <- [{Erlang, ?ERLANG}, {hd(Releases), ?DEBIAN}]],
+    Debian = filename:join(Folder, "debian"),
+    ok = filelib:ensure_path(Debian),
+    ok = file:write_file(filename:join(Debian, "Dockerfile"),
+                         ["FROM eid-otp:", hd(Releases), "\nRUN rm -rf /usr/lib/erlang && find /usr/bin -xtype l -delete && ! command -v erl\n"]),
+    [begin
+         eid_rig:docker(Host, ["tag eid-otp:", Erlang, " " ?ERLANG]),
+         eid_rig:docker(Host, ["build --quiet --tag " ?DEBIAN " '", Debian, "'"])
+     end || Host <- [1, 2]],
     _ = [begin
              Redis = redis_folder(filename:join(Folder, "redis")),
              [eid_rig:docker(Host, ["build --quiet --tag " ?REDIS " '", Redis, "'"]) || Host <- [1, 2]]
@@ -82,11 +101,15 @@ remove_images() ->
     [docker(Host, ["image rm --force ", Image]) || Host <- [1, 2], Image <- ?IMAGES],
     ok.
 
-%% A folder for what the commands write, with a short name because there are sockets in it.
+%% A folder for what the commands write, with a short name because there are sockets in it. The first host gets to the second one by
+%% what is called ssh.
 -spec start(Folder :: file:filename()) -> ok.
 start(Folder) ->
-    [ok = filelib:ensure_path(filename:join(Folder, Name)) || Name <- ["work", "run"]],
-    ok.
+    [ok = filelib:ensure_path(filename:join(Folder, Name)) || Name <- ["work-1", "work-2", "bin-1", "bin-2", "run"]],
+    Ssh = filename:join([Folder, "bin-1", "ssh"]),
+    ok = file:write_file(Ssh, ["#!/bin/sh\nshift\nexport DOCKER_HOST=unix://", eid_rig:socket(2), "\ncd '", filename:join(Folder, "work-2"), "'\n",
+                               "exec '", eid_rig:script(), "' exec 2 sh -c \"$*\"\n"]),
+    file:change_mode(Ssh, 8#755).
 
 %% Whatever a reader has left, which is nothing unless a block has failed: containers, and programs in the folder.
 -spec stop(Folder :: file:filename()) -> ok.
@@ -103,7 +126,7 @@ docker(Host, Arguments) -> eid_rig:command(["docker ", integer_to_list(Host), " 
 -spec do(block(), Folder :: file:filename()) -> {done, string()} | {skip, string()}.
 do(#{text := "# Not run by the test: " ++ Rest}, _Folder) ->
     [Why | Commands] = string:lexemes(Rest, "\n"),
-    [?assertEqual({Command, 0}, {Command, dry_run(Command)}) || "make " ++ _ = Command <- Commands],
+    [?assertEqual({Command, 0}, {Command, dry_run(Command)}) || Command <- Commands, re:run(Command, "^([A-Z]+=\\S+ )*make ", [{capture, none}]) =:= match],
     {skip, Why};
 do(#{text := Text} = Block, Folder) ->
     [Where | _] = string:split(Text, "\n"),
@@ -177,12 +200,14 @@ token("") -> "".
 is_large(Token) -> re:run(Token, "^[0-9]{4,}$", [unicode, {capture, none}]) =:= match.
 
 %% As it is on the rig.
-addresses(Text) -> replaced([{?FIRST, eid_rig:host_ip(1)}, {?SECOND, eid_rig:host_ip(2)}], Text).
+addresses(Text) -> eid_page:on_the_rig(Text).
 
-%% Where it is in the folder: a place for sockets, and the host's certificates.
+%% Where it is in the folder: a place for sockets, the command, and the host's certificates.
 folders(Text, machine, _Folder) -> Text;
 folders(Text, Host, Folder) ->
-    replaced([{"/run/eid-serve", filename:join(Folder, "run")}, {"/etc/eid/certs", filename:join([Folder, "work", eid_rig:host_ip(Host)])}], Text).
+    replaced([{"/run/eid-serve", filename:join(Folder, "run")},
+              {"/usr/local/bin/eid", filename:join([Folder, "bin-" ++ at(Host), "eid"])},
+              {"/etc/eid/certs", filename:join([Folder, "work-" ++ at(Host), eid_rig:host_ip(Host)])}], Text).
 
 replaced(Replacements, Text) ->
     lists:foldl(fun({There, Here}, Changed) -> lists:flatten(string:replace(Changed, There, Here, all)) end, Text, Replacements).
@@ -197,7 +222,7 @@ run(#{text := Text}, Folder) ->
                 end, {0, ""}, places(Where)).
 
 places("# In the checkout:") -> [{checkout, machine}];
-places("# In the checkout, on both hosts:") -> [{checkout, 1}, {checkout, 2}];
+places("# In the checkout, on " ?FIRST ":") -> [{checkout, 1}];
 places("# On both hosts:") -> [{work, 1}, {work, 2}];
 places("# On " ?FIRST ++ _) -> [{work, 1}];
 places("# On " ?SECOND ++ _) -> [{work, 2}];
@@ -233,15 +258,12 @@ as_on_a_host(Host, Folder) ->
 script(In, At, Text, Folder) ->
     Variables = filename:join(Folder, "variables-" ++ At),
     ["unset REBAR_PROFILE ERL_FLAGS ERL_LIBS DOCKER_HOST MAKEFLAGS MAKELEVEL\n",
-     "PATH='", priv(), "':$PATH\n",
      "test ! -e '", Variables, "' || . '", Variables, "'\n",
+     "PATH='", filename:join(Folder, "bin-" ++ At), "':$PATH\n",
      "trap 'status=$?; { set | grep -vE \"^(PPID|status)=\"; export -p; } > \"", Variables, "\"; "
      "jobs -p >> \"", filename:join(Folder, "pids"), "\"; exit $status' EXIT\n",
-     "cd '", case In of checkout -> eid_ct:root(); work -> filename:join(Folder, "work") end, "'\n",
+     "cd '", case In of checkout -> eid_ct:root(); work -> filename:join(Folder, "work-" ++ At) end, "'\n",
      "set -e\n", Text].
-
-%% Where the build has put the command `eid'.
-priv() -> filename:join(eid_ct:root(), "priv").
 
 %% `NAME=…' is what the reader has seen on the other host.
 filled(Text, Host, Folder) when Host =:= 1; Host =:= 2 ->
