@@ -45,7 +45,7 @@ failed_cases() {
 
 cargo_tests() {
     local status=0
-    run cargo test --locked "$@" || status=$?
+    run cargo test --locked --no-fail-fast "$@" || status=$?
     count "$status" "$(sum '[0-9]+ passed;')" "$(sum '[0-9]+ failed;')" "$(sum '[0-9]+ ignored;')"
 }
 

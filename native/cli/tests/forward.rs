@@ -318,6 +318,8 @@ fn fill(mut client: &TcpStream) -> usize {
     loop {
         match client.write(&piece) {
             Ok(length) => sent += length,
+            // With a time limit that is what stopping and continuing the process comes to (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
                 assert!(
                     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
