@@ -15,7 +15,7 @@ groups() -> [{steps, [sequence], [demo, release, cluster, secured, elixir]}].
 
 init_per_group(steps, Config) ->
     case eid_rig:available() of
-        true -> [{folder, string:trim(os:cmd("mktemp -d /tmp/eid-newcomer.XXXXXX"))} | Config];
+        true -> [{folder, string:trim(os:cmd("mktemp --dry-run /tmp/eid-newcomer.XXXXXX"))} | Config];
         {skip, _} = Skip -> Skip
     end.
 

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
-# A newcomer's first step: the demo.
+# A newcomer's first step: the demo. What another one has left is taken down before.
 set -euo pipefail
-exec "$(dirname "${BASH_SOURCE[0]}")/follow" 'See it work'
+here=$(dirname "${BASH_SOURCE[0]}")
+[ ! -e "${EID_NEWCOMER:-/tmp/eid-newcomer}" ] || "$here/follow" --leave
+exec "$here/follow" 'See it work'
