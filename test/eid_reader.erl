@@ -107,8 +107,8 @@ remove_images() ->
 start(Folder) ->
     [ok = filelib:ensure_path(filename:join(Folder, Name)) || Name <- ["work-1", "work-2", "bin-1", "bin-2", "run"]],
     Ssh = filename:join([Folder, "bin-1", "ssh"]),
-    ok = file:write_file(Ssh, ["#!/bin/sh\nshift\nexport DOCKER_HOST=unix://", eid_rig:socket(2), "\ncd '", filename:join(Folder, "work-2"), "'\n",
-                               "exec '", eid_rig:script(), "' exec 2 sh -c \"$*\"\n"]),
+    ok = file:write_file(Ssh, ["#!/bin/sh\nshift\ncd '", filename:join(Folder, "work-2"), "'\n",
+                               "exec '", eid_rig:script(), "' exec 2 env DOCKER_HOST=unix://", eid_rig:socket(2), " sh -c \"$*\"\n"]),
     file:change_mode(Ssh, 8#755).
 
 %% Whatever a reader has left, which is nothing unless a block has failed: containers, and programs in the folder.
