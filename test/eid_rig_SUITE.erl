@@ -145,10 +145,10 @@ no_epmd_in(Host, Id) ->
     ?assert(lists:member("beam.smp", Programs)),
     ?assertNot(lists:member("epmd", Programs)).
 
-%% Without a pause. These settings keep `global' from connecting back meanwhile.
+%% Without a pause. These settings keep `global', and whoever has a message for a node that has gone, from connecting back meanwhile.
 thousands_of_connects(_) ->
-    A = eid_rig:start_node(1, oldest(), no_mesh()),
-    #{node := NodeB} = eid_rig:start_node(2, newest(), no_mesh()),
+    A = eid_rig:start_node(1, oldest(), no_mesh(["dist_auto_connect", "never"])),
+    #{node := NodeB} = eid_rig:start_node(2, newest(), no_mesh(["dist_auto_connect", "never"])),
     0 = failed_connects(A, NodeB, 1).
 
 %% With `global', each connect meets an attempt from the other side, more often than not. When the two
