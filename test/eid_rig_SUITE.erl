@@ -152,11 +152,12 @@ thousands_of_connects(_) ->
     0 = failed_connects(A, NodeB, 1).
 
 %% With `global', each connect meets an attempt from the other side, more often than not. When the two
-%% collide within net_kernel, OTP may give up both, so a second call may be needed; but none hangs.
+%% collide within net_kernel, OTP may give up both, so a second call may be needed; or both wait for net_setuptime, which OTP's own
+%% carrier does in one of some hundred to some thousand, and eid in one of some ten thousand.
 thousands_of_connects_in_a_mesh(_) ->
     A = eid_rig:start_node(1, oldest(), #{}),
     #{node := NodeB} = eid_rig:start_node(2, newest(), #{}),
-    0 = failed_connects(A, NodeB, 2).
+    ?assert(failed_connects(A, NodeB, 2) =< times(1)).
 
 no_mesh() -> no_mesh([]).
 
