@@ -176,8 +176,7 @@ has_nothing_of_eid(#{peer := Peer}) ->
     Loaded = [Module || {Module, _} <- peer:call(Peer, code, all_loaded, [])] -- [eid_mesh_recorder],
     ?assertEqual([], [Module || Module <- Loaded, lists:prefix("eid", atom_to_list(Module))]).
 
-%% A new node is connected by another one while its applications start, its own eid not yet among them: by its routes alone it is
-%% one of all, and no old node is lost.
+%% A new node is connected by another one while its applications start, its own eid not yet among them: no other two lose each other by that.
 while_it_starts(Config) ->
     configure(["web", "db"], Config),
     Old = [start_old(Name) || Name <- [web, db]],
