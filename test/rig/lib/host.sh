@@ -13,11 +13,17 @@ HOST_INIT='
   for folder in "${@:2}"; do mount -t tmpfs -o mode=755 tmpfs "$folder" || exit; done
   while :; do sleep infinity & wait; done'
 
-# The process that holds the host, if it runs. A recorded number may have passed to a stranger since.
+# Prints the process that holds the host. It is known by its arguments: a file with its number could be lost when the disk is
+# full, and the number could pass to another process. `nsenter` becomes `unshare`.
 host_keeper() {
   local pid
-  pid=$(cat "$(host_state "$1")/keeper.pid" 2> /dev/null) || return 1
-  { tr '\0' ' ' < "/proc/$pid/cmdline"; } 2> /dev/null | grep -F -- " eid-rig-init $(host_state "$1") " > /dev/null && echo "$pid"
+  for pid in $(pgrep --exact 'nsenter|unshare'); do
+    if [[ $({ tr '\0' ' ' < "/proc/$pid/cmdline"; } 2> /dev/null) == *" eid-rig-init $(host_state "$1") "* ]]; then
+      echo "$pid"
+      return
+    fi
+  done
+  return 1
 }
 
 # The host's process 1, as it is numbered outside.
@@ -62,6 +68,7 @@ make_namespace() {
     touch "$file"
     unshare --net="$file" true
   fi
+  ln -sfn "$file" "$(host_netns_link "$1")"
   in_network "$1" ip link set lo up
   # The address that goes with a pulled cable should be there when the cable is back.
   in_network "$1" sysctl --quiet --write net.ipv6.conf.all.keep_addr_on_down=1 net.ipv6.conf.default.keep_addr_on_down=1
@@ -73,11 +80,9 @@ start_init() {
   local state
   state=$(host_state "$1")
   host_keeper "$1" > /dev/null && return
-  # The shell notes its number down before it becomes the keeper: there is no moment at which nobody knows it.
-  # shellcheck disable=SC2016  # the inner shell expands these
   (
     exec 8>&- 9>&- < /dev/null > "$state/init.log" 2>&1
-    exec setsid nsenter --net="$(host_netns "$1")" -- sh -c 'echo $$ > "$1/keeper.pid"; shift; exec "$@"' sh "$state" \
+    exec setsid nsenter --net="$(host_netns "$1")" -- \
       unshare --mount --propagation slave --pid --fork --kill-child --mount-proc \
       bash -c "$HOST_INIT" eid-rig-init "$state" "${PRIVATE_FOLDERS[@]}"
   ) &
@@ -89,7 +94,7 @@ has_link() { in_network "$1" ip link show "$NETWORK_INTERFACE" > /dev/null 2>&1;
 # Both ends are born where they belong, so that the machine's own network never sees them.
 make_link() {
   has_link 1 && has_link 2 && return
-  in_network 1 ip link add "$NETWORK_INTERFACE" type veth peer name "$NETWORK_INTERFACE" netns "$(host_name 2)"
+  in_network 1 ip link add "$NETWORK_INTERFACE" type veth peer name "$NETWORK_INTERFACE" netns "$(host_netns 2)"
 }
 
 raise_link() {
@@ -146,15 +151,20 @@ end_init() {
   if keeper=$(host_keeper "$1"); then kill_and_wait "$keeper"; fi
 }
 
-# What `rig exec` left running has no init, but it has the host's network.
+# Prints the processes that are in the host's network: also those of `rig exec`, which the host's init does not end.
+pids_in_network() {
+  find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/ns/net' -lname "net:\\[$(stat --dereference --format %i "$1")\\]" 2> /dev/null \
+    | cut -d / -f 3
+}
+
 end_namespace() {
   local file pid
   file=$(host_netns "$1")
   if is_namespace "$file"; then
-    for pid in $(ip netns pids "$(host_name "$1")"); do kill_and_wait "$pid"; done
+    for pid in $(pids_in_network "$file"); do kill_and_wait "$pid"; done
     umount "$file"
   fi
-  rm -f "$file"
+  rm -f "$(host_netns_link "$1")"
 }
 
 end_cgroups() {

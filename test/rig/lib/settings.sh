@@ -19,8 +19,11 @@ ENGINE_PORT=4243
 NETWORK_INTERFACE=eth0
 
 host_name()       { echo "eid-host$1"; }
-host_netns()      { echo "/run/netns/eid-host$1"; }
 host_state()      { echo "$STATE/host$1"; }
+# The namespace is mounted in the state folder. In /run/netns there is only a link, for `ip netns exec`: other programs mount
+# that folder onto itself, and then a mount in it could not be removed.
+host_netns()      { echo "$STATE/host$1/netns"; }
+host_netns_link() { echo "/run/netns/$(host_name "$1")"; }
 host_cache()      { echo "$CACHE/host$1"; }
 host_ipv4()       { echo "192.0.2.$1"; }
 host_ipv6()       { echo "2001:db8::$1"; }
