@@ -93,6 +93,17 @@ start_engine() {
   fi
 }
 
+# An earlier run that was killed, or that filled the disk, can leave data that the engine does not start with. They are
+# in the cache only: the images are imported again.
+rebuild_engine() {
+  local containerd
+  say "$(host_name "$1") gets a new data folder for its engine"
+  ! engine_runs "$1" || end_engine "$1" KILL
+  if containerd=$(pid_in_host "$1" containerd); then kill_and_wait "$containerd"; fi
+  rm -rf --one-file-system "$(host_cache "$1")/docker" "$(host_state "$1")/containerd" "$(host_state "$1")/containerd.sock"
+  start_engine "$1"
+}
+
 signal_engine() {
   local pid
   pid=$(pid_in_host "$1" dockerd) || fail "no engine runs on $(host_name "$1")"
