@@ -1,35 +1,37 @@
 #!/usr/bin/env bash
-# Installs what `make demo` and `make test` need and a fresh Debian lacks. Removes nothing, starts nothing.
+# Installs the Debian packages that a make target uses and this machine lacks. It removes no package and starts no daemon.
+# usage: packages.sh build|demo|test|bench
 set -euo pipefail
 
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
-# package, or package=command where that command will do, wherever it came from.
-WANTED=(
-  gcc=gcc libc6-dev make=make git=git ca-certificates openssl=openssl
-  rebar3=rebar3 erlang-base erlang-dev erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-tools
-  erlang-common-test erlang-dialyzer erlang-edoc erlang-eunit erlang-syntax-tools erlang-parsetools erlang-runtime-tools
-  erlang-xmerl elixir=mix
-  chromium=chromium chromium-driver=chromedriver python3-selenium
-  docker.io=dockerd docker-compose=docker-compose python3-yaml podman=podman netavark dnsmasq-base=dnsmasq debootstrap=debootstrap
-  iptables=iptables iproute2=ip util-linux=nsenter procps=pgrep
-  socat=socat haproxy=haproxy nginx=nginx libnginx-mod-stream redis-server=redis-server redis-tools=redis-cli
-)
+# An entry is a package, or package=command if the command is enough, whatever package it came from.
+BUILD=(gcc=gcc libc6-dev make=make rebar3=rebar3 erlang-base erlang-dev)
+# What the rig needs (rig/README.md) to run two Docker hosts and to make their images.
+DEMO=("${BUILD[@]}" docker.io=dockerd debootstrap=debootstrap ca-certificates iptables=iptables iproute2=ip
+      util-linux=nsenter procps=pgrep openssl=openssl)
+TEST=("${DEMO[@]}" git=git curl=curl erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-tools
+      erlang-common-test erlang-dialyzer erlang-edoc erlang-eunit erlang-syntax-tools erlang-parsetools
+      erlang-runtime-tools erlang-xmerl elixir=mix chromium=chromium chromium-driver=chromedriver python3-selenium
+      docker-compose=docker-compose python3-yaml podman=podman netavark dnsmasq-base=dnsmasq
+      redis-server=redis-server redis-tools=redis-cli)
+BENCH=("${TEST[@]}" socat=socat haproxy=haproxy nginx=nginx libnginx-mod-stream)
 
 fail() { echo "packages: $*" >&2; exit 1; }
 
 is_installed() { [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
 
+# missing ENTRY…
 missing() {
   local entry
-  for entry in "${WANTED[@]}"; do
+  for entry; do
     if [[ $entry == *=* ]] && command -v "${entry#*=}" > /dev/null; then continue; fi
     is_installed "${entry%=*}" || echo "${entry%=*}"
   done
 }
 
-# The rig runs daemons of its own. A runtime mask keeps systemd from starting Debian's while they are being installed,
-# and is gone after a reboot even if this script did not come to lift it; RUNLEVEL does as much for machines without it.
+# The rig runs its own daemons. A runtime mask keeps systemd from starting Debian's while they are installed, and ends with
+# the next boot even if this script was killed. RUNLEVEL=1 does the same on machines without systemd.
 UNITS=(docker.service docker.socket containerd.service
        podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer
        haproxy.service nginx.service redis-server.service)
@@ -37,7 +39,7 @@ has_systemd()   { [ -d /run/systemd/system ]; }
 mask_daemons()  { ! has_systemd || systemctl mask --runtime --quiet "${UNITS[@]}" 2> /dev/null; }
 unmask_daemons() { ! has_systemd || systemctl unmask --runtime --quiet "${UNITS[@]}"; }
 
-# These would be started by the next boot, and take ports that are wanted for other things. One that was there before is left alone.
+# The next boot would start these, and they would take well-known ports. A daemon that was installed before is left alone.
 disable_new() {
   local unit
   for unit in haproxy nginx redis-server; do
@@ -56,9 +58,17 @@ install() {
   disable_new "$@"
 }
 
-mapfile -t packages < <(missing)
+target=${1:-}
+case $target in
+  build) wanted=("${BUILD[@]}") ;;
+  demo)  wanted=("${DEMO[@]}") ;;
+  test)  wanted=("${TEST[@]}") ;;
+  bench) wanted=("${BENCH[@]}") ;;
+  *)     fail "usage: packages.sh build|demo|test|bench" ;;
+esac
+mapfile -t packages < <(missing "${wanted[@]}")
 [ "${#packages[@]}" -gt 0 ] || exit 0
-[ -e /etc/debian_version ] || fail "this is not Debian; install by other means what provides: ${packages[*]}"
-[ "$(id -u)" = 0 ] || fail "run this as root, or install: ${packages[*]}"
-echo "packages: installing ${packages[*]}"
+echo "packages: the target \`$target\` needs these Debian packages: ${packages[*]}"
+[ -e /etc/debian_version ] || fail "this machine does not run Debian: install what provides them by other means"
+[ "$(id -u)" = 0 ] || fail "to install them, run: sudo test/rig/packages.sh $target"
 install "${packages[@]}"
