@@ -11,20 +11,28 @@ fi
 target=${CARGO_TARGET_DIR:-$PWD/target}
 cargo build --release --locked -p eid-nif -p eid-cli --target-dir "$target"
 
-# Moved into its place, never written over one that a running VM has mapped, or that is running.
+# Replaces a file by renaming: a VM may have mapped the old one, and a command may be running from it.
 install_built() {
-    cp "$target/release/$1" "priv/.$2.$$"
-    mv -f "priv/.$2.$$" "priv/$2"
+    if cmp -s "$target/release/$1" "priv/$2"; then return; fi
+    cp "$target/release/$1" "$new/$2"
+    mv -f "$new/$2" "priv/$2"
+    changed=yes
 }
 
 case $(uname -s) in
     Darwin) library=libeid_nif.dylib ;;
     *) library=libeid_nif.so ;;
 esac
-mkdir -p priv
+new=priv/.new.$$
+mkdir -p "$new"
+trap 'rm -rf "$new"' EXIT
+changed=no
 install_built "$library" eid_nif.so
 install_built eid eid
 
-# Of commands that there are no more nothing is left.
-rm -rf priv/man priv/completions
-priv/eid manual priv
+# Pages of commands that no longer exist must go.
+if [ "$changed" = yes ] || ! [ -d priv/man ] || ! [ -d priv/completions ]; then
+    priv/eid manual "$new"
+    rm -rf priv/man priv/completions
+    mv "$new/man" "$new/completions" priv/
+fi
