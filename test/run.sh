@@ -1,79 +1,100 @@
 #!/usr/bin/env bash
-# Runs every check, and closes with the line "N passed, N failed, N skipped". `run.sh soak` runs the
-# rig's suites and the soak of `eid forward` and `eid serve` alone. A static check counts as one; of cargo and common_test each test case counts.
+# Runs the checks and the tests, and ends with the line "N passed, N failed, N skipped".
+#
+# usage: run.sh static|unit|rig|docs|all|soak
+#   static   formatting, lints, dialyzer, and the checks in test/static
+#   unit     cargo's tests, and the suites that need no Docker host
+#   rig      the suites on two real Docker hosts (test/rig)
+#   docs     the web site, and the suites that run the commands of the pages
+#   all      all four; the rig's suites run beside the others
+#   soak     what takes longer than `all` may: long forms of cases, and load with random faults
+#
+# A check counts as one test. Each test case of cargo and of common_test counts.
 set -uo pipefail
-cd "$(dirname "$0")/.." || exit
 
-passed=0 failed=0 skipped=0
-failures=()
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# Every process that this run starts inherits the variable, so that a later run finds what a killed run left.
+[ "${EID_TEST_RUN:-}" = "$$" ] || EID_TEST_RUN=$$ exec bash "${BASH_SOURCE[0]}" "$@"
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+# shellcheck source=test/lib/leftovers.sh
+source test/lib/leftovers.sh
+# shellcheck source=test/lib/results.sh
+source test/lib/results.sh
 
-# The sum of the numbers that a pattern catches in the log.
-sum() {
-    grep -oE "$1" "$log" | grep -oE '[0-9]+' | awk '{ n += $1 } END { print n + 0 }'
+part=${1:-all}
+rig=test/rig/rig
+
+# A suite that uses the rig calls its module.
+suites()      { find test -maxdepth 1 -name '*_SUITE.erl' | sort | xargs grep "$@" -E 'eid_(rig|cluster):'; }
+docs_suites() { printf 'test/eid_%s_SUITE.erl\n' docs newcomer reference; }
+rig_suites()  { suites -l | grep -vxFf <(docs_suites); }
+unit_suites() { suites -L | grep -vxFf <(docs_suites); }
+soak_suites() { grep -lE 'EID_SOAK|eid_ct:times' test/*_SUITE.erl; }
+
+static() {
+  check cargo fmt --all --check
+  check cargo clippy --locked --all-targets -- -D warnings
+  check rebar3 xref
+  check rebar3 dialyzer
+  check test/static/sleeps.sh
 }
 
-run() {
-    echo
-    echo "== $*"
-    "$@" 2>&1 | tee "$log"
-    return "${PIPESTATUS[0]}"
+unit() {
+  cargo_tests
+  # Its own build folder, because the rig's suites may run at the same time.
+  REBAR_BASE_DIR=$PWD/_build/unit common_tests unit "$(unit_suites)"
 }
 
-check() {
-    if run "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)) failures+=("$*"); fi
+rig() {
+  raise_rig
+  common_tests rig "$(rig_suites)"
 }
 
-# What takes minutes the first time is no test's time. Without images a rig's suites say why themselves.
-make_images() {
-    ! test/rig/rig available > /dev/null 2>&1 || run test/rig/rig images || true
+docs() {
+  check doc/make.sh
+  raise_rig
+  common_tests docs "$(docs_suites)"
 }
 
-# Adds up what a test runner says of itself; one that failed without a word counts as a failure.
-count() {
-    local status=$1 p=$2 f=$3 s=$4
-    if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
-    if [ "$f" -gt 0 ]; then mapfile -t -O "${#failures[@]}" failures < <(failed_cases); fi
-    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+# The rig's suites mostly wait. Meanwhile the other parts use the processor.
+all() {
+  local log=$TMPDIR/rig.log job
+  echo "== The suites on two Docker hosts run in the background. Their output follows at the end."
+  { raise_rig; common_tests rig "$(rig_suites; docs_suites)"; } < /dev/null > "$log" 2>&1 &
+  job=$!
+  static
+  unit
+  check doc/make.sh
+  tail --lines=+1 --follow --pid="$job" "$log"
+  wait "$job"
 }
 
-# The names of those that the log says have failed, of cargo's and of common_test's, which are in colour.
-failed_cases() {
-    sed -E 's/\x1b\[[0-9;]*m//g' "$log" | sed -nE 's/^(test .*) \.\.\. FAILED$/\1/p; s/^%%% (.*) ==> (.*): FAILED$/\1:\2/p'
+soak() {
+  raise_rig
+  cargo_tests --release -p eid-cli --test soak -- --nocapture
+  common_tests soak "$(soak_suites)"
 }
 
-cargo_tests() {
-    local status=0
-    run cargo test --locked --no-fail-fast "$@" || status=$?
-    count "$status" "$(sum '[0-9]+ passed;')" "$(sum '[0-9]+ failed;')" "$(sum '[0-9]+ ignored;')"
+# Making the images takes minutes once, which is not a test's time. Without images, each suite on the rig skips and says why.
+raise_rig() {
+  ! "$rig" available > /dev/null 2>&1 || run "$rig" up || true
 }
 
-common_tests() {
-    local status=0
-    run rebar3 ct "$@" || status=$?
-    count "$status" \
-        $(($(sum 'All [0-9]+ tests passed') + $(sum 'Passed [0-9]+ tests'))) \
-        "$(sum 'Failed [0-9]+ tests')" \
-        "$(sum 'Skipped [0-9]+ ')"
+finish() {
+  local status=$?
+  trap '' INT TERM HUP
+  end_this_run
+  exit "$status"
 }
 
-if [ "${1:-}" = soak ]; then
-    make_images
-    cargo_tests --release -p eid-cli --test soak -- --nocapture
-    common_tests --suite test/eid_rig_SUITE
-else
-    check cargo fmt --all --check
-    check cargo clippy --locked --all-targets -- -D warnings
-    cargo_tests
-    check rebar3 xref
-    check rebar3 dialyzer
-    check doc/make.sh
-    make_images
-    common_tests
-fi
-
-echo
-[ "$failed" -eq 0 ] || printf 'failed: %s\n' "${failures[@]:-see above}"
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+case $part in
+  static|unit) uses_rig=no ;;
+  rig|docs|all|soak) uses_rig=yes ;;
+  *) sed -nE 's/^# (usage|  )/\1/p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
+end_earlier_runs || exit
+trap finish EXIT
+trap 'exit 130' INT TERM HUP
+begin_this_run || exit
+export EID_RIG_KEEP=1
+"$part"
+print_results && rm -f "$DID_NOT_PASS"
