@@ -9,9 +9,8 @@
 %% On the node.
 -export([measure/3]).
 
-%% Each round makes so many calls of what is fast, and of what is slow; first single ones, and then
-%% as many back to back.
 -define(ROUNDS, 60).
+%% Calls in each round: many of the fast functions, few of the slow ones.
 -define(FAST_CALLS, 500).
 -define(SLOW_CALLS, 20).
 %% Between two single calls, in nanoseconds. A node that connects does not look up all the time.
@@ -29,23 +28,21 @@ rows() ->
     table(bench_hosts:call(Asker, ?MODULE, measure,
                            [Node, {"registered", {192, 0, 2, 2}}, {bench_hosts:engine(2), Id}])).
 
-table(#{lookup := Lookup, back_to_back := BackToBack, settings := Settings} = All) ->
+table(#{lookup := Lookup, settings := Settings} = All) ->
     Row = fun(What, Time, With, Bound) ->
                   bench_table:row(What, ns, bench_stats:median(Time), With, Bound)
           end,
-    Against = fun(What, Time, Prefix, Bound) ->
+    Against = fun(What, Time, Prefix, EpmdBound) ->
                       [Row(What, Time, {Label, bench_stats:median(maps:get({Prefix, Name}, All))}, Bound)
-                       || {Name, Label} <- [{epmd, "`erl_epmd:port_please/2`"},
-                                            {httpc, "`httpc` inspect, kept alive"}]]
+                       || {Name, Label, Bound} <- [{epmd, "`erl_epmd:port_please/2`", EpmdBound},
+                                                   {httpc, "`httpc` inspect, kept alive", none}]]
               end,
-    Against("warm `eid:lookup/1`, back to back", BackToBack, back_to_back, {ratio, at_most, 1 / 100})
-    ++ [Row("warm `eid:lookup/1`, a single one", Lookup, none, {value, at_most, 3.0e3})]
-    ++ Against("warm `eid:lookup/1`, a single one", Lookup, single, none)
-    ++ [Row("the limit of a single one: reading the five settings that it obeys", Settings,
-            {"a single one", bench_stats:median(Lookup)}, none)]
+    Against("warm `eid:lookup/1`", Lookup, single, {ratio, at_most, 1 / 15})
+    ++ [Row("its limit: reading the five settings that it obeys", Settings,
+            {"the lookup", bench_stats:median(Lookup)}, none)]
     ++ case All of
            #{read := Read} ->
-               [Row("and the library's read alone", Read, {"a single one", bench_stats:median(Lookup)}, none)];
+               [Row("and the library's read alone", Read, {"the lookup", bench_stats:median(Lookup)}, none)];
            #{} ->
                [bench_table:missing("and the library's read alone",
                                     "the library does not answer in the call itself")]
@@ -65,11 +62,8 @@ measure(Node, {Name, Ip}, {Engine, Id}) ->
     Awake = bench_stats:rounds(?ROUNDS, [{lookup, single(Lookup, ?FAST_CALLS)},
                                          {{single, epmd}, single(Epmd, ?SLOW_CALLS)},
                                          {{single, httpc}, single(Httpc, ?SLOW_CALLS)},
-                                         {settings, single(fun read_settings/0, ?FAST_CALLS)},
-                                         {back_to_back, back_to_back(Lookup, ?FAST_CALLS)},
-                                         {{back_to_back, epmd}, back_to_back(Epmd, ?SLOW_CALLS)},
-                                         {{back_to_back, httpc}, back_to_back(Httpc, ?SLOW_CALLS)}]
-                                        ++ [{read, back_to_back(Read, ?FAST_CALLS)}
+                                         {settings, single(fun read_settings/0, ?FAST_CALLS)}]
+                                        ++ [{read, single(Read, ?FAST_CALLS)}
                                             || Read <- library_read(Lookup, Port)]),
     Rested = bench_stats:rounds(?RESTED_CALLS, [{rested_lookup, rested(Lookup)},
                                                 {{rested, epmd}, rested(Epmd)},
@@ -88,9 +82,6 @@ warm_up(Lookup) ->
 
 single(Fun, Count) ->
     fun() -> [bench_stats:apart(Fun, ?GAP) || _ <- lists:seq(1, Count)] end.
-
-back_to_back(Fun, Count) ->
-    fun() -> [bench_stats:calls(Fun, Count)] end.
 
 rested(Fun) ->
     fun() -> timer:sleep(?REST), [bench_stats:apart(Fun, 0)] end.

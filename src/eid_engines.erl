@@ -6,7 +6,7 @@
 %% `tcp://{host}' with the port of `docker_daemon_port'.
 -module(eid_engines).
 
--export([compile/2, for_host/3, for_all/1, default/1]).
+-export([compile/2, for_host/3, default/1]).
 
 -export_type([table/0]).
 
@@ -45,16 +45,6 @@ endpoint(Text) ->
 scheme(<<"https://", _/binary>>) -> https;
 scheme(<<"unix://", _/binary>>) -> unix;
 scheme(_) -> tcp.
-
-%% @doc The template of every host's engine, if it is the same for all and needs no certificates and no
-%% token.
--spec for_all(table()) -> {ok, Template :: binary()} | none.
-for_all({_Table, {_Template, https}}) -> none;
-for_all({Table, {Template, Scheme}}) ->
-    case eid_host_table:is_empty(Table) andalso token_file(Scheme) =:= <<>> of
-        true -> {ok, Template};
-        false -> none
-    end.
 
 %% @doc The engine of a host that is not known yet.
 -spec default(table()) -> eid_nif:engine().

@@ -6,7 +6,7 @@
 %% `"fd00::/8"'), longer prefixes first. Strings, binaries and atoms will do.
 -module(eid_host_table).
 
--export([parse_key/2, is_node/1, new/1, for_name/3, for_address/3, is_named/2, has_networks/1, is_empty/1]).
+-export([parse_key/2, is_node/1, new/1, for_name/3, for_address/3, is_named/2, has_networks/1]).
 
 -export_type([key/0, parsed_key/0, table/1]).
 
@@ -98,10 +98,6 @@ in_networks(Bits, [{{Size, Prefix}, Value} | Rest], Default) ->
 %% @doc Whether there is an entry for this DNS name of a host.
 -spec is_named(Host :: binary(), table(_)) -> boolean().
 is_named(Host, #{names := Names}) -> is_map_key(string:lowercase(Host), Names).
-
-%% @doc Whether there are no entries.
--spec is_empty(table(_)) -> boolean().
-is_empty(#{names := Names, networks := Networks}) -> map_size(Names) =:= 0 andalso Networks =:= [].
 
 %% @doc Whether there is an entry for any address or network.
 -spec has_networks(table(_)) -> boolean().

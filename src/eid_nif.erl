@@ -11,7 +11,7 @@
 
 -export([call/1]).
 -export([load_and_call/2]).    % by full name
--export([parse_node_name/1, is_engine/1, own_container/0, known_node/4, known_route/5, lookup/9, names/6,
+-export([parse_node_name/1, is_engine/1, own_container/0, known_route/5, lookup/9, names/6,
          watch/7, take_notice/2, info/0, rancher/4, is_metadata_url/1, node_name/5, to_json/1]).
 
 -include_lib("kernel/include/file.hrl").
@@ -149,14 +149,6 @@ is_engine(_Template) -> erlang:nif_error(not_loaded).
 %% `/proc/self/mountinfo' (proc(5)); `none' outside of one.
 -spec own_container() -> {ok, binary()} | none.
 own_container() -> erlang:nif_error(not_loaded).
-
-%% @doc Reads from memory how to dial a node, where the settings name no single hosts: they are no more
-%% than the template of all engines and the erlang port. They were read `now', or `before', and then it
-%% is `unknown' unless this call follows another one so closely that nobody can have changed them.
--spec known_node(Node :: binary(), Template :: binary(), ErlangPort :: inet:port_number(),
-                 now | before) ->
-          {ok, inet:ip_address(), inet:port_number(), kind()} | unknown.
-known_node(_Node, _Template, _ErlangPort, _Read) -> erlang:nif_error(not_loaded).
 
 %% @doc Reads from memory how to dial a container. `HostIp' is the host's address, which chooses
 %% among several bindings.

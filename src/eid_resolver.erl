@@ -27,31 +27,9 @@
                 again :: boolean(),    % what is known of the node is wrong
                 settings :: eid_settings:settings()}).
 
-%% @doc See {@link eid:lookup/1}. What is in memory, where nothing is set for single hosts, is answered
-%% by one call of the library.
+%% @doc See {@link eid:lookup/1}.
 -spec lookup(Node :: binary()) -> {ok, eid:route()} | {error, eid:reason()}.
-lookup(Node) ->
-    case known(Node, eid_settings:plain(), before) of
-        {ok, _} = Found -> Found;
-        unknown ->
-            Settings = eid_settings:read(),
-            case known(Node, eid_settings:remember_plain(Settings), now) of
-                {ok, _} = Found -> Found;
-                unknown ->
-                    case query(Node, any, configured, Settings) of
-                        {ok, Query} -> find(Query);
-                        {error, _} = Error -> Error
-                    end
-            end
-    end.
-
-known(_Node, none, _Read) ->
-    unknown;
-known(Node, {Template, ErlangPort}, Read) ->
-    case eid_nif:call(fun() -> eid_nif:known_node(Node, Template, ErlangPort, Read) end) of
-        {ok, Ip, Port, Kind} -> {ok, #{ip => Ip, port => Port, route => Kind}};
-        _ -> unknown
-    end.
+lookup(Node) -> resolve(Node, any, configured, preferred).
 
 %% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
 %% family `any' is that of the host's address; for a DNS name, that of the carrier on the command

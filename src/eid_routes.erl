@@ -3,7 +3,7 @@
 -module(eid_routes).
 
 -export([parse/1, parse_entry/2, compile/1, compile_hosts/1, for_name/3, for_address/2, is_allowed/3,
-         may_be_allowed/2, is_any_allowed/1]).
+         may_be_allowed/2]).
 
 -export_type([target/0, routes/0, table/0, hosts/0]).
 
@@ -73,10 +73,6 @@ is_allowed(_Host, _Address, any) -> true;
 is_allowed(Host, Address, Hosts) ->
     (Host =/= none andalso eid_host_table:is_named(Host, Hosts))
         orelse eid_host_table:for_address(Address, Hosts, refused) =:= allowed.
-
-%% @doc Whether every host may be contacted.
--spec is_any_allowed(hosts()) -> boolean().
-is_any_allowed(Hosts) -> Hosts =:= any.
 
 %% @doc Whether some address of this host may be allowed: if not, its name is not even resolved.
 -spec may_be_allowed(Host :: binary(), hosts()) -> boolean().

@@ -4,35 +4,17 @@
 %% setting that changes is seen at once.
 -module(eid_settings).
 
--export([read/0, plain/0, remember_plain/1, set_route/2, set_discovered/1]).
+-export([read/0, set_route/2, set_discovered/1]).
 
--export_type([settings/0, plain/0]).
+-export_type([settings/0]).
 
 -type settings() :: #{routes := eid_routes:table(), hosts := eid_routes:hosts(), engines := eid_engines:table(),
                       erlang_port := inet:port_number()}.
-
--type plain() :: none | {EngineTemplate :: binary(), ErlangPort :: inet:port_number()}.
-%% Settings that say nothing about single hosts or nodes, in a form that needs no looking at; `none' if they do.
 
 %% @doc Reads every setting. Raises {@link eid_config:bad_setting()}.
 -spec read() -> settings().
 read() ->
     #{routes => routes(), hosts => hosts(), engines => engines(), erlang_port => eid_config:erlang_port()}.
-
-%% @doc What was remembered last. The library knows when the settings have to be read again.
--spec plain() -> plain().
-plain() -> persistent_term:get({?MODULE, plain}, none).
-
-%% @doc Remembers whether these settings are plain.
--spec remember_plain(settings()) -> plain().
-remember_plain(#{routes := Routes, hosts := Hosts, engines := Engines, erlang_port := ErlangPort}) ->
-    Plain = case eid_routes:is_any_allowed(Hosts) andalso eid_host_table:is_empty(Routes) andalso eid_engines:for_all(Engines) of
-                {ok, Template} -> {Template, ErlangPort};
-                _ -> none
-            end,
-    plain() =:= Plain
-        orelse persistent_term:put({?MODULE, plain}, Plain),
-    Plain.
 
 %% What the user says of a node comes before what discovery says.
 routes() ->
@@ -43,9 +25,7 @@ routes() ->
 
 stored(Routes) -> persistent_term:get({?MODULE, Routes}, eid_routes:parse(#{})).
 
-store(Routes, New) ->
-    persistent_term:put({?MODULE, Routes}, New),
-    persistent_term:put({?MODULE, plain}, none).
+store(Routes, New) -> persistent_term:put({?MODULE, Routes}, New).
 
 engines() ->
     compiled(engines, {eid_config:engines(), eid_config:docker_daemon_port()},

@@ -5,18 +5,14 @@
 //! functions of `src/eid_nif.erl`. An argument of the wrong type is `badarg`; whatever else is wrong comes back as an error term of
 //! `term::Reason`.
 
-mod burst;
 mod json;
 mod reply;
 mod term;
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{
-    Bridge, Directory, Engine, Engines, Error, Location, NameError, Naming, NodeName, Rancher, Route, Wanted,
-};
+use eid_docker::{Bridge, Directory, Engine, Engines, Error, NameError, Naming, NodeName, Rancher, Wanted};
 use once_cell::sync::{Lazy, OnceCell};
 use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifResult, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
@@ -64,49 +60,6 @@ fn own_container(env: Env<'_>) -> Term<'_> {
     }
 }
 
-/// `known_node(NodeName :: binary(), Template :: binary(), ErlangPort :: 1..65535, now | before) -> {ok,
-/// inet:ip_address(), inet:port_number(), Kind} | unknown`.
-///
-/// `known_route` where the settings have nothing to say about single hosts. They were read `now`, or `before`, and then they
-/// count only in a `burst`. It is `unknown` too for this container, and where the host is no address.
-#[rustler::nif]
-fn known_node<'a>(
-    env: Env<'a>,
-    node_name: Binary<'a>,
-    template: Binary<'a>,
-    erlang_port: ErlangPort,
-    read: Atom,
-) -> Term<'a> {
-    if read == atoms::now() {
-        burst::begin();
-    } else if !burst::goes_on() {
-        return atoms::unknown().encode(env);
-    }
-    let known = || {
-        let (container, host) = str::from_utf8(&node_name).ok()?.split_once('@')?;
-        let ip: IpAddr = host.parse().ok()?;
-        // Whoever is dialled in this container needs no engine.
-        let own = eid_docker::own_container();
-        if container.len() >= 12 && own.is_some_and(|own| own.starts_with(container)) {
-            return None;
-        }
-        let location = Location {
-            template: str::from_utf8(&template).ok()?,
-            host,
-            ip,
-            certificates: None,
-            token_file: None,
-        };
-        let wanted = wanted(&Address(ip), &erlang_port, Bridge::Preferred);
-        let route = ENGINES.existing(&location)?.known_route(container, &wanted)?;
-        // Over IPv6 an IPv4 address has another form.
-        (route.to.is_ipv4() == ip.is_ipv4()).then_some(route)
-    };
-    let answer = known_or_unknown(env, known());
-    burst::pause();
-    answer
-}
-
 /// `known_route(Container :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge) -> {ok,
 /// inet:ip_address(), inet:port_number(), Kind} | unknown`. It reads memory.
 #[rustler::nif]
@@ -123,11 +76,7 @@ fn known_route<'a>(
         let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
         directory.known_route(container, &wanted(&host, &erlang_port, bridge.0))
     };
-    known_or_unknown(env, known())
-}
-
-fn known_or_unknown(env: Env<'_>, known: Option<Route>) -> Term<'_> {
-    match known {
+    match known() {
         Some(route) => RouteTerm(route).encode(env),
         None => atoms::unknown().encode(env),
     }

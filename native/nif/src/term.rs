@@ -18,7 +18,6 @@ pub mod atoms {
         none,
         pending,
         unknown,
-        now,
         loopback,
         host,
         bridge,
