@@ -1,9 +1,50 @@
-%% What the suites share: Erlang nodes of their own, and what such a node printed before it died.
+%% Shared by the suites: starting Erlang nodes at addresses that no other test run uses, reading what a node prints and logs, and
+%% waiting for a condition.
 -module(eid_ct).
 
--export([start_node/3, arguments/1, ebin/0, root/0, run_erl/2, log_lines/1, take_log/1, start_log/1, eventually/1,
-         eventually/2, start_proxy/2]).
+-export([ip/1, address/1, free_port/1, start_node/3, arguments/1, ebin/0, root/0, run_erl/2, log_lines/1, take_log/1,
+         start_log/1, eventually/1, eventually/2, times/1, start_proxy/2]).
 -export([keep_log/0, log/2, take_lines/0]).    % on the node
+
+%% The N-th loopback address of this test run, as text. Each run has its own network, because nodes of two runs on one machine listen
+%% on the same port.
+-spec ip(1..254) -> string().
+ip(N) -> inet:ntoa(address(N)).
+
+-spec address(1..254) -> inet:ip4_address().
+address(N) ->
+    {A, B} = case persistent_term:get({?MODULE, network}, none) of
+                 none -> claim_network();
+                 Claimed -> Claimed
+             end,
+    {127, A, B, N}.
+
+%% A process that listens in the network until the run ends claims it.
+claim_network() ->
+    Self = self(),
+    {Owner, Monitor} = spawn_monitor(fun() ->
+                                             {A, B} = Network = {99 + rand:uniform(100), rand:uniform(254)},
+                                             {ok, _} = gen_tcp:listen(12345, [{ip, {127, A, B, 255}}]),
+                                             Self ! {self(), Network},
+                                             receive never -> ok end
+                                     end),
+    receive
+        {Owner, Network} ->
+            true = demonitor(Monitor, [flush]),
+            persistent_term:put({?MODULE, network}, Network),
+            Network;
+        {'DOWN', Monitor, process, Owner, {{badmatch, {error, eaddrinuse}}, _}} ->
+            claim_network()
+    end.
+
+%% A free port at this address. Linux gives no port of this range to an outgoing connection.
+-spec free_port(inet:ip_address()) -> inet:port_number().
+free_port(Ip) ->
+    Port = 20_000 + rand:uniform(10_000),
+    case gen_tcp:listen(Port, [{ip, Ip}]) of
+        {ok, Socket} -> ok = gen_tcp:close(Socket), Port;
+        {error, eaddrinuse} -> free_port(Ip)
+    end.
 
 %% An Erlang node at a loopback address, run through its standard input and output.
 start_node(Name, Ip, Arguments) ->
@@ -81,16 +122,20 @@ take_log(Peer) -> peer:call(Peer, ?MODULE, take_lines, []).
 take_lines() ->
     [Line || {Key, _} <- ets:tab2list(?MODULE), {_, Line} <- ets:take(?MODULE, Key)].
 
-%% Waits until a condition holds.
-eventually(Condition) -> eventually(Condition, 10_000).
+%% Waits until a condition holds. This is the only place in which a test waits by the clock; the time limit is for a test that hangs.
+eventually(Condition) -> eventually(Condition, 30_000).
 
 eventually(Condition, Milliseconds) when Milliseconds > 0 ->
     case Condition() of
         true -> ok;
-        _ -> timer:sleep(50), eventually(Condition, Milliseconds - 50)
+        _ -> timer:sleep(20), eventually(Condition, Milliseconds - 20)
     end;
 eventually(Condition, _) ->
     error({never, Condition}).
+
+%% How often to repeat a step: N times in `make test', and EID_SOAK times as often in `make soak'.
+-spec times(pos_integer()) -> pos_integer().
+times(N) -> N * list_to_integer(os:getenv("EID_SOAK", "1")).
 
 %% A TCP proxy on 127.0.0.1: its port, and a counter of the connections that it has accepted.
 start_proxy(Ip, Port) ->
