@@ -186,9 +186,7 @@ metrics_of_a_node(_) ->
 
 %% Asked of one that runs, without an engine.
 metrics_of_serve(_) ->
-    {ok, Socket} = gen_tcp:listen(0, [{ip, {127,0,0,1}}]),
-    {ok, Port} = inet:port(Socket),
-    ok = gen_tcp:close(Socket),
+    Port = eid_ct:free_port({127,0,0,1}),
     At = "127.0.0.1:" ++ integer_to_list(Port),
     Serve = open_port({spawn_executable, eid()},
                       [{args, ["serve", "--docker", "unix:///nobody/is/here.sock", "--listen", At]}, exit_status, stderr_to_stdout]),
@@ -205,7 +203,7 @@ metrics_of_serve(_) ->
     end.
 
 all_of(Socket, Read) ->
-    case gen_tcp:recv(Socket, 0, 10_000) of
+    case gen_tcp:recv(Socket, 0) of
         {ok, Data} -> all_of(Socket, [Read, Data]);
         {error, closed} -> lists:flatten(Read)
     end.

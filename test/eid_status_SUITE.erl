@@ -5,17 +5,29 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0]).
+-export([all/0, groups/0, suite/0, init_per_group/2, end_per_group/2]).
 -export([endpoints/1, readiness/1, refusals/1, slow_clients/1, hostile_texts/1, json/1, metrics/1, no_cookie/1,
          application/1, bad_settings/1, port_taken/1, without_inets/1, round_trips/1, hashes/1, many_peers/1, releases/1, browser/1]).
 
--define(PAGE, "127.0.0.2").
+-define(PAGE, eid_ct:ip(2)).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
     [endpoints, readiness, refusals, slow_clients, hostile_texts, json, metrics, no_cookie, application, bad_settings, port_taken,
-     without_inets, round_trips, hashes, many_peers, releases, browser].
+     without_inets, round_trips, hashes, many_peers, browser, {group, rig}].
+
+groups() -> [{rig, [releases]}].
+
+init_per_group(rig, Config) ->
+    case eid_rig:available() of
+        true -> ok = eid_rig:up(), Config;
+        {skip, _} = Skip -> Skip
+    end.
+
+end_per_group(rig, _Config) ->
+    eid_rig:stop_all(),
+    eid_rig:down().
 
 endpoints(_) ->
     {Page, _} = start_page(#{}),
@@ -36,9 +48,9 @@ endpoints(_) ->
 readiness(_) ->
     {Page, Peer} = start_page(#{ready => 2}),
     {503, _, <<"not ready: 0 connected, 2 needed\n">>} = get(Page, "/ready"),
-    {B, C} = {start_peer(Peer, b, "127.0.0.3"), start_peer(Peer, c, "127.0.0.4", ["-hidden"])},
+    {B, C} = {start_peer(Peer, b, eid_ct:ip(3)), start_peer(Peer, c, eid_ct:ip(4), ["-hidden"])},
     {503, _, <<"not ready: 1 connected, 2 needed\n">>} = get(Page, "/ready"),
-    D = start_peer(Peer, d, "127.0.0.5"),
+    D = start_peer(Peer, d, eid_ct:ip(5)),
     {200, _, <<"ready: 2 connected, 2 needed\n">>} = get(Page, "/ready"),
     ok = peer:stop(C),
     {200, _, _} = get(Page, "/ready"),
@@ -77,15 +89,13 @@ slow_clients(_) ->
                                                  || N <- lists:seq(1, 10_000)])),
     {ok, Deaf} = gen_tcp:connect(Ip, Port, [binary, {active, false}, {recbuf, 1024}]),
     ok = gen_tcp:send(Deaf, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
-    Began = erlang:monotonic_time(millisecond),
     Clients = [begin
                    Socket = eid_status_node:connect(Page),
                    ok = gen_tcp:send(Socket, Part),
                    Socket
                end || Part <- ["", "GET / HT", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n"]],
     {200, _, _} = get(Page, "/live"),
-    [?assertMatch({error, closed}, gen_tcp:recv(Socket, 0, 15_000)) || Socket <- Clients],
-    ?assert(erlang:monotonic_time(millisecond) - Began < 15_000),
+    [?assertMatch({error, closed}, gen_tcp:recv(Socket, 0)) || Socket <- Clients],
     eid_ct:eventually(fun() -> length(peer:call(Peer, erlang, ports, [])) =:= Ports end, 30_000),
     ok = gen_tcp:close(Deaf).
 
@@ -121,8 +131,9 @@ hostile_texts(_) ->
 %% Any JSON parser will do; that of OTP 27 is not in 25.
 json(_) ->
     {Page, Peer} = start_page(#{ready => 1}),
-    B = start_peer(Peer, b, "127.0.0.3"),
+    B = start_peer(Peer, b, eid_ct:ip(3)),
     NodeB = atom_to_binary(peer:call(B, erlang, node, [])),
+    Address = list_to_binary(eid_ct:ip(3)),
     Now = erlang:system_time(millisecond),
     pretend(Peer, eid_connector, #{NodeB => (peer(connected, [shop], none))#{since => Now - 5000},
                                    <<"c@127.0.0.4">> => peer(waiting, [shop], "nobody answers")}),
@@ -134,7 +145,7 @@ json(_) ->
                                    <<"eid_version">> := _, <<"started">> := _},
                    <<"readiness">> := #{<<"ready">> := true, <<"connected">> := 1, <<"required">> := 1},
                    <<"peers">> := [#{<<"node">> := NodeB, <<"state">> := <<"connected">>, <<"route">> := <<"direct">>,
-                                     <<"address">> := <<"127.0.0.3">>, <<"port">> := 12345, <<"hidden">> := false,
+                                     <<"address">> := Address, <<"port">> := 12345, <<"hidden">> := false,
                                      <<"clusters">> := [<<"shop">>], <<"error">> := null},
                                    #{<<"node">> := <<"c@127.0.0.4">>, <<"state">> := <<"waiting">>, <<"route">> := null,
                                      <<"address">> := null, <<"port">> := null, <<"since">> := null,
@@ -152,7 +163,7 @@ get_json(Page) ->
 
 metrics(_) ->
     {Page, Peer} = start_page(#{ready => 3}),
-    B = start_peer(Peer, b, "127.0.0.3"),
+    B = start_peer(Peer, b, eid_ct:ip(3)),
     NodeB = atom_to_binary(peer:call(B, erlang, node, [])),
     Now = erlang:system_time(millisecond),
     pretend(Peer, eid_connector, #{NodeB => peer(connected, [shop], none), <<"c@127.0.0.4">> => peer(waiting, [shop], "no")}),
@@ -175,7 +186,8 @@ metrics(_) ->
              {<<"eid_lookups_total">>, [{<<"endpoint">>, <<"tcp://127.0.0.1:1">>}, {<<"outcome">>, <<"unreachable">>}], 1.0},
              {<<"eid_engine_state">>, [{<<"endpoint">>, <<"tcp://127.0.0.1:1">>}, {<<"state">>, <<"live">>}], 0.0}]],
     #{{<<"eid_node_start_time_seconds">>, []} := Started} = Metrics,
-    ?assert(abs(Started - erlang:system_time(second)) < 120),
+    SystemTime = peer:call(Peer, erlang, system_info, [start_time]) + peer:call(Peer, erlang, time_offset, []),
+    ?assertEqual(erlang:convert_time_unit(SystemTime, native, millisecond), round(Started * 1000)),
     %% What is hostile comes back as it is shown, without what no text may have.
     pretend_hostile(Peer),
     [_] = [Cluster || {{<<"eid_strategy_failing">>, [{_, Cluster}, _]}, 1.0} <- maps:to_list(get_metrics(Page)),
@@ -227,8 +239,8 @@ to_float(Text) ->
 no_cookie(_) ->
     Cookie = "ZqXjWvPk9Distinctive",
     {Page, Peer} = start_page(#{}),
-    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
-    {ok, C, NodeC} = eid_ct:start_node(c, "127.0.0.4", []),
+    {ok, B, NodeB} = eid_ct:start_node(b, eid_ct:ip(3), []),
+    {ok, C, NodeC} = eid_ct:start_node(c, eid_ct:ip(4), []),
     [true = peer:call(Node, erlang, set_cookie, [list_to_atom(Cookie)]) || Node <- [Peer, B]],
     pong = peer:call(Peer, net_adm, ping, [NodeB], 30_000),
     %% This one has another cookie, and so there is an error that is about it.
@@ -247,36 +259,38 @@ no_cookie(_) ->
 
 %% Nothing is pretended here.
 application(_) ->
-    Port = free_port({127,0,0,2}),
-    Setting = ["-eid", "status", term(#{ip => {127,0,0,2}, port => Port, ready => 1}), "-eid", "clusters",
-               term([#{name => shop, strategy => {static, #{nodes => ['page@127.0.0.2', 'b@127.0.0.3', 'c@127.0.0.4']}}}])],
+    Ip = eid_ct:address(2),
+    Port = eid_ct:free_port(Ip),
+    [_, NodeB, NodeC] = Nodes = [iolist_to_binary([Name, "@", eid_ct:ip(N)]) || {Name, N} <- [{"page", 2}, {"b", 3}, {"c", 4}]],
+    Setting = ["-eid", "status", term(#{ip => Ip, port => Port, ready => 1}), "-eid", "clusters",
+               term([#{name => shop, strategy => {static, #{nodes => Nodes}}}])],
     {ok, Peer, _} = eid_ct:start_node(page, ?PAGE, ["-s", "eid" | Setting]),
-    Page = {{127,0,0,2}, Port},
+    Page = {Ip, Port},
     eid_ct:eventually(fun() -> lists:keymember(eid, 1, peer:call(Peer, application, which_applications, [])) end),
     {503, _, _} = get(Page, "/ready"),
-    {ok, B, _} = eid_ct:start_node(b, "127.0.0.3", []),
+    {ok, B, _} = eid_ct:start_node(b, eid_ct:ip(3), []),
     eid_ct:eventually(fun() -> {Status, _, _} = get(Page, "/ready"), Status =:= 200 end),
     %% Why the other one can't be reached is known after the first attempt.
     eid_ct:eventually(fun() -> [_, #{<<"error">> := Error}] = maps:get(<<"peers">>, get_json(Page)), Error =/= null end),
-    #{<<"peers">> := [#{<<"node">> := <<"b@127.0.0.3">>, <<"state">> := <<"connected">>, <<"since">> := <<_/binary>>},
-                      #{<<"node">> := <<"c@127.0.0.4">>, <<"since">> := null}],
+    #{<<"peers">> := [#{<<"node">> := NodeB, <<"state">> := <<"connected">>, <<"since">> := <<_/binary>>},
+                      #{<<"node">> := NodeC, <<"since">> := null}],
       <<"clusters">> := [#{<<"name">> := <<"shop">>, <<"strategy">> := <<"static">>, <<"error">> := null,
-                           <<"nodes">> := [<<"b@127.0.0.3">>, <<"c@127.0.0.4">>]}]} = get_json(Page),
+                           <<"nodes">> := [NodeB, NodeC]}]} = get_json(Page),
     {200, _, Html} = get(Page, "/"),
     ?assertNotEqual(nomatch, binary:match(Html, <<"1 of 2 peers connected">>)),
     %% The page goes with the application, and comes with it.
     ok = peer:call(Peer, application, stop, [eid]),
-    {error, econnrefused} = gen_tcp:connect({127,0,0,2}, Port, []),
+    {error, econnrefused} = gen_tcp:connect(Ip, Port, []),
     ok = peer:call(Peer, application, start, [eid]),
     {200, _, _} = get(Page, "/ready"),
     %% What can't be is said on the console.
     [begin
-         {Status, Output} = eid_ct:run_erl(["-noinput", "-name", "d@127.0.0.5", "-s", "eid" | eid_ct:arguments("127.0.0.5")]
+         {Status, Output} = eid_ct:run_erl(["-noinput", "-name", "d@" ++ eid_ct:ip(5), "-s", "eid" | eid_ct:arguments(eid_ct:ip(5))]
                                            ++ Wrong, []),
          ?assertNotEqual(0, Status),
          ?assertNotEqual({nomatch, Output}, {string:find(Output, Sentence), Output})
      end || {Wrong, Sentence} <- [{["-eid", "status", "#{port => http}"], "it is http"},
-                                  {Setting, "the status page can't listen on 127.0.0.2"}]],
+                                  {Setting, "the status page can't listen on " ++ ?PAGE}]],
     ok = peer:stop(B).
 
 term(Term) -> lists:flatten(io_lib:format("~0p", [Term])).
@@ -301,7 +315,7 @@ port_taken(_) ->
     {{Ip, Port}, _Peer} = start_page(#{}),
     {error, {status, Sentence}} = eid_status:start_link(eid_status:parse(#{ip => Ip, port => Port})),
     [?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, Word), Sentence})
-     || Word <- ["127.0.0.2", integer_to_list(Port), "in use", "status"]],
+     || Word <- [?PAGE, integer_to_list(Port), "in use", "status"]],
     {error, {status, Elsewhere}} = eid_status:start_link(eid_status:parse(#{ip => {192,0,2,77}, port => Port})),
     ?assertNotEqual(nomatch, string:find(Elsewhere, "192.0.2.77")).
 
@@ -317,14 +331,14 @@ round_trips(_) ->
     %% With a mesh, global of B or of this node would have C lose the other one as well, whichever is first.
     NoMesh = ["-connect_all", "false"],
     {_Page, Peer} = start_page(#{}, NoMesh),
-    B = start_peer(Peer, b, "127.0.0.3", NoMesh),
-    C = start_peer(Peer, c, "127.0.0.4", NoMesh),
+    B = start_peer(Peer, b, eid_ct:ip(3), NoMesh),
+    C = start_peer(Peer, c, eid_ct:ip(4), NoMesh),
     %% What is hidden may be a C node, which would not know what to do with the question.
-    Hidden = start_peer(Peer, hidden, "127.0.0.5", ["-hidden"]),
+    Hidden = start_peer(Peer, hidden, eid_ct:ip(5), ["-hidden"]),
     [NodeB, NodeC] = [peer:call(Node, erlang, node, []) || Node <- [B, C]],
     All = fun() -> peer:call(Peer, eid_round_trips, all, []) end,
     eid_ct:eventually(fun() -> lists:sort(maps:keys(All())) =:= [NodeB, NodeC] end),
-    ?assert(lists:all(fun(Microseconds) -> Microseconds > 0 andalso Microseconds < 1_000_000 end, maps:values(All()))),
+    ?assert(lists:all(fun(Microseconds) -> Microseconds > 0 end, maps:values(All()))),
     %% While a node does not answer, its round trip is at least as long as that.
     ok = peer:call(B, sys, suspend, [net_kernel]),
     eid_ct:eventually(fun() -> maps:get(NodeB, All()) > 1_000_000 end),
@@ -352,17 +366,7 @@ many_peers(_) ->
     ?assertNotEqual(nomatch, binary:match(Body, <<"0 of 500 peers connected">>)).
 
 %% The same compiled code in the newest release, and in between. The page listens inside the container.
-releases(_) ->
-    case eid_rig:available() of
-        true ->
-            ok = eid_rig:up(),
-            try [on_release(Release) || Release <- eid_rig:releases()]
-            after
-                eid_rig:stop_all(),
-                eid_rig:down()
-            end;
-        {skip, _} = Skip -> Skip
-    end.
+releases(_) -> [on_release(Release) || Release <- eid_rig:releases()].
 
 on_release(Release) ->
     #{peer := Peer} = eid_rig:start_node(1, Release, #{}),
@@ -383,21 +387,21 @@ browser(Config) ->
 
 %% A cluster that forms itself: nothing is pretended here. One node of it is not there, and one strategy has nobody to ask.
 in_browser(Python, Chromium, Driver, Folder) ->
-    Port = free_port({127,0,0,2}),
-    Page = {{127,0,0,2}, Port},
-    Names = [{"0a1b2c3d4e5f", "127.0.0.3"}, {"9f8e7d6c5b4a", "127.0.0.4"}, {lists:append(lists:duplicate(8, "c0ffee12")), "127.0.0.5"}],
-    [_, _, D] = [begin {ok, Peer, _} = eid_ct:start_node(Name, Ip, []), Peer end || {Name, Ip} <- Names],
+    {Ip, Port} = Page = {eid_ct:address(2), eid_ct:free_port(eid_ct:address(2))},
+    Names = [{"0a1b2c3d4e5f", eid_ct:ip(3)}, {"9f8e7d6c5b4a", eid_ct:ip(4)},
+             {lists:append(lists:duplicate(8, "c0ffee12")), eid_ct:ip(5)}],
+    [_, _, D] = [begin {ok, Peer, _} = eid_ct:start_node(Name, At, []), Peer end || {Name, At} <- Names],
     Away = [lists:duplicate(64, $f), "@2001:db8:85a3:8d3:1319:8a2e:370:7348"],
-    Nodes = [iolist_to_binary(Away) | [iolist_to_binary([Name, "@", Ip]) || {Name, Ip} <- Names]],
+    Nodes = [iolist_to_binary(Away) | [iolist_to_binary([Name, "@", At]) || {Name, At} <- Names]],
     Clusters = [#{name => shop, strategy => {static, #{nodes => Nodes}}},
                 #{name => jobs, strategy => {docker, #{hosts => ["127.0.0.1"], label => "eid.cluster=jobs"}}},
                 #{name => '<img src=x onerror=alert(1)>', strategy => {hosts_file, #{file => filename:join(Folder, "hosts")}}}],
-    ok = file:write_file(filename:join(Folder, "hosts"), "'127.0.0.4'.\n"),
+    ok = file:write_file(filename:join(Folder, "hosts"), ["'", eid_ct:ip(4), "'.\n"]),
     {ok, Peer, _} = eid_ct:start_node(page, ?PAGE, ["-eid", "engines", "#{default => \"tcp://127.0.0.1:1\"}",
-                                                    "-eid", "clusters", lists:flatten(io_lib:format("~0p", [Clusters])),
-                                                    "-eid", "status", lists:flatten(io_lib:format("~0p", [#{ip => {127,0,0,2}, port => Port, ready => 2}]))]),
+                                                    "-eid", "clusters", term(Clusters),
+                                                    "-eid", "status", term(#{ip => Ip, port => Port, ready => 2})]),
     ok = peer:call(Peer, eid, start, []),
-    _Hidden = start_peer(Peer, remsh, "127.0.0.6", ["-hidden"]),
+    _Hidden = start_peer(Peer, remsh, eid_ct:ip(6), ["-hidden"]),
     Script = filename:join([eid_ct:root(), "test", "browser", "status_page.py"]),
     Url = "http://" ++ ?PAGE ++ ":" ++ integer_to_list(Port) ++ "/",
     eid_ct:eventually(fun() -> length(matches(element(3, get(Page, "/")), " ms<")) >= 3 end),
@@ -435,22 +439,16 @@ start_page(Settings) -> start_page(Settings, []).
 
 start_page(Settings, Arguments) ->
     {ok, Peer, _} = eid_ct:start_node(page, ?PAGE, ["-eid", "engines", "#{default => \"tcp://127.0.0.1:1\"}" | Arguments]),
-    {serve_on(Peer, Settings#{ip => {127,0,0,2}}), Peer}.
+    {serve_on(Peer, Settings#{ip => eid_ct:address(2)}), Peer}.
 
 serve_on(Peer, Settings) ->
     {Module, Binary, File} = code:get_object_code(eid_status_node),
     {module, Module} = peer:call(Peer, code, load_binary, [Module, File, Binary]),
     pretend(Peer, eid_connector, #{}),
     pretend(Peer, eid_discovery, []),
-    #{ip := Ip} = Config = eid_status:parse(Settings#{port => free_port(maps:get(ip, Settings, {127,0,0,1}))}),
+    #{ip := Ip} = Config = eid_status:parse(Settings#{port => eid_ct:free_port(maps:get(ip, Settings, {127,0,0,1}))}),
     ok = peer:call(Peer, Module, serve, [Config]),
     {Ip, maps:get(port, Config)}.
-
-free_port(Ip) ->
-    {ok, Socket} = gen_tcp:listen(0, [{ip, Ip}]),
-    {ok, Port} = inet:port(Socket),
-    ok = gen_tcp:close(Socket),
-    Port.
 
 start_peer(Page, Name, Ip) -> start_peer(Page, Name, Ip, []).
 

@@ -37,7 +37,7 @@ connect({Ip, Port}) ->
     Socket.
 
 receive_all(Socket, Before) ->
-    case gen_tcp:recv(Socket, 0, 20_000) of
+    case gen_tcp:recv(Socket, 0) of
         {ok, Data} -> receive_all(Socket, <<Before/binary, Data/binary>>);
         {error, Closed} when Closed =:= closed; Closed =:= econnreset -> Before
     end.
