@@ -32,9 +32,6 @@ pair(ArgumentsA, ArgumentsB) ->
 
 ping(Peer, Node) -> peer:call(Peer, net_adm, ping, [Node], 30_000).
 
-%% The name of a node that does not run.
-nobody() -> node_name("nobody", 9).
-
 node_name(Name, N) -> list_to_atom(Name ++ "@" ++ eid_ct:ip(N)).
 
 %% Disconnects B from A, and waits until both have noticed.
@@ -85,7 +82,8 @@ bad_settings(_) ->
 
 second_listener(_) ->
     {ok, _A, _} = eid_ct:start_node(a, ?A, []),
-    {Status, Output} = eid_ct:run_erl(["-noinput", "-name", "second@" ++ ?A | eid_ct:arguments(?A)], []),
+    {Status, Output} = eid_ct:run_erl(["-noinput", "-name", "second@" ++ ?A
+                                       | eid_ct:arguments(?A)], []),
     ?assertNotEqual(0, Status),
     [?assertNotEqual({nomatch, Output}, {string:find(Output, Word), Output})
      || Word <- ["port 12345 is taken", "another Erlang node in this container"]].
@@ -145,8 +143,8 @@ dynamic_name(_) ->
 
 erl_call(_) ->
     {ok, _A, NodeA} = eid_ct:start_node(a, ?A, []),
-    "'" ++ _ = Answer = os:cmd("erl_call -address " ++ ?A ++ ":12345 -c eid_ct -a 'erlang node []'"),
-    Answer = "'" ++ atom_to_list(NodeA) ++ "'".
+    ?assertEqual("'" ++ atom_to_list(NodeA) ++ "'",
+                 os:cmd("erl_call -address " ++ ?A ++ ":12345 -c eid_ct -a 'erlang node []'")).
 
 listen_options(_) ->
     Options = ["-kernel", "inet_dist_listen_options", "[{sndbuf,16384}]", "inet_dist_connect_options",
@@ -163,12 +161,14 @@ setup_time(_) ->
     {ok, Silent} = gen_tcp:listen(0, [{ip, eid_ct:address(3)}]),
     {ok, Port} = inet:port(Silent),
     Node = node_name("silent", 3),
-    [Short, Long] = [begin
-                         {ok, Peer, _} = eid_ct:start_node(Name, ?A, ["-dist_listen", "false", "-kernel", "net_setuptime", Seconds]),
-                         ok = eid_ct:start_log(Peer),
-                         ok = peer:call(Peer, eid, set_route, [Node, {eid_ct:address(3), Port}]),
-                         Peer
-                     end || {Name, Seconds} <- [{short, "1"}, {long, "120"}]],
+    Start = fun(Name, SetupTime) ->
+                    {ok, Peer, _} = eid_ct:start_node(Name, ?A, ["-dist_listen", "false", "-kernel",
+                                                                 "net_setuptime", SetupTime]),
+                    ok = eid_ct:start_log(Peer),
+                    ok = peer:call(Peer, eid, set_route, [Node, {eid_ct:address(3), Port}]),
+                    Peer
+            end,
+    {Short, Long} = {Start(short, "1"), Start(long, "120")},
     Waiting = spawn(fun() -> peer:call(Long, net_adm, ping, [Node], infinity) end),
     {ok, _Connected} = gen_tcp:accept(Silent),
     fails(Short, Node, ["did not finish the handshake"]),
@@ -189,7 +189,8 @@ ipv6(_) ->
                                    args => ["-dist_listen", "false" | Arguments],
                                    connection => standard_io}),
     pong = ping(B, NodeA),
-    {ok, #{ip := {0,0,0,0,0,0,0,1}, port := Port, route := direct}} = peer:call(A, eid, lookup, [NodeA]),
+    {ok, #{ip := {0,0,0,0,0,0,0,1}, port := Port, route := direct}} =
+        peer:call(A, eid, lookup, [NodeA]),
     true = peer:call(A, eid6_tcp_dist, select, ['x@192.0.2.1']),
     false = peer:call(A, eid_tcp_dist, select, ['x@::1']).
 
@@ -213,14 +214,17 @@ replace_carrier([Argument | Rest], New) -> [Argument | replace_carrier(Rest, New
 refused_dial(_) ->
     {ok, A, _} = eid_ct:start_node(a, ?A, []),
     ok = eid_ct:start_log(A),
-    fails(A, nobody(), [atom_to_list(nobody()), eid_ct:ip(9) ++ " port 12345", "connection refused"]).
+    Node = node_name("nobody", 9),
+    fails(A, Node, [atom_to_list(Node), eid_ct:ip(9) ++ " port 12345", "connection refused"]).
 
-%% This connection fails, and once all processes that it has started have ended, there is one line in the log, with these words.
+%% This connection fails. Once all processes that it has started have ended, the log has one line,
+%% with these words.
 fails(Peer, Node, Words) ->
     Before = peer:call(Peer, erlang, processes, []),
     pang = ping(Peer, Node),
     Started = peer:call(Peer, erlang, processes, []) -- Before,
-    [eid_ct:eventually(fun() -> not peer:call(Peer, erlang, is_process_alive, [Pid]) end) || Pid <- Started],
+    [eid_ct:eventually(fun() -> not peer:call(Peer, erlang, is_process_alive, [Pid]) end)
+     || Pid <- Started],
     [Line] = eid_ct:log_lines(Peer),
     [?assertNotEqual({nomatch, Line}, {string:find(Line, Word), Line}) || Word <- Words].
 
@@ -294,7 +298,7 @@ epmd_route(_) ->
 silent_epmd(_) ->
     {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}]),
     {ok, Port} = inet:port(Silent),
-    {ok, A, _} = eid_ct:start_node(a, ?A, ["-epmd_port", integer_to_list(Port), "-kernel", "net_setuptime", "2",
+    {ok, A, _} = eid_ct:start_node(a, ?A, ["-epmd_port", integer_to_list(Port), "-kernel", "net_setuptime", "60",
                                            "-eid", "connect_timeout", "500", "response_timeout", "500"]),
     ok = eid_ct:start_log(A),
     ok = peer:call(A, eid, set_route, ["127.0.0.1", epmd]),
@@ -433,7 +437,8 @@ select_does_no_io(_) ->
     Selector = spawn(fun() -> receive go -> exit([eid_tcp_dist:select(Node) || {Node, _} <- Names]) end end),
     1 = erlang:trace(Selector, true, [send, 'receive', ports, procs]),
     Selector ! go,
-    ?assertEqual([{trace, Selector, 'receive', go}, {trace, Selector, exit, [Answer || {_, Answer} <- Names]}], traced(Selector)).
+    ?assertEqual([{trace, Selector, 'receive', go},
+                  {trace, Selector, exit, [Answer || {_, Answer} <- Names]}], traced(Selector)).
 
 %% All events of this process, to its end.
 traced(Pid) ->

@@ -1,13 +1,13 @@
-%% Shared by the suites: starting Erlang nodes at addresses that no other test run uses, reading what a node prints and logs, and
-%% waiting for a condition.
+%% Shared by the suites: starting Erlang nodes at addresses that no other test run uses, reading
+%% what a node prints and logs, and waiting for a condition.
 -module(eid_ct).
 
--export([ip/1, address/1, free_port/1, start_node/3, arguments/1, ebin/0, root/0, run_erl/2, log_lines/1, take_log/1,
-         start_log/1, eventually/1, eventually/2, times/1, start_proxy/2]).
+-export([ip/1, address/1, free_port/1, start_node/3, arguments/1, ebin/0, root/0, run_erl/2,
+         log_lines/1, take_log/1, start_log/1, eventually/1, eventually/2, times/1, start_proxy/2]).
 -export([keep_log/0, log/2, take_lines/0]).    % on the node
 
-%% The N-th loopback address of this test run, as text. Each run has its own network, because nodes of two runs on one machine listen
-%% on the same port.
+%% The N-th loopback address of this test run, as text. Each run has its own network, because nodes
+%% of two runs on one machine listen on the same port.
 -spec ip(1..254) -> string().
 ip(N) -> inet:ntoa(address(N)).
 
@@ -22,14 +22,15 @@ address(N) ->
 %% A process that listens in the network until the run ends claims it.
 claim_network() ->
     Self = self(),
-    {Owner, Monitor} = spawn_monitor(fun() ->
-                                             {A, B} = Network = {99 + rand:uniform(100), rand:uniform(254)},
-                                             {ok, _} = gen_tcp:listen(12345, [{ip, {127, A, B, 255}}]),
-                                             Self ! {self(), Network},
-                                             receive never -> ok end
-                                     end),
+    {A, B} = Network = {99 + rand:uniform(100), rand:uniform(254)},
+    Own = fun() ->
+                  {ok, _} = gen_tcp:listen(12345, [{ip, {127, A, B, 255}}]),
+                  Self ! {self(), claimed},
+                  receive never -> ok end
+          end,
+    {Owner, Monitor} = spawn_monitor(Own),
     receive
-        {Owner, Network} ->
+        {Owner, claimed} ->
             true = demonitor(Monitor, [flush]),
             persistent_term:put({?MODULE, network}, Network),
             Network;
@@ -49,7 +50,7 @@ free_port(Ip) ->
 %% An Erlang node at a loopback address, run through its standard input and output.
 start_node(Name, Ip, Arguments) ->
     peer:start_link(#{name => Name, host => Ip, longnames => true, connection => standard_io,
-                      args => arguments(Ip) ++ Arguments}).
+                      wait_boot => 60_000, args => arguments(Ip) ++ Arguments}).
 
 %% Two nodes of one machine listen on the same port at two loopback addresses, without any Docker.
 arguments(Ip) ->
@@ -122,7 +123,8 @@ take_log(Peer) -> peer:call(Peer, ?MODULE, take_lines, []).
 take_lines() ->
     [Line || {Key, _} <- ets:tab2list(?MODULE), {_, Line} <- ets:take(?MODULE, Key)].
 
-%% Waits until a condition holds. This is the only place in which a test waits by the clock; the time limit is for a test that hangs.
+%% Waits until a condition holds. Only this function waits by the clock. The time limit is for a test
+%% that hangs.
 eventually(Condition) -> eventually(Condition, 30_000).
 
 eventually(Condition, Milliseconds) when Milliseconds > 0 ->
