@@ -42,7 +42,8 @@ table(#{lookup := Lookup, settings := Settings} = All) ->
             {"the lookup", bench_stats:median(Lookup)}, none)]
     ++ case All of
            #{read := Read} ->
-               [Row("and the library's read alone", Read, {"the lookup", bench_stats:median(Lookup)}, none)];
+               [Row("and the library's read alone", Read,
+                    {"the lookup", bench_stats:median(Lookup)}, none)];
            #{} ->
                [bench_table:missing("and the library's read alone",
                                     "the library does not answer in the call itself")]
