@@ -93,7 +93,7 @@ distinct_cold_lookups(Config) ->
     ?assertEqual([], [Answer || Answer <- Answers, element(1, Answer) =/= ok]),
     1000 = length(lists:usort(Answers)).
 
-%% Lookups wait for the list of an engine for one second, and then ask about their containers. So only
+%% Lookups wait for the list of an engine for one second, and then ask about their containers. Only
 %% lookups that take longer than a second may make more requests.
 few_requests(Config, Lookups) ->
     {Microseconds, Answers} = timer:tc(Lookups),
