@@ -1,7 +1,7 @@
 %% @doc The setting `clusters': its form, defaults and checks.
 -module(eid_clusters).
 
--export([parse/1, options/3]).
+-export([parse/1, options/3, shortest_interval/0]).
 
 -export_type([cluster/0]).
 
@@ -21,7 +21,7 @@
                       docker => eid_discovery_docker,
                       rancher => eid_discovery_rancher}).
 
-%% Shorter intervals would flood whoever is asked.
+%% Milliseconds. Shorter intervals would flood whoever is asked.
 -define(SHORTEST_INTERVAL, 1000).
 
 %% @doc Checks the setting, down to the options of each strategy. Raises {@link eid_config:bad_setting()}.
@@ -41,7 +41,8 @@ parse(Other) ->
 cluster(#{name := Name, strategy := Strategy} = Cluster) when is_atom(Name) ->
     #{interval := Interval, prune := Prune, limit := Limit} =
         options(Name, maps:without([name, strategy], Cluster),
-                #{interval => {5000, fun is_interval/1, "milliseconds, at least " ++ integer_to_list(?SHORTEST_INTERVAL)},
+                #{interval => {5000, fun is_interval/1,
+                               "milliseconds, at least " ++ integer_to_list(shortest_interval())},
                   prune => {false, fun is_boolean/1, "true or false"},
                   limit => {500, fun is_count/1, "a positive integer"}}),
     {Module, Options} = module(Name, Strategy),
@@ -62,7 +63,11 @@ init(Name, Module, Options) ->
                                    "~0tP", [Name, Module, {Class, Reason, Stack}, 30])
     end.
 
-is_interval(N) -> is_integer(N) andalso N >= ?SHORTEST_INTERVAL andalso N =< 16#7FFFFFFF.
+is_interval(N) -> is_integer(N) andalso N >= shortest_interval() andalso N =< 16#7FFFFFFF.
+
+%% @doc The shortest pause between two questions of a strategy, in milliseconds.
+-spec shortest_interval() -> pos_integer().
+shortest_interval() -> eid_config:tuning(shortest_interval, ?SHORTEST_INTERVAL).
 
 is_count(N) -> is_integer(N) andalso N > 0.
 

@@ -5,7 +5,8 @@
 -module(eid_config).
 
 -export([check/0, erlang_port/0, docker_daemon_port/0, limits/0, lookup_time/0, engines/0,
-         engine_certs/0, engine_token_file/0, routes/0, allowed_hosts/0, clusters/0, status/0, bad_setting/2]).
+         engine_certs/0, engine_token_file/0, routes/0, allowed_hosts/0, clusters/0, status/0, tuning/2,
+         bad_setting/2]).
 
 -export_type([bad_setting/0]).
 
@@ -113,6 +114,13 @@ clusters() -> get(clusters, []).
 %% application reads it.
 -spec status() -> term().
 status() -> get(status, off).
+
+%% @private
+%% One of discovery's delays (in milliseconds) and limits, from `{tuning, Map}'. This setting is not documented: only
+%% tests use it, to run in seconds with few nodes.
+-spec tuning(Key, Default :: pos_integer()) -> pos_integer()
+              when Key :: shortest_interval | longest_gap | patience | max_attempts | max_first_attempts.
+tuning(Key, Default) -> maps:get(Key, get(tuning, #{}), Default).
 
 port(Key, Default) ->
     case application:get_env(kernel, Key, Default) of

@@ -257,9 +257,10 @@ due(Node, #state{peers = Peers} = State) ->
 
 %% The next attempt after a while, and the one after it later still.
 wait(Node, #peer{gap = Gap, error = Error} = Peer, #state{peers = Peers} = State) ->
+    Longest = eid_config:tuning(longest_gap, ?LONGEST_GAP),
     NextGap = case eid_attempt:is_turned_away(Error) of
-                  true -> min(?TURNED_AWAY_GAP, max(?LONGEST_GAP, Gap * ?TURNED_AWAY_GROWTH));
-                  false -> min(?LONGEST_GAP, Gap * ?GROWTH)
+                  true -> min(?TURNED_AWAY_GAP, max(Longest, Gap * ?TURNED_AWAY_GROWTH));
+                  false -> min(Longest, Gap * ?GROWTH)
               end,
     Wait = round(Gap * (0.5 + rand:uniform() / 2)),
     Timer = erlang:send_after(Wait, self(), {due, Node}),
@@ -269,9 +270,10 @@ wait(Node, #peer{gap = Gap, error = Error} = Peer, #state{peers = Peers} = State
 start_due(#state{peers = Peers, attempts = Attempts} = State) ->
     Due = lists:sort([{Since, Node, Gap} || {Node, #peer{state = {due, Since}, gap = Gap}} <- maps:to_list(Peers)]),
     {First, Again} = lists:partition(fun({_Since, _Node, Gap}) -> Gap =:= ?FIRST_GAP end, Due),
-    Turns = ?MAX_ATTEMPTS - map_size(Attempts),
+    Turns = eid_config:tuning(max_attempts, ?MAX_ATTEMPTS) - map_size(Attempts),
+    FirstTurns = Turns + eid_config:tuning(max_first_attempts, ?MAX_FIRST_ATTEMPTS),
     lists:foldl(fun({_Since, Node, _Gap}, Now) -> attempt(Node, Now) end, State,
-                lists:sublist(First, max(0, Turns + ?MAX_FIRST_ATTEMPTS))
+                lists:sublist(First, max(0, FirstTurns))
                 ++ lists:sublist(Again, max(0, Turns - length(First)))).
 
 attempt(Node, #state{peers = Peers, attempts = Attempts} = State) ->
@@ -301,9 +303,10 @@ tell_no_name(State) ->
 
 failed(Node, Failure, #peer{failing = Since, told = Told} = Peer) ->
     Now = erlang:monotonic_time(millisecond),
+    Patience = eid_config:tuning(patience, ?PATIENCE),
     case Since of
         no -> Peer#peer{failing = Now, error = Failure};
-        _ when not Told, Now - Since >= ?PATIENCE ->
+        _ when not Told, Now - Since >= Patience ->
             ?LOG_WARNING("No connection to ~ts, which is tried again and again: ~ts", [Node, eid_attempt:format(Failure)]),
             Peer#peer{error = Failure, told = true};
         _ -> Peer#peer{error = Failure}

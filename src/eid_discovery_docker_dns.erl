@@ -6,8 +6,8 @@
 %% By full name, so that code can be loaded while it runs.
 -export([follow/3]).
 
-%% Milliseconds from one question to the next: the records' time to live, but neither less nor more than this.
--define(SHORTEST_PAUSE, 1000).
+%% Milliseconds from one question to the next: the records' time to live, but not less than
+%% {@link eid_clusters:shortest_interval/0}, and not more than this.
 -define(LONGEST_PAUSE, 5000).
 
 %% @doc Starts it. The calling process gets `{eid_discovery_docker_dns, Name, Pid, Outcome}' for each change, with `{ok, Hosts ::
@@ -22,7 +22,7 @@ follow(Parent, Name, Told) ->
     {Outcome, Pause} = case eid_dns:addresses(Name, eid_resolver:own_family()) of
                            {ok, Ips, Ttl} ->
                                {{ok, [list_to_binary(inet:ntoa(Ip)) || Ip <- Ips]},
-                                max(?SHORTEST_PAUSE, min(Ttl, ?LONGEST_PAUSE))};
+                                max(eid_clusters:shortest_interval(), min(Ttl, ?LONGEST_PAUSE))};
                            {error, _} = Error ->
                                {Error, ?LONGEST_PAUSE}
                        end,

@@ -7,9 +7,6 @@
 %% By full name, so that code can be loaded while it runs.
 -export([run/3, pause/3]).
 
-%% However soon a strategy wants to be asked again.
--define(SHORTEST_PAUSE, 1000).
-
 %% @doc Starts it, linked to the calling worker, which gets each answer by
 %% {@link eid_discovery_worker:answer/2}.
 -spec start_link(eid_clusters:cluster()) -> pid().
@@ -45,7 +42,9 @@ list(Module, State) ->
 
 %% @private
 %% Milliseconds; `Luck' is from 0.0 to 1.0. Up to a tenth sooner than the interval, so that nodes that have started together do
-%% not go on asking together.
+%% not go on asking together. Except for `now' there is a shortest pause, however soon a strategy wants to be asked again.
 pause(now, _Interval, _Luck) -> 0;
-pause(interval, Interval, Luck) -> max(?SHORTEST_PAUSE, round(Interval * (1 - Luck / 10)));
-pause({within, Ms}, Interval, Luck) -> max(?SHORTEST_PAUSE, min(Ms, pause(interval, Interval, Luck))).
+pause(interval, Interval, Luck) ->
+    max(eid_clusters:shortest_interval(), round(Interval * (1 - Luck / 10)));
+pause({within, Ms}, Interval, Luck) ->
+    max(eid_clusters:shortest_interval(), min(Ms, pause(interval, Interval, Luck))).
