@@ -5,18 +5,20 @@
 
 -export([all/0, suite/0]).
 -export([static_nodes_form_a_mesh/1, mesh_without_connect_all/1, nodes_come_and_go/1, clusters_side_by_side/1,
-         bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1, wrong_settings/1,
-         wrong_setting_on_the_command_line/1, node_without_a_name/1, hosts_file/1, names_that_become_atoms/1,
+         bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1,
+         no_line_for_a_moment/1, wrong_settings/1, wrong_setting_on_the_command_line/1,
+         node_without_a_name/1, hosts_file/1, names_that_become_atoms/1,
          routes_of_several_clusters/1, pruned_in_mid_connection/1, answers_that_are_none/1, partial_answers/1,
          other_name_of_this_node/1, turned_away/1, stopped_in_mid_connection/1, waiting_in_turn/1, silent_nodes/1]).
--import(eid_discovery_ct, [start/3, start/4, term/1, stop/1, static/1, scripted/2, answer/3, await_nodes/2, listed/1,
-         workers/1]).
+-import(eid_discovery_ct, [start/3, tuning/1, term/1, stop/1, static/1, scripted/2, answer/3,
+         await_answers/3, await_nodes/2, listed/1, peers/1, workers/1, silent/0]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
     [static_nodes_form_a_mesh, mesh_without_connect_all, nodes_come_and_go, clusters_side_by_side,
-     bad_nodes_hold_up_none, limit, crashing_strategy, one_line_for_each_change, wrong_settings,
+     bad_nodes_hold_up_none, limit, crashing_strategy, one_line_for_each_change,
+     no_line_for_a_moment, wrong_settings,
      wrong_setting_on_the_command_line, node_without_a_name, hosts_file, names_that_become_atoms,
      routes_of_several_clusters, pruned_in_mid_connection, answers_that_are_none, partial_answers,
      other_name_of_this_node, turned_away, stopped_in_mid_connection, waiting_in_turn, silent_nodes].
@@ -26,13 +28,18 @@ static_nodes_form_a_mesh(_) ->
     Clusters = [#{name => shop, strategy => {static, #{nodes => Nodes}}}],
     Peers = [start(Node, Clusters, []) || Node <- Nodes],
     [await_nodes(Peer, Nodes -- [Node]) || {Peer, Node} <- lists:zip(Peers, Nodes)],
-    [#{name := shop, strategy := static, nodes := Listed, answered := At, error := none}] =
+    eid_ct:eventually(fun() -> listed(hd(Peers)) =:= [[<<"b@127.0.0.3">>, <<"c@127.0.0.4">>]] end),
+    [#{name := shop, strategy := static, answered := At, error := none}] =
         peer:call(hd(Peers), eid_discovery, info, []),
-    ?assertEqual([<<"b@127.0.0.3">>, <<"c@127.0.0.4">>], lists:sort(Listed)),
     ?assert(is_integer(At)),
-    ?assertMatch(#{<<"b@127.0.0.3">> := #{clusters := [shop], state := connected, since := Since, error := none}}
+    %% The connector learns of a connection after `nodes()' has it.
+    eid_ct:eventually(fun() ->
+                              #{<<"b@127.0.0.3">> := B} = peers(hd(Peers)),
+                              maps:get(state, B) =:= connected
+                      end),
+    ?assertMatch(#{<<"b@127.0.0.3">> := #{clusters := [shop], since := Since, error := none}}
                    when is_integer(Since),
-                 peer:call(hd(Peers), eid_connector, info, [])),
+                 peers(hd(Peers))),
     stop(Peers).
 
 %% Where OTP does not spread connections, every one of them is discovery's.
@@ -51,11 +58,12 @@ nodes_come_and_go(_) ->
     %% What leaves the list stays connected,
     answer(A, keep, #{nodes => []}),
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    ?assertMatch(#{<<"b@127.0.0.3">> := #{clusters := []}}, peers(A)),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     %% and what does not answer comes back by itself.
     answer(A, keep, #{nodes => [NodeB]}),
     eid_ct:eventually(fun() -> listed(A) =:= [[<<"b@127.0.0.3">>]] end),
-    peer:stop(B),
+    stop([B]),
     await_nodes(A, []),
     {ok, B2, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     await_nodes(A, [NodeB]),
@@ -65,7 +73,8 @@ nodes_come_and_go(_) ->
     answer(A2, keep, #{nodes => [NodeB]}),
     await_nodes(A2, [NodeB]),
     answer(A2, keep, #{nodes => unchanged}),
-    eid_ct:eventually(fun() -> listed(A2) =:= [[<<"b@127.0.0.3">>]] end),
+    await_answers(A2, keep, 2),
+    ?assertEqual([[<<"b@127.0.0.3">>]], listed(A2)),
     ?assertEqual([NodeB], peer:call(A2, erlang, nodes, [])),
     answer(A2, keep, #{nodes => []}),
     await_nodes(A2, []),
@@ -79,33 +88,41 @@ clusters_side_by_side(_) ->
     answer(A, two, #{nodes => [NodeC]}),
     await_nodes(A, [NodeB, NodeC]),
     eid_ct:eventually(fun() ->
-                              #{<<"c@127.0.0.4">> := #{clusters := Clusters}} = peer:call(A, eid_connector, info, []),
+                              #{<<"c@127.0.0.4">> := #{clusters := Clusters}} = peers(A),
                               lists:sort(Clusters) =:= [one, two]
                       end),
     %% One cluster has lost it, the other one has not.
     answer(A, one, #{nodes => []}),
     await_nodes(A, [NodeC]),
-    ?assertMatch(#{clusters := [two]}, maps:get(<<"c@127.0.0.4">>, peer:call(A, eid_connector, info, []))),
+    ?assertMatch(#{clusters := [two]}, maps:get(<<"c@127.0.0.4">>, peers(A))),
     answer(A, two, #{nodes => []}),
     await_nodes(A, []),
     stop([A, B, C]).
 
 %% Two hundred nodes that take the connection and say nothing, more where nobody is, and one that is well.
 bad_nodes_hold_up_none(_) ->
-    {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 1024}]),
-    {ok, Port} = inet:port(Silent),
+    good_node_comes_first(200, names("n", 200, "127.0.0.10")).
+
+names(Base, Count, Ip) ->
+    [iolist_to_binary([Base, integer_to_list(N), "@", Ip]) || N <- lists:seq(1, Count)].
+
+%% The good node is connected while the first attempt at each silent node is still under way.
+good_node_comes_first(Count, Others) ->
+    {Port, _Accepted} = silent(),
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
-    A = start('a@127.0.0.2', [scripted(shop, false)], []),
-    Bad = [{<<"s", (integer_to_binary(N))/binary, "@127.0.0.9">>, {{127,0,0,1}, Port}} || N <- lists:seq(1, 200)]
-        ++ [<<"n", (integer_to_binary(N))/binary, "@127.0.0.10">> || N <- lists:seq(1, 200)],
-    answer(A, shop, #{nodes => Bad ++ [NodeB]}),
-    Began = erlang:monotonic_time(millisecond),
+    %% Only eid ends an attempt at a silent node, after 20 s.
+    A = start('a@127.0.0.2', [scripted(shop, false)], ["-kernel", "net_setuptime", "120"]),
+    Silent = names("s", Count, "127.0.0.9"),
+    Targets = [{Node, {{127,0,0,1}, Port}} || Node <- Silent],
+    answer(A, shop, #{nodes => Targets ++ Others ++ [NodeB]}),
     await_nodes(A, [NodeB]),
-    ?assert(erlang:monotonic_time(millisecond) - Began < 3000),
-    %% The worker answers all the while.
-    ?assertMatch([#{nodes := [_ | _]}], peer:call(A, eid_discovery, info, [])),
-    stop([A, B]),
-    gen_tcp:close(Silent).
+    Peers = peers(A),
+    Infos = [maps:get(Node, Peers) || Node <- Silent],
+    ?assertEqual([], [Info || #{state := State, error := Error} = Info <- Infos,
+                              {State, Error} =/= {connecting, none}]),
+    %% The worker answers meanwhile.
+    await_answers(A, shop, 1),
+    stop([A, B]).
 
 limit(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
@@ -114,12 +131,13 @@ limit(_) ->
     answer(A, shop, #{nodes => [NodeB]}),
     await_nodes(A, [NodeB]),
     %% Whoever is in the list stays, wherever new names come.
-    Names = [<<"n", (integer_to_binary(N))/binary, "@127.0.0.10">> || N <- lists:seq(1, 1000)],
+    Names = names("n", 1000, "127.0.0.10"),
     answer(A, shop, #{nodes => Names ++ [NodeB, "no name", <<"bad@">>, 42, {}]}),
     eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 10 end),
     ?assert(lists:member(<<"b@127.0.0.3">>, hd(listed(A)))),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
-    timer:sleep(2500),
+    %% Each is logged once, and not with each answer.
+    await_answers(A, shop, 3),
     ?assertMatch([_, _], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop") =/= nomatch]),
     ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "lists 1001 nodes") =/= nomatch]),
     ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "4 elements of its list") =/= nomatch]),
@@ -135,26 +153,34 @@ crashing_strategy(_) ->
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
     [#{error := #{text := Text, since := Since}}] = peer:call(A, eid_discovery, info, []),
     ?assertNotEqual(nomatch, string:find(Text, "as_told")),
-    timer:sleep(2200),
+    await_answers(A, shop, 2),
     ?assertMatch([#{error := #{since := Since}}], peer:call(A, eid_discovery, info, [])),
     answer(A, shop, what),
-    timer:sleep(1100),
+    await_answers(A, shop, 1),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     answer(A, shop, #{nodes => [NodeB]}),
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
     ?assertMatch([_Warning, _Notice], eid_ct:log_lines(A)),
     %% Killed, its process comes back.
     [Worker] = workers(A),
-    {links, Links} = peer:call(A, erlang, process_info, [Worker, links]),
-    [Runner] = Links -- [peer:call(A, erlang, whereis, [eid_sup])],
-    exit(Runner, kill),
+    Runners = fun() ->
+                      {links, Links} = peer:call(A, erlang, process_info, [Worker, links]),
+                      Links -- [peer:call(A, erlang, whereis, [eid_sup])]
+              end,
+    [Runner] = Runners(),
+    kill(A, Runner),
+    eid_ct:eventually(fun() -> Now = Runners(), Now =/= [] andalso Now =/= [Runner] end),
     answer(A, shop, #{nodes => []}),
     await_nodes(A, []),
     stop([A, B]).
 
+%% On the node of the process: a signal from this node, which is not connected to it, would be lost.
+kill(Peer, Pid) -> true = peer:call(Peer, erlang, exit, [Pid, kill]).
+
 %% A node that can't be reached for a while: one line when that is clear, and one when it is back, whatever keeps it away.
 one_line_for_each_change(_) ->
-    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    A = start('a@127.0.0.2', [scripted(shop, false)],
+              tuning(#{patience => 300, longest_gap => 300})),
     ok = eid_ct:start_log(A),
     answer(A, shop, #{nodes => ['b@127.0.0.3']}),
     eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end),
@@ -163,19 +189,40 @@ one_line_for_each_change(_) ->
     %% Another reason is no change of what matters; it is there to be asked for.
     {ok, B0, _} = eid_ct:start_node(b, "127.0.0.3", ["-setcookie", "another"]),
     eid_ct:eventually(fun() ->
-                              #{<<"b@127.0.0.3">> := #{error := Error}} = peer:call(A, eid_connector, info, []),
+                              #{<<"b@127.0.0.3">> := #{error := Error}} = peers(A),
                               Error =/= none andalso string:find(Error, "cookie") =/= nomatch
                       end),
-    peer:stop(B0),
+    stop([B0]),
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     await_nodes(A, [NodeB]),
+    %% The connector learns of a connection after `nodes()' has it.
+    eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) > 1 end),
     ?assertMatch([Refused, _Connected], eid_ct:log_lines(A)),
-    %% One that is away for a moment is not worth a line.
-    peer:stop(B),
-    {ok, B2, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
-    await_nodes(A, [NodeB]),
-    ?assertMatch([_, _], eid_ct:log_lines(A)),
-    stop([A, B2]).
+    stop([A, B]).
+
+%% A node that is away for a moment is not worth a line, however often it was tried.
+no_line_for_a_moment(_) ->
+    A = start('a@127.0.0.2', [scripted(shop, false)], tuning(#{patience => 3_600_000})),
+    ok = eid_ct:start_log(A),
+    answer(A, shop, #{nodes => ['b@127.0.0.3']}),
+    [begin
+         eid_ct:eventually(fun() ->
+                                   case peers(A) of
+                                       #{<<"b@127.0.0.3">> := #{state := waiting, error := Error}} ->
+                                           Error =/= none;
+                                       #{} -> false
+                                   end
+                           end),
+         {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+         await_nodes(A, [NodeB]),
+         eid_ct:eventually(fun() ->
+                                   #{<<"b@127.0.0.3">> := #{state := State}} = peers(A),
+                                   State =:= connected
+                           end),
+         stop([B])
+     end || _ <- [1, 2]],
+    ?assertEqual([], eid_ct:log_lines(A)),
+    stop([A]).
 
 wrong_settings(_) ->
     Named = fun(Strategy) -> [#{name => shop, strategy => Strategy}] end,
@@ -228,21 +275,25 @@ node_without_a_name(_) ->
                                          -- ["-setcookie", "eid_ct"]) ++ ["-eid", "clusters", term([static([NodeB, 'a@127.0.0.2'])])]}),
     ok = peer:call(A, eid, start, []),
     eid_ct:eventually(fun() ->
-                              #{<<"b@127.0.0.3">> := #{error := Error}} = peer:call(A, eid_connector, info, []),
-                              Error =/= none andalso string:find(Error, "-name") =/= nomatch
+                              case peers(A) of
+                                  #{<<"b@127.0.0.3">> := #{error := Error}} when Error =/= none ->
+                                      string:find(Error, "-name") =/= nomatch;
+                                  #{} -> false
+                              end
                       end),
     {ok, _} = peer:call(A, net_kernel, start, ['a@127.0.0.2', #{name_domain => longnames}]),
     true = peer:call(A, erlang, set_cookie, [eid_ct]),
     await_nodes(A, [NodeB]),
     %% It is no peer of its own.
-    eid_ct:eventually(fun() -> maps:keys(peer:call(A, eid_connector, info, [])) =:= [<<"b@127.0.0.3">>] end),
+    eid_ct:eventually(fun() -> maps:keys(peers(A)) =:= [<<"b@127.0.0.3">>] end),
     stop([A, B]).
 
 %% The hosts say which nodes they have; here each host's epmd stands for its engine, which the rig's suites have.
 hosts_file(Config) ->
     File = filename:join(proplists:get_value(priv_dir, Config), "hosts"),
     ok = file:write_file(File, "'127.0.0.1'.\n'no host'.\n{[8364], [1114112]}.\n[1114112].\n"),
-    A = start('a@127.0.0.2', [#{name => shop, strategy => {hosts_file, #{file => File}}, interval => 1000}],
+    A = start('a@127.0.0.2',
+              [#{name => shop, strategy => {hosts_file, #{file => File}}, interval => 100}],
               ["-eid", "response_timeout", "500"]),
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =/= none end),
     [#{error := #{text := Text}}] = peer:call(A, eid_discovery, info, []),
@@ -256,7 +307,8 @@ hosts_file(Config) ->
     stop([A]).
 
 names_that_become_atoms(_) ->
-    Names = [<<"atoms", (integer_to_binary(N))/binary, "@127.0.0.1">> || N <- lists:seq(1, 3000)],
+    %% Names that an earlier run of this VM has not made atoms of.
+    Names = names(io_lib:format("atoms_~b_", [erlang:system_time()]), 3000, "127.0.0.1"),
     {Answers, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(), Names),
     {Good, Bad} = lists:partition(fun({Answer, _}) -> Answer =:= ok end, Answers),
     ?assertEqual({error, too_many_names}, hd(Bad)),
@@ -275,8 +327,14 @@ routes_of_several_clusters(_) ->
     eid_ct:eventually(fun() -> Port() =:= 23451 end),
     answer(A, one, #{nodes => []}),
     eid_ct:eventually(fun() -> Port() =:= 23452 end),
-    [exit(Worker, kill) || Worker <- workers(A)],
-    eid_ct:eventually(fun() -> length(listed(A)) =:= 2 andalso lists:append(listed(A)) =:= [Node] end),
+    Workers = workers(A),
+    [kill(A, Worker) || Worker <- Workers],
+    eid_ct:eventually(fun() ->
+                              New = workers(A),
+                              length(New) =:= 2 andalso New -- Workers =:= New
+                      end),
+    [await_answers(A, Key, 1) || Key <- [one, two]],
+    ?assertEqual([[], [Node]], listed(A)),
     ?assertEqual(23452, Port()),
     ok = peer:call(A, eid, set_route, [Node, {{127,0,0,9}, 7}]),
     ?assertEqual(7, Port()),
@@ -287,34 +345,50 @@ routes_of_several_clusters(_) ->
     ?assertEqual(12345, Port()),
     answer(A, two, #{nodes => [{Node, {{127,0,0,9}, 23452}}]}),
     eid_ct:eventually(fun() -> Port() =:= 23452 end),
-    exit(peer:call(A, erlang, whereis, [eid_connector]), kill),
-    eid_ct:eventually(fun() -> Port() =:= 12345 orelse Port() =:= 23452 end),
+    %% A new connector has the routes that the clusters list now.
+    Connector = peer:call(A, erlang, whereis, [eid_connector]),
+    kill(A, Connector),
+    eid_ct:eventually(fun() ->
+                              New = peer:call(A, erlang, whereis, [eid_connector]),
+                              is_pid(New) andalso New =/= Connector
+                                  andalso is_map_key(Node, peers(A))
+                      end),
+    ?assertEqual(23452, Port()),
+    answer(A, two, #{nodes => [{Node, {{127,0,0,9}, 23453}}]}),
+    eid_ct:eventually(fun() -> Port() =:= 23453 end),
     ok = peer:call(A, application, stop, [eid]),
     ?assertEqual(12345, Port()),
     stop([A]).
 
 %% A node that leaves the list while it is being connected is not connected in the end.
 pruned_in_mid_connection(_) ->
-    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
+    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", ["-kernel", "net_setuptime", "120"]),
     Pid = peer:call(B, os, getpid, []),
-    A = start('a@127.0.0.2', [scripted(shop, true)], []),
+    A = start('a@127.0.0.2', [scripted(shop, true)], ["-kernel", "net_setuptime", "120"]),
+    ok = peer:call(A, eid_mesh_recorder, start, []),
     "" = os:cmd("kill -STOP " ++ Pid),
     answer(A, shop, #{nodes => [NodeB]}),
-    eid_ct:eventually(fun() ->
-                              case peer:call(A, eid_connector, info, []) of
-                                  #{<<"b@127.0.0.3">> := #{state := State}} -> State =:= connecting;
-                                  #{} -> false
-                              end
-                      end),
+    await_connecting(A, <<"b@127.0.0.3">>),
     answer(A, shop, #{nodes => []}),
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
     "" = os:cmd("kill -CONT " ++ Pid),
-    %% It comes up for a moment.
-    eid_ct:eventually(fun() -> peer:call(A, erlang, nodes, []) =:= [NodeB] end),
-    await_nodes(A, []),
-    timer:sleep(1000),
-    ?assertEqual([], peer:call(A, erlang, nodes, [])),
+    %% It comes up for a moment, and once.
+    Changes = fun() ->
+                      #{events := Events} = peer:call(A, eid_mesh_recorder, history, []),
+                      [Change || {_, Change, _} <- Events]
+              end,
+    eid_ct:eventually(fun() -> Changes() =:= [nodeup, nodedown] end),
+    await_answers(A, shop, 5),
+    ?assertEqual({[nodeup, nodedown], []}, {Changes(), peer:call(A, erlang, nodes, [])}),
     stop([A, B]).
+
+await_connecting(Peer, Node) ->
+    eid_ct:eventually(fun() ->
+                              case peers(Peer) of
+                                  #{Node := #{state := State}} -> State =:= connecting;
+                                  #{} -> false
+                              end
+                      end).
 
 %% Whatever a strategy answers, the application goes on.
 answers_that_are_none(_) ->
@@ -346,6 +420,7 @@ partial_answers(_) ->
     await_nodes(A, [NodeB]),
     answer(A, shop, #{nodes => [], partial => true}),
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
+    ?assertMatch(#{<<"b@127.0.0.3">> := #{clusters := []}}, peers(A)),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     answer(A, shop, #{nodes => []}),
     await_nodes(A, []),
@@ -353,11 +428,11 @@ partial_answers(_) ->
 
 %% It would not answer to that name, and OTP would say so each time.
 other_name_of_this_node(_) ->
-    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    A = start('a@127.0.0.2', [scripted(shop, false)], tuning(#{patience => 300})),
     ok = eid_ct:start_log(A),
     answer(A, shop, #{nodes => [<<"shop@127.0.0.2">>]}),
     eid_ct:eventually(fun() ->
-                              case peer:call(A, eid_connector, info, []) of
+                              case peers(A) of
                                   #{<<"shop@127.0.0.2">> := #{error := Error}} when Error =/= none ->
                                       string:find(Error, "leads back to this node") =/= nomatch;
                                   #{} -> false
@@ -366,19 +441,44 @@ other_name_of_this_node(_) ->
     eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end),
     stop([A]).
 
-%% A node with another cookie logs each attempt, so there are few.
+%% A node with another cookie logs each attempt, so it is tried less and less often. A node that closes
+%% each connection is tried at the usual pace meanwhile.
 turned_away(_) ->
+    {Port, Accepted} = broken_off(),
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", ["-setcookie", "another"]),
     {module, _} = peer:call(B, code, load_binary, counting_handler()),
     ok = peer:call(B, logger, add_handler, [eid_ct_counter, eid_ct_counter, #{}]),
-    A = start('a@127.0.0.2', [scripted(shop, false)], []),
+    A = start('a@127.0.0.2', [scripted(shop, false)],
+              tuning(#{patience => 300, longest_gap => 50})),
     ok = eid_ct:start_log(A),
-    answer(A, shop, #{nodes => [NodeB]}),
-    eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end, 15_000),
-    timer:sleep(5000),
-    ?assert(peer:call(B, persistent_term, get, [eid_ct_counter, 0]) < 6),
-    ?assertMatch([_], eid_ct:log_lines(A)),
+    answer(A, shop, #{nodes => [NodeB, {<<"r@127.0.0.9">>, {{127,0,0,1}, Port}}]}),
+    eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 2 end),
+    %% An attempt makes two connections: a dial, and the carrier's.
+    Tried = fun() -> counters:get(Accepted, 1) div 2 end,
+    Enough = Tried() + 30,
+    eid_ct:eventually(fun() -> Tried() >= Enough end, 60_000),
+    Logged = peer:call(B, persistent_term, get, [eid_ct_counter, 0]),
+    ct:pal("~b attempts at the one, and ~b at the other", [Tried(), Logged]),
+    ?assert(Logged >= 2),
+    ?assert(2 * Logged < Tried()),
+    %% One line for each of them, however often they were tried.
+    ?assertMatch([_, _], eid_ct:log_lines(A)),
     stop([A, B]).
+
+%% A listener that accepts connections and closes them: its port, and a counter of the connections.
+broken_off() ->
+    {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}]),
+    Accepted = counters:new(1, []),
+    Acceptor = spawn_link(fun() -> break_off(Listen, Accepted) end),
+    ok = gen_tcp:controlling_process(Listen, Acceptor),
+    {ok, Port} = inet:port(Listen),
+    {Port, Accepted}.
+
+break_off(Listen, Accepted) ->
+    {ok, Socket} = gen_tcp:accept(Listen),
+    ok = gen_tcp:close(Socket),
+    counters:add(Accepted, 1, 1),
+    break_off(Listen, Accepted).
 
 %% A logger handler that counts events.
 counting_handler() ->
@@ -397,11 +497,11 @@ counting_handler() ->
 stopped_in_mid_connection(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     Pid = peer:call(B, os, getpid, []),
-    A = start('a@127.0.0.2', [scripted(shop, true)], []),
+    A = start('a@127.0.0.2', [scripted(shop, true)], ["-kernel", "net_setuptime", "120"]),
     Before = length(peer:call(A, erlang, processes, [])),
     "" = os:cmd("kill -STOP " ++ Pid),
-    answer(A, shop, #{nodes => [NodeB | [<<"x", (integer_to_binary(N))/binary, "@127.0.0.10">> || N <- lists:seq(1, 50)]]}),
-    eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 51 end),
+    answer(A, shop, #{nodes => [NodeB | names("x", 50, "127.0.0.10")]}),
+    await_connecting(A, <<"b@127.0.0.3">>),
     ok = peer:call(A, application, stop, [eid]),
     "" = os:cmd("kill -CONT " ++ Pid),
     eid_ct:eventually(fun() -> length(peer:call(A, erlang, processes, [])) < Before + 5 end),
@@ -409,34 +509,32 @@ stopped_in_mid_connection(_) ->
     await_nodes(A, [NodeB]),
     stop([A, B]).
 
-%% More than can be tried at a time: each has its turn.
+%% More than can be tried at a time: each has its turn, also a good node that has failed before.
 waiting_in_turn(_) ->
-    {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 2048}]),
-    {ok, Port} = inet:port(Silent),
-    A = start('a@127.0.0.2', [(scripted(shop, false))#{limit => 2000}], []),
-    Bad = [{<<"a", (integer_to_binary(N))/binary, "@127.0.0.9">>, {{127,0,0,1}, Port}} || N <- lists:seq(1, 1000)],
-    answer(A, shop, #{nodes => ['z@127.0.0.3' | Bad]}),
-    eid_ct:eventually(fun() -> length(hd(listed(A))) =:= 1001 end),
-    %% As they are after some minutes.
-    peer:call(A, sys, replace_state, [eid_connector, fun(State) ->
-        Peers = maps:map(fun(_, Peer) -> setelement(3, Peer, 3000) end, element(3, State)),
-        setelement(3, State, Peers)
-    end]),
+    Silent = [{Node, silent()} || Node <- names("a", 12, "127.0.0.9")],
+    %% An attempt at a silent node takes a second, and the next one is due at once.
+    A = start('a@127.0.0.2', [scripted(shop, false)],
+              tuning(#{max_attempts => 4, max_first_attempts => 4, longest_gap => 30})
+              ++ ["-kernel", "net_setuptime", "1"]),
+    Targets = [{Node, {{127,0,0,1}, Port}} || {Node, {Port, _}} <- Silent],
+    answer(A, shop, #{nodes => ['z@127.0.0.3' | Targets]}),
+    eid_ct:eventually(fun() ->
+                              Infos = maps:values(peers(A)),
+                              ?assert(length([Info || #{state := connecting} = Info <- Infos]) =< 8),
+                              length([Error || #{error := Error} <- Infos, Error =/= none]) =:= 13
+                      end, 30_000),
+    %% An attempt makes two connections: a dial, and the carrier's.
+    Accepted = fun() -> [counters:get(Counter, 1) || {_, {_, Counter}} <- Silent] end,
+    Before = Accepted(),
+    eid_ct:eventually(fun() ->
+                              Infos = maps:values(peers(A)),
+                              ?assert(length([Info || #{state := connecting} = Info <- Infos]) =< 4),
+                              lists:min(lists:zipwith(fun erlang:'-'/2, Accepted(), Before)) >= 3
+                      end, 60_000),
     {ok, Z, NodeZ} = eid_ct:start_node(z, "127.0.0.3", []),
-    eid_ct:eventually(fun() -> lists:member(NodeZ, peer:call(A, erlang, nodes, [])) end, 45_000),
-    stop([A, Z]),
-    gen_tcp:close(Silent).
+    eid_ct:eventually(fun() -> lists:member(NodeZ, peer:call(A, erlang, nodes, [])) end, 60_000),
+    stop([A, Z]).
 
-%% As many as a cluster has by default, all of which take the connection and say nothing.
+%% As many nodes as a cluster may list by default: a good one, and silent ones.
 silent_nodes(_) ->
-    {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 2048}]),
-    {ok, Port} = inet:port(Silent),
-    {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
-    A = start('a@127.0.0.2', [scripted(shop, false)], []),
-    Bad = [{<<"a", (integer_to_binary(N))/binary, "@127.0.0.9">>, {{127,0,0,1}, Port}} || N <- lists:seq(1, 499)],
-    answer(A, shop, #{nodes => Bad ++ [NodeB]}),
-    Began = erlang:monotonic_time(millisecond),
-    await_nodes(A, [NodeB]),
-    ?assert(erlang:monotonic_time(millisecond) - Began < 3500),
-    stop([A, B]),
-    gen_tcp:close(Silent).
+    good_node_comes_first(499, []).

@@ -1,8 +1,9 @@
 %% What the suites of discovery share: nodes that run it, strategies that answer as told, and Docker hosts that are doubles.
 -module(eid_discovery_ct).
 
--export([figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4,
-         term/1, stop/1, static/1, scripted/2, answer/3, await_nodes/2, listed/1, workers/1, priv_dir/1]).
+-export([figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, tuning/1,
+         term/1, stop/1, static/1, scripted/2, answer/3, await_answers/3, await_nodes/2, listed/1,
+         peers/1, workers/1, priv_dir/1, times/1, silent/0]).
 
 figures(Peer) ->
     _ = [peer:call(Peer, erlang, garbage_collect, [Pid]) || Pid <- peer:call(Peer, erlang, processes, [])],
@@ -30,25 +31,49 @@ run(Double, Name, Labels) ->
 
 node_name(Name, Host) -> iolist_to_binary([Name, "@", Host]).
 
+%% Strategies are asked ten times a second, unless the arguments have a tuning/1.
 start(Node, Clusters, Arguments) -> start(Node, Clusters, Arguments, fun(Peer) -> peer:call(Peer, eid, start, []) end).
 
 start(Node, Clusters, Arguments, Then) ->
     [Name, Ip] = string:lexemes(atom_to_list(Node), "@"),
     Tests = filename:absname(filename:dirname(code:which(?MODULE))),
-    {ok, Peer, Node} = eid_ct:start_node(list_to_atom(Name), Ip, ["-pa", Tests, "-eid", "clusters", term(Clusters) | Arguments]),
+    Tuning = case lists:member("tuning", Arguments) of
+                 true -> [];
+                 false -> tuning(#{})
+             end,
+    Settings = ["-pa", Tests, "-eid", "clusters", term(Clusters)] ++ Tuning ++ Arguments,
+    {ok, Peer, Node} = eid_ct:start_node(list_to_atom(Name), Ip, Settings),
     _ = Then(Peer),
     Peer.
 
+%% Arguments for a node: delays and limits of discovery that are not the usual ones.
+tuning(Tuning) -> ["-eid", "tuning", term(maps:merge(#{shortest_interval => 100}, Tuning))].
+
 term(Term) -> lists:flatten(io_lib:format("~0p", [Term])).
 
-stop(Peers) -> [peer:stop(Peer) || Peer <- Peers].
+%% Stops nodes, and waits until they have ended, so that other nodes can listen at their addresses:
+%% `peer:stop/1' does not wait for that.
+stop(Peers) ->
+    Pids = [peer:call(Peer, os, getpid, []) || Peer <- Peers],
+    [peer:stop(Peer) || Peer <- Peers],
+    HasEnded = fun(Pid) -> os:cmd("kill -0 " ++ Pid) =/= "" end,
+    eid_ct:eventually(fun() -> lists:all(HasEnded, Pids) end).
 
 static(Nodes) -> #{name => shop, strategy => {static, #{nodes => Nodes}}}.
 
 scripted(Key, Prune) ->
-    #{name => Key, strategy => {eid_scripted_discovery, #{key => Key}}, interval => 1000, prune => Prune}.
+    #{name => Key, strategy => {eid_scripted_discovery, #{key => Key}}, interval => 100,
+      prune => Prune}.
 
 answer(Peer, Key, Answer) -> ok = peer:call(Peer, application, set_env, [kernel, Key, Answer]).
+
+%% Waits until a scripted strategy has given `Count' more answers, and the worker has taken them.
+await_answers(Peer, Key, Count) ->
+    Asked = fun() -> peer:call(Peer, eid_scripted_discovery, asked, [Key]) end,
+    %% The first question counted here may have got the answer of before, and the worker may not have
+    %% taken the last answer yet.
+    Enough = Asked() + Count + 2,
+    eid_ct:eventually(fun() -> Asked() >= Enough end).
 
 await_nodes(Peer, Nodes) ->
     eid_ct:eventually(fun() -> lists:sort(peer:call(Peer, erlang, nodes, [])) =:= lists:sort(Nodes) end).
@@ -56,6 +81,32 @@ await_nodes(Peer, Nodes) ->
 workers(Peer) ->
     lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- peer:call(Peer, supervisor, which_children, [eid_sup])]).
 
+%% The connector answers this after everything that was sent to it before.
+peers(Peer) -> peer:call(Peer, eid_connector, info, []).
+
 listed(Peer) -> [lists:sort(Nodes) || #{nodes := Nodes} <- peer:call(Peer, eid_discovery, info, [])].
 
 priv_dir(Config) -> proplists:get_value(priv_dir, Config).
+
+%% More of what a test repeats, for `make soak'.
+times(Count) -> Count * list_to_integer(os:getenv("EID_SOAK", "1")).
+
+%% A listener on 127.0.0.1 that accepts connections and then sends nothing: its port, and a counter of the
+%% connections. It is linked to the caller.
+silent() ->
+    Self = self(),
+    Accepted = counters:new(1, []),
+    Silent = spawn_link(fun() ->
+                                Options = [{ip, {127,0,0,1}}, {backlog, 2048}],
+                                {ok, Listen} = gen_tcp:listen(0, Options),
+                                {ok, Port} = inet:port(Listen),
+                                Self ! {self(), Port},
+                                accept(Listen, Accepted)
+                        end),
+    receive {Silent, Port} -> {Port, Accepted} end.
+
+%% A socket that the other side closes is gone: it is active, and this process reads no messages.
+accept(Listen, Accepted) ->
+    {ok, _Socket} = gen_tcp:accept(Listen),
+    counters:add(Accepted, 1, 1),
+    accept(Listen, Accepted).

@@ -4,14 +4,21 @@
 -behaviour(eid_discovery).
 
 -export([init/1, list/1]).
+-export([asked/1]).    % on the node
 
 %% The answer is the value of a key in the environment of `kernel', which a test sets on the node: an answer, or
 %% `crash'. With `calls' another strategy is asked so many times as fast as it answers.
-init(#{key := _} = Options) -> Options;
-init(#{calls := {Module, Options}, times := Times}) -> {Module, Module:init(Options), Times};
+init(#{key := Key}) ->
+    Asked = counters:new(1, []),
+    persistent_term:put({?MODULE, Key}, Asked),
+    #{key => Key, asked => Asked};
+init(#{calls := {Module, Options}, times := Times}) ->
+    persistent_term:erase(?MODULE),
+    {Module, Module:init(Options), Times};
 init(Other) -> eid_config:bad_setting("a scripted discovery in {eid, [{clusters, ...}]} takes a key; it has ~p", [Other]).
 
-list(#{key := Key} = State) ->
+list(#{key := Key, asked := Asked} = State) ->
+    counters:add(Asked, 1, 1),
     case application:get_env(kernel, Key, #{nodes => []}) of
         crash -> error(as_told);
         Answer -> {Answer, State}
@@ -22,3 +29,6 @@ list({Module, State, 0}) ->
 list({Module, State, Times}) ->
     {Answer, Next} = Module:list(State),
     {Answer#{again => now}, {Module, Next, Times - 1}}.
+
+%% How many times the strategy of this key has been asked since the application was started.
+asked(Key) -> counters:get(persistent_term:get({?MODULE, Key}), 1).
