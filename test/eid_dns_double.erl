@@ -12,7 +12,7 @@ start(Answer) ->
                                 {ok, Socket} = gen_udp:open(0, [binary, {ip, {127,0,0,1}}, {recbuf, 1 bsl 20}]),
                                 {ok, Port} = inet:port(Socket),
                                 Self ! {self(), Port},
-                                loop(Socket, Answer, [])
+                                loop(Socket, Answer, #{})
                         end),
     receive {Server, Port} -> {Server, Port} end.
 
@@ -22,17 +22,17 @@ stop({Server, _Port}) ->
 
 port({_Server, Port}) -> Port.
 
-%% What it was asked and when, the first question first: {MonotonicMs, Name, Type}.
+%% How often it was asked for each name and type.
 asked({Server, _Port}) ->
     Ref = make_ref(),
     Server ! {asked, self(), Ref},
-    receive {Ref, Asked} -> lists:reverse(Asked) end.
+    receive {Ref, Asked} -> Asked end.
 
 %% Arguments for a node that asks this name server and nobody else.
 inetrc({_Server, Port}, Folder) ->
     File = filename:join(Folder, "inetrc." ++ integer_to_list(Port)),
     ok = file:write_file(File, io_lib:format("{resolv_conf, \"\"}.~n{hosts_file, \"\"}.~n{lookup, [file]}.~n"
-                                             "{nameserver, {127,0,0,1}, ~b}.~n{timeout, 500}.~n{retry, 1}.~n", [Port])),
+                                             "{nameserver, {127,0,0,1}, ~b}.~n{timeout, 2000}.~n{retry, 1}.~n", [Port])),
     ["-kernel", "inetrc", lists:flatten(io_lib:format("~p", [File]))].
 
 loop(Socket, Answer, Asked) ->
@@ -47,7 +47,7 @@ loop(Socket, Answer, Asked) ->
                 Code when is_integer(Code) -> gen_udp:send(Socket, Ip, Port, answer(Question, [], Code));
                 Records -> gen_udp:send(Socket, Ip, Port, answer(Question, Records, 0))
             end,
-            loop(Socket, Answer, [{erlang:monotonic_time(millisecond), Name, Type} | Asked]);
+            loop(Socket, Answer, maps:update_with({Name, Type}, fun(Count) -> Count + 1 end, 1, Asked));
         {asked, From, Ref} ->
             From ! {Ref, Asked},
             loop(Socket, Answer, Asked)
