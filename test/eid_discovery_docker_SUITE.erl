@@ -5,8 +5,8 @@
 
 -export([all/0, suite/0]).
 -export([long_ids/1, containers_by_event/1, containers_by_name/1, reload/1, hostile_labels/1]).
--import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, stop/1,
-         await_nodes/2, listed/1]).
+-import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, stop/1,
+         await_nodes/2, listed/1, times/1]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
@@ -71,7 +71,7 @@ containers_by_name(_) ->
 %% a reload of everything.
 reload(_) ->
     {One, Host} = host(),
-    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster"}))#{interval => 1000}], engines([One])),
+    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster"}))#{interval => 100}], engines([One])),
     ok = peer:call(A, eid, set_route, [Host, engine]),
     Known = run(One, "db", #{"eid.cluster" => "shop"}),
     Node = node_name(binary:part(Known, 0, 12), Host),
@@ -94,24 +94,33 @@ load(Peer, Module) ->
     {module, Module} = peer:call(Peer, code, load_file, [Module]),
     ok.
 
-%% Ten thousand containers whose labels want to be nodes: most are no names, the others are nobody's.
+%% Two thousand containers with hostile labels: most labels are no names, and no node answers for the
+%% others. A loads its modules with the first hundred.
 hostile_labels(_) ->
     {One, Host} = host(),
-    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster=shop"}))#{limit => 50}], engines([One]),
-              fun(_Peer) -> not_yet end),
-    Before = figures(A),
-    ok = peer:call(A, eid, start, []),
+    A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster=shop"}))#{limit => 50}], engines([One])),
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
-    run(One, "b", #{"eid.cluster" => "shop", "eid.node" => atom_to_list(NodeB)}),
+    Run = fun(Name, Label) -> run(One, Name, #{"eid.cluster" => "shop", "eid.node" => Label}) end,
+    Run("b", atom_to_list(NodeB)),
+    Marks = [{Run(Name, Name), node_name(Name, Host)} || Name <- ["mark1", "mark2"]],
     await_nodes(A, [NodeB]),
-    [run(One, ["hostile", integer_to_list(N)], #{"eid.cluster" => "shop", "eid.node" => hostile_label(N rem 8, N)})
-     || N <- lists:seq(1, 10_000)],
-    eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 50 end, 30_000),
+    %% A mark stops after these containers have started. When the mark leaves A's list, A has seen them.
+    RunAll = fun(Numbers, {Id, Mark}) ->
+                     eid_ct:eventually(fun() -> lists:member(Mark, hd(listed(A))) end),
+                     [Run(["hostile", integer_to_list(N)], hostile_label(N rem 8, N)) || N <- Numbers],
+                     eid_engine_double:tell(One, ["{\"do\":\"stop\",\"container\":\"", Id, "\"}"]),
+                     eid_ct:eventually(fun() -> not lists:member(Mark, hd(listed(A))) end, 30_000)
+             end,
+    RunAll(lists:seq(1, 100), hd(Marks)),
+    _ = figures(A),    % loads what it needs
+    Before = figures(A),
+    RunAll(lists:seq(101, 100 + times(2000)), lists:last(Marks)),
+    ?assertEqual(50, length(hd(listed(A)))),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     After = figures(A),
     ct:pal("before ~p~nafter ~p", [Before, After]),
-    ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 2000),
-    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < 20_000_000 end),
+    ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 500),
+    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < times(5_000_000) end),
     stop([A, B]),
     eid_engine_double:stop(One).
 
