@@ -216,13 +216,10 @@ mesh(Cluster, Members) ->
 -spec await_mesh(cluster(), Milliseconds :: pos_integer()) -> non_neg_integer().
 await_mesh(Cluster, Milliseconds) ->
     Start = erlang:monotonic_time(millisecond),
-    await_mesh(Cluster, Start, Start + Milliseconds).
-
-await_mesh(Cluster, Start, Deadline) ->
-    case {mesh(Cluster), erlang:monotonic_time(millisecond)} of
-        {[], Now} -> Now - Start;
-        {_, Now} when Now < Deadline -> timer:sleep(50), await_mesh(Cluster, Start, Deadline);
-        {Problems, _} -> error({no_mesh, length(members(Cluster)), Problems})
+    try eid_ct:eventually(fun() -> mesh(Cluster) =:= [] end, Milliseconds) of
+        ok -> erlang:monotonic_time(millisecond) - Start
+    catch
+        error:{never, _} -> error({no_mesh, length(members(Cluster)), mesh(Cluster)})
     end.
 
 -spec history(cluster(), member()) -> eid_mesh_recorder:history().

@@ -2,7 +2,7 @@
 %% containers share. `-s eid_mesh_recorder' before `-s eid'.
 -module(eid_mesh_recorder).
 
--export([start/0, history/0]).
+-export([start/0, history/0, log/1]).
 
 -export_type([history/0]).
 
@@ -32,6 +32,10 @@ loop(#{events := Events} = History) ->
             loop(History#{events := [{now_us(), Change, Node} | Events]});
         {history, From, Ref} ->
             From ! {Ref, History#{events := lists:reverse(Events)}},
+            loop(History);
+        {log, Text, From, Ref} ->
+            logger:notice(Text),
+            From ! {Ref, ok},
             loop(History)
     end.
 
@@ -45,7 +49,17 @@ history() ->
         Recorder ->
             Ref = make_ref(),
             Recorder ! {history, self(), Ref},
-            receive {Ref, History} -> History after 5000 -> error(timeout) end
+            await(Ref)
     end.
+
+%% Writes a text to the node's log. The logger drops what a call from another node logs.
+-spec log(string()) -> ok.
+log(Text) ->
+    Ref = make_ref(),
+    ?MODULE ! {log, Text, self(), Ref},
+    await(Ref).
+
+await(Ref) ->
+    receive {Ref, Answer} -> Answer after 5000 -> error(timeout) end.
 
 now_us() -> os:system_time(microsecond).
