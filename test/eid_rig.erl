@@ -6,13 +6,17 @@
 
 -export([available/0, available/1, up/0, down/0, releases/0, info/1, command/1, command/2]).
 -export([host_ip/1, host_ip6/1, socket/1, podman_ip/1, podman/1]).
--export([start_node/3, start_detached/3, remove/2, stop_all/0, stop_all/1, docker/2, client/2, port/1, restart/1,
-         load/2, script/0]).
+-export([start_node/3, start_nodes/1, start_detached/3, manual_connect/0, remove/2, stop_all/0,
+         stop_all/1, docker/2, client/2, port/1, restart/1, load/2, script/0]).
+-export([parallel/2, times/1]).
 
 -export_type([container/0]).
 
 %% In case that the images have to be made, from a mirror that is slow.
 -define(UP_TIME, 900_000).
+
+%% Set while the hosts are up and clean.
+-define(RESTORED, {?MODULE, restored}).
 
 -type engine() :: docker | podman.
 -type container() :: #{host := 1 | 2, engine => engine(), id := string(), node := node(), peer => pid()}.
@@ -29,28 +33,65 @@ is_available(Command) ->
         {_, Why} -> {skip, string:trim(Why)}
     end.
 
+%% How often a test repeats a step. `make soak' sets EID_SOAK to 10.
+times(N) -> N * list_to_integer(os:getenv("EID_SOAK", "1")).
+
 %% An engine that hangs is started anew.
 up() ->
-    case command("up", ?UP_TIME) of
+    case persistent_term:erase(?RESTORED) orelse command("up", ?UP_TIME) of
+        true -> ok;
         {0, _} -> ok;
         {_, Why} ->
-            down(),
+            {0, _} = command("down"),
             error({rig, Why})
     end.
 
-down() -> {0, _} = command("down"), ok.
+%% If EID_RIG_KEEP is 1, the hosts stay up for the next suite.
+down() ->
+    case os:getenv("EID_RIG_KEEP") of
+        "1" -> restore(), persistent_term:put(?RESTORED, true);
+        _ -> {0, _} = command("down"), ok
+    end.
+
+%% Removes all containers, and undoes what the suites do, except `rig pods up'.
+restore() ->
+    Info = info(),
+    Of = fun(Host, Key) -> maps:get(lists:concat(["host", Host, ".", Key]), Info) end,
+    [Of(Host, "engine.state") || Host <- [1, 2]] =:= ["up", "up"] orelse up(),
+    _ = parallel(fun(Host) ->
+                         Name = integer_to_list(Host),
+                         remove_all(#{host => Host, engine => docker}, ""),
+                         Of(Host, "engine.tls") =:= "" orelse rig(["dockerd ", Name, " plain"]),
+                         Of(Host, "podman.state") =:= "up" andalso stop_podman(Host)
+                 end, [1, 2]),
+    Of(1, "dns.state") =:= "up" andalso rig("dns stop"),
+    rig("link up").
+
+stop_podman(Host) ->
+    remove_all(#{host => Host, engine => podman}, ""),
+    rig(["podman-service ", integer_to_list(Host), " kill"]).
+
+rig(Command) -> {0, _} = command(Command), ok.
 
 %% The OTP releases that there are images of, as strings, the oldest first.
 releases() ->
     {0, Output} = command("releases"),
     string:lexemes(Output, "\n").
 
-%% What `rig info' says under a key.
+%% The value of a key of `rig info'. The command takes seconds, so paths are kept: they never change.
 info(Key) ->
+    case persistent_term:get({?MODULE, Key}, unknown) of
+        unknown ->
+            Value = maps:get(Key, info()),
+            lists:prefix("/", Value) andalso persistent_term:put({?MODULE, Key}, Value),
+            Value;
+        Path -> Path
+    end.
+
+info() ->
     {0, Output} = command("info"),
-    [Value] = [Value || Line <- string:lexemes(Output, "\n"), [K, Value] <- [string:split(Line, "=")],
-                        K =:= Key],
-    Value.
+    maps:from_list([{Key, Value} || Line <- string:lexemes(Output, "\n"),
+                                    [Key, Value] <- [string:split(Line, "=")]]).
 
 host_ip(Host) -> "192.0.2." ++ integer_to_list(Host).
 
@@ -98,6 +139,28 @@ start_node(Host, Release, Options) ->
                                          exec => {script(), run(Host, Release, Options, ["-i", "--rm"])}}),
     Id = peer:call(Peer, os, getenv, ["CONTAINER"]),
     #{host => Host, engine => engine(Options), id => Id, node => Node, peer => Peer}.
+
+%% Starts several nodes at once.
+-spec start_nodes([{1 | 2, Release :: string(), map()}]) -> [container()].
+start_nodes(Starts) ->
+    parallel(fun({Host, Release, Options}) -> start_node(Host, Release, Options) end, Starts).
+
+%% Applies a function to all elements at once. Its processes live as long as the caller, because a
+%% peer ends with the process that started it.
+parallel(Function, List) ->
+    Caller = self(),
+    Workers = [spawn_link(fun() ->
+                                  Monitor = monitor(process, Caller),
+                                  Caller ! {self(), Function(Element)},
+                                  receive {'DOWN', Monitor, process, _, _} -> ok end
+                          end) || Element <- List],
+    [receive {Worker, Result} -> Result end || Worker <- Workers].
+
+%% Arguments of erl. The node connects only if net_kernel:connect_node/1 is called. Neither `global'
+%% nor a late message connects it again after a disconnect. Kernel parameters may follow.
+manual_connect() ->
+    ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-connect_all", "false",
+     "-kernel", "prevent_overlapping_partitions", "false", "dist_auto_connect", "never"].
 
 %% The same in the background, so that the container can be killed and started again.
 -spec start_detached(1 | 2, Release :: string(), map()) -> container().
@@ -164,12 +227,14 @@ load(#{peer := Peer}, Module) ->
     ok.
 
 %% Removes all containers that tests have left on the hosts.
-stop_all() -> [stop_all(#{host => Host, engine => docker}) || Host <- [1, 2]], ok.
+stop_all() -> parallel(fun(Host) -> stop_all(#{host => Host, engine => docker}) end, [1, 2]), ok.
 
 %% The same in one engine. Those that are going by themselves, or whose engine is down, are left.
-stop_all(#{host := Host, engine := Engine}) ->
+stop_all(Container) -> remove_all(Container, " --filter label=eid.test").
+
+remove_all(#{host := Host, engine := Engine}, Filter) ->
     Client = [atom_to_list(Engine), " ", integer_to_list(Host), " "],
-    case command([Client, "ps -aq --filter label=eid.test"]) of
+    case command([Client, "ps -aq", Filter]) of
         {0, [_ | _] = Ids} -> remove_from(Engine, Host, string:lexemes(Ids, "\r\n"));
         _ -> none
     end,
