@@ -72,6 +72,13 @@ await_line(Port, Word) ->
     after 20_000 -> error({serve, hangs})
     end.
 
+has_line(Port, Word) ->
+    receive
+        {Port, {data, {_, Line}}} ->
+            string:find(Line, Word) =/= nomatch orelse has_line(Port, Word)
+    after 1000 -> false
+    end.
+
 terminate(Port) ->
     true = port_command(Port, "end\n"),
     ?assertEqual(0, exit_status(Port)).
@@ -105,7 +112,8 @@ nodes_that_reach_nothing_else(_) ->
          Number > 1 andalso eid_rig:restart(B)
      end || Number <- [3, 2, 1]],
     %% A cluster forms, and a member of it that is replaced is replaced.
-    Members = [eid_rig:start_node(Host, Release, cluster()) || Release <- [Oldest, Newest], Host <- [1, 2]],
+    Members = eid_rig:start_nodes([{Host, Release, cluster()}
+                                   || Release <- [Oldest, Newest], Host <- [1, 2]]),
     await_mesh(Members),
     #{peer := Peer} = hd(Members),
     peer:stop(Peer),
@@ -162,8 +170,12 @@ no_secret_passes(_) ->
          eid_rig:docker(1, ["restart -t 0 ", Name])
      end || Name <- ["secretive", ?HIDDEN]],
     eid_rig:docker(1, "network connect bridge secretive"),
-    timer:sleep(2500),    % for two health checks
-    [Told, Truth] = [events(Stream) || Stream <- [Events, EngineEvents]],
+    TwoChecks = "(?s)(exec_create: /bin/sh -c echo " ?SECRET "; exit 1.*){2}",
+    {_, Checked} = read_until(EngineEvents, <<>>, TwoChecks),
+    %% Both streams are compared up to the end of this.
+    [eid_rig:docker(1, [Change, " secretive"]) || Change <- ["pause", "unpause"]],
+    [{Told, _}, {Truth, _}] = [read_until(Stream, Read, "\"Action\":\"unpause\"[^\n]*\n")
+                               || {Stream, Read} <- [{Events, <<>>}, {EngineEvents, Checked}]],
     ?assertNotEqual(nomatch, string:find(Truth, ?SECRET)),
     Answers = [{Path, get(Local, Path)}
                || Path <- ["/_ping", "/version", "/containers/json", "/containers/json?all=1", "/v1.41/containers/json?all=true",
@@ -287,10 +299,13 @@ follow(Socket, Path) ->
     {ok, <<"HTTP/1.1 200 OK", _/binary>>} = gen_tcp:recv(Stream, 0, 10_000),
     Stream.
 
-events(Stream) ->
-    case gen_tcp:recv(Stream, 0, 500) of
-        {ok, More} -> <<More/binary, (events(Stream))/binary>>;
-        {error, _} -> gen_tcp:close(Stream), <<>>
+%% Reads a stream until a pattern matches. Returns the bytes up to the match's end, and all bytes.
+read_until(Stream, Read, Pattern) ->
+    case re:run(Read, Pattern) of
+        {match, [{Start, Length} | _]} -> {binary:part(Read, 0, Start + Length), Read};
+        nomatch ->
+            {ok, More} = gen_tcp:recv(Stream, 0, 20_000),
+            read_until(Stream, <<Read/binary, More/binary>>, Pattern)
     end.
 
 lists(Events) ->
@@ -334,9 +349,11 @@ docker_client(_) ->
     Events = open_port({spawn_executable, eid_rig:script()},
                        [{args, ["exec", "1", "docker", "-H", "tcp://172.17.0.1:4244", "events", "--filter", "type=container"]},
                         {line, 10_000}, stderr_to_stdout, exit_status]),
-    timer:sleep(500),
-    eid_rig:docker(1, "restart -t 0 db"),
-    await_line(Events, "container start"),
+    %% Restarts until the client, which subscribes at an unknown moment, prints an event.
+    eid_ct:eventually(fun() ->
+                              eid_rig:docker(1, "restart -t 0 db"),
+                              has_line(Events, "container start")
+                      end),
     {os_pid, Pid} = erlang:port_info(Events, os_pid),
     os:cmd("kill " ++ integer_to_list(Pid)),
     %% A container finds it at its gateway.
