@@ -97,6 +97,9 @@ outcome(Line) ->
 
 start(Release, Options) -> eid_rig:start_detached(2, Release, maps:merge(#{erl => carrier()}, Options)).
 
+%% A node of each release, started at once.
+one_of_each() -> eid_rig:parallel(fun(Release) -> start(Release, #{}) end, eid_rig:releases()).
+
 carrier() -> ["-proto_dist", "eid_tcp", "-start_epmd", "false"].
 
 name(#{node := Node}) -> atom_to_list(Node).
@@ -136,7 +139,6 @@ log(#{id := Id}) -> eid_rig:docker(2, ["logs ", Id]).
 every_release(Config) ->
     Cookie = ["--cookie-file", proplists:get_value(cookie, Config)],
     [begin
-         B = start(Release, #{}),
          await(B),
          Handshake = lists:nth(9, succeeds(doctor([name(B)]), false)),
          [contains(Handshake, Part) || Part <- [name(B) ++ " answers", "SPAWN"]],
@@ -146,7 +148,7 @@ every_release(Config) ->
          {0, [Json]} = doctor([name(B), "--json" | Cookie]),
          contains(Json, "\"ok\":true"),
          ?assertEqual("", log(B))
-     end || Release <- eid_rig:releases()].
+     end || B <- one_of_each()].
 
 %% As seen from the other host, from a container beside it, and from its own.
 every_route(Config) ->
@@ -167,7 +169,6 @@ every_route(Config) ->
 what_a_node_notices(Config) ->
     Cookie = ["--cookie-file", proplists:get_value(cookie, Config)],
     [begin
-         B = eid_rig:start_node(2, Release, #{erl => carrier()}),
          ok = eid_rig:load(B, ?MODULE),
          ok = call(B, ?MODULE, watch, []),
          succeeds(doctor([name(B)]), false),
@@ -181,7 +182,8 @@ what_a_node_notices(Config) ->
          [{nodeup, Node, hidden}, {nodedown, Node, hidden}] = Seen(),
          contains(atom_to_list(Node), "@eid-doctor"),
          ?assertEqual([], call(B, erlang, nodes, [connected]))
-     end || Release <- eid_rig:releases()].
+     end || B <- eid_rig:start_nodes([{2, Release, #{erl => carrier()}}
+                                      || Release <- eid_rig:releases()])].
 
 call(#{peer := Peer}, Module, Function, Arguments) -> peer:call(Peer, Module, Function, Arguments, 30_000).
 
@@ -299,37 +301,38 @@ tls_distribution(Config) ->
     OptFile = eid_tls:options(Dir, ["192.0.2.2"]),
     B = start(newest(), #{mount => [Dir], erl => ["-proto_dist", "inet_tls", "-epmd_module", "eid_epmd", "-start_epmd", "false",
                                                   "-ssl_dist_optfile", OptFile]}),
-    eid_ct:eventually(fun() ->
-                              {4, Lines} = doctor([name(B)]),
-                              outcome(lists:nth(9, Lines)) =:= {"handshake", "failed"}
-                      end, 20_000),
+    await_handshake(name(B)),
     fails([name(B)], "handshake", 4, ["speaks TLS", "-proto_dist inet_tls"]),
     contains(log(B), "Unexpected Message").
 
 another_node(_) ->
     B = start(newest(), #{node => "other@192.0.2.2"}),
     Asked = maps:get(id, B) ++ "@192.0.2.2",
-    eid_ct:eventually(fun() ->
-                              {4, Lines} = doctor([Asked]),
-                              outcome(lists:nth(9, Lines)) =:= {"handshake", "failed"}
-                      end, 20_000),
+    await_handshake(Asked),
     fails([Asked], "handshake", 4, ["another node answers", "other@192.0.2.2", "-name " ++ Asked]),
     ?assertEqual("", log(B)).
+
+%% Waits until something in the container answers and the handshake fails.
+await_handshake(Node) ->
+    eid_ct:eventually(fun() ->
+                              {_, Lines} = doctor([Node]),
+                              Outcomes = [outcome(Line) || Line <- Lines],
+                              lists:member({"handshake", "failed"}, Outcomes)
+                      end, 20_000).
 
 %% It is logged over there, and nothing else is.
 wrong_cookie(Config) ->
     Wrong = cookie_file(Config, "wrong", "other"),
     [begin
-         B = start(Release, #{}),
          await(B),
          fails([name(B), "--cookie-file", Wrong], "cookie", 4, ["has another cookie", "-setcookie"]),
-         eid_ct:eventually(fun() -> log(B) =/= "" end),
+         eid_ct:eventually(fun() -> string:find(log(B), "rejected") =/= nomatch end),
          Log = log(B),
          [contains(Log, Part) || Part <- ["Connection attempt from", "@eid-doctor", "rejected"]],
          %% A node that is still starting prints what it logs twice, under one and the same time.
          Headings = lists:usort([Line || Line <- string:lexemes(Log, "\r\n"), string:find(Line, " REPORT====") =/= nomatch]),
          ?assertMatch({[_], _}, {Headings, Log})
-     end || Release <- eid_rig:releases()].
+     end || B <- one_of_each()].
 
 not_allowed(_) ->
     B = eid_rig:start_node(2, newest(), #{erl => carrier()}),
