@@ -26,8 +26,11 @@ init_per_suite(Config) ->
             try
                 eid_rig:stop_all(),
                 Releases = eid_rig:releases(),
-                [eid_page:build_example(Host, Release) || {Host, Release} <- [{1, lists:last(Releases)}, {2, hd(Releases)}]],
-                [start_epmd(Host) || Host <- [1, 2]],
+                Prepare = fun({Host, Release}) ->
+                                  eid_page:build_example(Host, Release),
+                                  start_epmd(Host)
+                          end,
+                eid_rig:parallel(Prepare, [{1, lists:last(Releases)}, {2, hd(Releases)}]),
                 Config
             catch Class:Reason:Stack ->
                     end_per_suite(Config),
@@ -53,8 +56,11 @@ init_per_testcase(Case, Config) ->
 
 end_per_testcase(Case, _Config) ->
     Case =:= cut andalso eid_rig:command("link up"),
-    [sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
-     || Host <- [1, 2], Label <- [?SHOP, "eid.migration=old"]],
+    eid_rig:parallel(fun(Host) ->
+                             [sh(Host, "", ["docker ps --all --quiet --filter label=", Label,
+                                            " | xargs --no-run-if-empty docker rm --force"])
+                              || Label <- [?SHOP, "eid.migration=old"]]
+                     end, [1, 2]),
     ok.
 
 %% The old nodes of the page: a stock VM as anybody starts it, but for the code that writes down who comes and goes.
@@ -64,6 +70,8 @@ old(db) -> #{name => "db", host => 2, release => 3}.
 
 start_old(Name) -> start_old(Name, []).
 
+start_old(Names, Arguments) when is_list(Names) ->
+    eid_rig:parallel(fun(Name) -> start_old(Name, Arguments) end, Names);
 start_old(Name, Arguments) ->
     #{name := Text, host := Host, release := Number} = old(Name),
     Releases = eid_rig:releases(),
@@ -102,6 +110,8 @@ start_new(Host, Config) -> start_new(Host, "", Config).
 
 start_new(Host, Arguments, Config) -> start_new(Host, "", Arguments, Config).
 
+start_new(Hosts, First, Arguments, Config) when is_list(Hosts) ->
+    eid_rig:parallel(fun(Host) -> start_new(Host, First, Arguments, Config) end, Hosts);
 start_new(Host, First, Arguments, Config) ->
     Start = string:replace(string:trim(command("run --detach", 1)), "eid-example", ["--env 'ERL_AFLAGS=", First, "' eid-example"]),
     Id = lists:sublist(run_as_written(Host, lists:flatten([Start, Arguments]), Config), 12),
@@ -138,7 +148,7 @@ lost(Old) ->
 %% One after the other. While an old node runs, it loses nobody but those that are stopped.
 node_by_node(Config) ->
     configure(["web", "cache", "db"], Config),
-    Old = [Web, Cache, Db] = [start_old(Name) || Name <- [web, cache, db]],
+    Old = [Web, Cache, Db] = start_old([web, cache, db]),
     connect(Old),
     %% What the reader sees that a container reaches.
     [Shown] = eid_page:blocks(?PAGE, "text"),
@@ -179,21 +189,25 @@ has_nothing_of_eid(#{peer := Peer}) ->
 %% A new node is connected by another one while its applications start, its own eid not yet among them: no other two lose each other by that.
 while_it_starts(Config) ->
     configure(["web", "db"], Config),
-    Old = [start_old(Name) || Name <- [web, db]],
+    Old = start_old([web, db]),
     connect(Old),
     First = start_new(1, Config),
     await(fun() -> mesh([First | Old]) end),
-    Starting = start_new(2, "-eval timer:sleep(5000).", "", Config),
+    Wait = "-eval \"register(starting, self()), receive go -> ok end.\"",
+    {_, Id, Node} = Starting = start_new(2, Wait, "", Config),
+    await(fun() -> true = lists:member(Node, connected(First)), ok end),
+    sh(2, "", ["docker exec ", Id, " erl_call -address 127.0.0.1:12345 "
+               "-a 'erlang send [starting, go]'"]),
     await(fun() -> mesh([First, Starting | Old]) end),
     %% An old node can't dial it, so `global' may end that connection, until its own eid runs; but none between the others.
-    ?assertEqual([], [Node || Node <- lost(Old), Node =/= name(Starting)]).
+    ?assertEqual([], lost(Old) -- [Node]).
 
 %% Half of the cluster has moved. Whoever restarts is connected again without doing anything for it.
 restarts(Config) ->
     configure(["web", "db"], Config),
-    Old = [Web, Db] = [start_old(Name) || Name <- [web, db]],
+    Old = [Web, Db] = start_old([web, db]),
     connect(Old),
-    New = [First, Second] = [start_new(Host, Config) || Host <- [1, 2]],
+    New = [First, Second] = start_new([1, 2], Config),
     await(fun() -> mesh(Old ++ New) end),
 
     stop_old(Db),
@@ -220,9 +234,9 @@ restart_new({Host, Id, _}) -> sh(Host, "", ["docker restart --time 0 ", Id]).
 cut(Config) ->
     Ticks = ["-kernel", "net_ticktime", "8"],
     configure(["web", "db"], Config),
-    Old = [Web, Db] = [start_old(Name, Ticks) || Name <- [web, db]],
+    Old = [Web, Db] = start_old([web, db], Ticks),
     connect(Old),
-    New = [First, Second] = [start_new(Host, " -kernel net_ticktime 8", Config) || Host <- [1, 2]],
+    New = [First, Second] = start_new([1, 2], " -kernel net_ticktime 8", Config),
     await(fun() -> mesh(Old ++ New) end),
     {0, _} = eid_rig:command("link down"),
     await(fun() -> mesh([Web, First]), mesh([Db, Second]) end, 60_000),
@@ -241,7 +255,7 @@ old_node_dials(_Config) ->
 %% A container takes the name over: those that run, and look for the name in epmd, are connected by it, after restarts as well.
 same_name(Config) ->
     configure(["web", "db"], Config),
-    Old = [Web, Db] = [start_old(Name) || Name <- [web, db]],
+    Old = [Web, Db] = start_old([web, db]),
     connect(Old),
     Running = start_new(1, Config),
     await(fun() -> mesh([Running | Old]) end),
@@ -258,9 +272,9 @@ same_name(Config) ->
 %% lose more.
 epmd_stops(Config) ->
     configure(["web", "db"], Config),
-    Old = [start_old(Name) || Name <- [web, db]],
+    Old = start_old([web, db]),
     connect(Old),
-    New = [First, Second] = [start_new(Host, Config) || Host <- [1, 2]],
+    New = [First, Second] = start_new([1, 2], Config),
     await(fun() -> mesh(Old ++ New) end),
     [ok = eid_rig:remove(Host, ["epmd"]) || Host <- [1, 2]],
     mesh(Old ++ New),
