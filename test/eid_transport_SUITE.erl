@@ -47,16 +47,15 @@ newest() -> lists:last(eid_rig:releases()).
 
 %% One release after the other at the end that connects, since it alone looks anything up.
 one_node_and_every_transport(_) ->
-    Peers = [eid_rig:start_node(1, newest(), no_mesh(#{})),
-             eid_rig:start_node(2, oldest(), no_mesh(#{})),
-             eid_rig:start_node(2, newest(), no_mesh(eid_rig:podman(2)))],
+    Peers = eid_rig:start_nodes([{1, newest(), no_mesh(#{})}, {2, oldest(), no_mesh(#{})},
+                                 {2, newest(), no_mesh(eid_rig:podman(2))}]),
     [begin
-         A = eid_rig:start_node(1, Release, every_transport()),
          [connect(A, B) || B <- Peers],
          %% The port that the engine told, unless there is a shorter way than a port.
          [?assertMatch({ok, #{route := published, port := Port}}, {ok, _} = lookup(A, B))
           || B <- tl(Peers), Port <- [eid_rig:port(B)]]
-     end || Release <- eid_rig:releases()].
+     end || A <- eid_rig:start_nodes([{1, Release, every_transport()}
+                                      || Release <- eid_rig:releases()])].
 
 every_transport() ->
     with_engines(#{default => "tcp://{host}:4243",
@@ -74,8 +73,7 @@ no_certificate_is_refused(_) ->
     is_refused_for_its_certificate(with_engines(https(), [Authority])).
 
 is_refused_for_its_certificate(Options) ->
-    A = eid_rig:start_node(1, newest(), Options),
-    B = eid_rig:start_node(2, oldest(), no_mesh(#{})),
+    [A, B] = eid_rig:start_nodes([{1, newest(), Options}, {2, oldest(), no_mesh(#{})}]),
     {error, {unreachable, _} = Reason} = lookup(A, B),
     Sentence = string:lowercase(lists:flatten(eid:format_error(Reason))),
     ct:log("~ts", [Sentence]),
@@ -84,8 +82,7 @@ is_refused_for_its_certificate(Options) ->
 
 %% Docker says 400 to that, in HTTP/1.0.
 tcp_to_an_engine_with_tls(_) ->
-    A = eid_rig:start_node(1, newest(), no_mesh(#{})),
-    B = eid_rig:start_node(2, oldest(), no_mesh(#{})),
+    [A, B] = eid_rig:start_nodes([{1, newest(), no_mesh(#{})}, {2, oldest(), no_mesh(#{})}]),
     case lookup(A, B) of
         {error, {refused, 400, Message}} ->
             ?assertNotEqual({nomatch, Message}, {string:find(Message, "HTTPS"), Message});
@@ -94,8 +91,8 @@ tcp_to_an_engine_with_tls(_) ->
     pang = ping(A, B).
 
 https_to_an_engine_without(_) ->
-    A = eid_rig:start_node(1, newest(), with_engines(https(), [certificates("client")])),
-    B = eid_rig:start_node(2, oldest(), no_mesh(eid_rig:podman(2))),
+    [A, B] = eid_rig:start_nodes([{1, newest(), with_engines(https(), [certificates("client")])},
+                                  {2, oldest(), no_mesh(eid_rig:podman(2))}]),
     {error, Reason} = lookup(A, B),
     ?assert(is_tuple(Reason) andalso element(1, Reason) =:= unreachable orelse Reason =:= bad_response, Reason),
     pang = ping(A, B).
@@ -127,18 +124,19 @@ podman_stops_a_container(_) ->
 
 %% A node in Podman finds itself, its neighbour in Podman, and one in Docker.
 from_podman(_) ->
+    Neighbours = eid_rig:start_nodes([{2, newest(), no_mesh(eid_rig:podman(2))},
+                                      {1, oldest(), no_mesh(#{})}]),
     [begin
-         A = eid_rig:start_node(2, Release, no_mesh(eid_rig:podman(2))),
          {ok, #{route := loopback}} = lookup(A, A),
-         connect(A, eid_rig:start_node(2, newest(), no_mesh(eid_rig:podman(2)))),
-         connect(A, eid_rig:start_node(1, oldest(), no_mesh(#{})))
-     end || Release <- eid_rig:releases()].
+         [connect(A, B) || B <- Neighbours]
+     end || A <- eid_rig:start_nodes([{2, Release, no_mesh(eid_rig:podman(2))}
+                                      || Release <- eid_rig:releases()])].
 
 %% Discovery is told by Docker at a socket, by Docker with TLS and by Podman; each container of the tests has a label.
 labels_over_every_transport(_) ->
     A = eid_rig:start_node(1, oldest(), every_transport()),
     Options = [{1, #{}}, {2, #{}}, {2, eid_rig:podman(2)}],
-    Peers = [eid_rig:start_node(Host, newest(), no_mesh(Where)) || {Host, Where} <- Options],
+    Peers = eid_rig:start_nodes([{Host, newest(), no_mesh(Where)} || {Host, Where} <- Options]),
     Hosts = [host_of(B) || B <- Peers],
     ok = call(A, application, set_env, [eid, clusters, [#{name => all, strategy => {docker, #{hosts => Hosts, label => "eid.test=1"}}}]]),
     ok = call(A, eid, start, []),
