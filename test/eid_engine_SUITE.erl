@@ -3,7 +3,7 @@
 
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, suite/0, init_per_testcase/2, end_per_testcase/2]).
+-export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
 -export([changed_settings_count_at_once/1, distinct_cold_lookups/1, equal_cold_lookups/1, refused_events_are_told_once/1, states/1,
          restarts_and_cuts/1, misbehaviours/1, bad_engines/1, engines_of_hosts/1, watch/1, watch_that_is_wrong/1]).
 
@@ -17,6 +17,14 @@ suite() -> [{timetrap, {minutes, 3}}].
 all() ->
     [changed_settings_count_at_once, distinct_cold_lookups, equal_cold_lookups, refused_events_are_told_once, states, restarts_and_cuts,
      misbehaviours, bad_engines, engines_of_hosts, watch, watch_that_is_wrong].
+
+%% Cargo may have to build the double, and to wait for another build.
+init_per_suite(Config) ->
+    ct:timetrap({minutes, 20}),
+    ok = eid_engine_double:build(),
+    Config.
+
+end_per_suite(_Config) -> ok.
 
 %% eid soon gives up an engine that misbehaves. In other cases no lookup takes long, so the limits are
 %% for a test that hangs.

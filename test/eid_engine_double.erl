@@ -2,11 +2,17 @@
 %% `program.rs' says what it understands.
 -module(eid_engine_double).
 
--export([start/0, stop/1, address/1, tell/2, ids/2, note/2, misbehaviours/1]).
+-export([build/0, start/0, stop/1, address/1, tell/2, ids/2, note/2, misbehaviours/1]).
 
 -export_type([double/0]).
 
 -opaque double() :: {port(), Address :: string()}.
+
+%% Has cargo build the program, which may take minutes.
+-spec build() -> ok.
+build() ->
+    _ = program(),
+    ok.
 
 %% A new one, without containers, at a loopback address of its own.
 -spec start() -> double().
