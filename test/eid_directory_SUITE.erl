@@ -8,7 +8,7 @@
          changes_are_followed/1, bridge/1, bridge_that_drops/1, bridge_that_refuses/1, bridge_alone/1, bridge_is_not_wanted/1,
          bridge_under_tls/1, host_network/1, info_of_connections/1]).
 
-suite() -> [{timetrap, {minutes, eid_rig:times(5)}}].
+suite() -> [{timetrap, {minutes, eid_ct:times(5)}}].
 
 all() ->
     [warm_lookups_ask_nobody, by_id_prefix_and_name, new_port_after_a_start, changes_are_followed,
@@ -87,7 +87,7 @@ new_port_after_a_start(_) ->
          New = eid_rig:port(Container),
          ?assertNotEqual(Old, New),
          eid_ct:eventually(fun() -> port_of(eid:lookup(node_name(Container))) =:= New end)
-     end || _ <- lists:seq(1, eid_rig:times(10))],
+     end || _ <- lists:seq(1, eid_ct:times(10))],
     ?assertMatch(#{resyncs := Resyncs}, engine(1)).
 
 port_of({ok, #{port := Port}}) -> Port;
@@ -104,7 +104,7 @@ changes_are_followed(_) ->
     [begin
          _ = eid_rig:command(["docker 1 ", Change, " ", Id]),    % which it may refuse
          is_as_the_engine_says(1)
-     end || _ <- lists:seq(1, eid_rig:times(1)), {Change, Id} <- shuffled(Changes)],
+     end || _ <- lists:seq(1, eid_ct:times(1)), {Change, Id} <- shuffled(Changes)],
     ?assertMatch(#{resyncs := Resyncs}, engine(1)).
 
 shuffled(List) ->
@@ -113,7 +113,7 @@ shuffled(List) ->
 %% The engine is stopped, and is killed. Meanwhile containers end and others are made.
 restarted_engine(_) ->
     live(sleeper(1, "first")),
-    Ends = [How || _ <- lists:seq(1, eid_rig:times(2)), How <- ["stop", "kill"]],
+    Ends = [How || _ <- lists:seq(1, eid_ct:times(2)), How <- ["stop", "kill"]],
     #{resyncs := Resyncs} = engine(1),
     [begin
          {0, _} = eid_rig:command("dockerd 1 " ++ How),
@@ -203,7 +203,7 @@ bridge_alone(_) ->
     ?assertMatch(#{route := bridge, port := 12345}, connection(A, B)),
     %% Where no node listens yet, that is what the log says, and not that nothing is published.
     Id = eid_rig:docker(1, ["run -d --label eid.test=1 --network alone --name silent eid-otp:",
-                            hd(eid_rig:releases()), " sleep 3600"]),
+                            hd(eid_rig:releases()), " sleep infinity"]),
     C = #{host => 1, id => lists:sublist(Id, 12), node => 'silent@192.0.2.1'},
     ok = eid_ct:start_log(maps:get(peer, A)),
     false = call(A, net_kernel, connect_node, [maps:get(node, C)]),
@@ -265,7 +265,7 @@ start(Starts) ->
 %% A container that publishes an erlang port, without any Erlang in it.
 sleeper(Host, Name) ->
     Id = eid_rig:docker(Host, ["run -d --label eid.test=1 --stop-timeout 1 --name ", Name, " -p ",
-                               eid_rig:host_ip(Host), "::12345 eid-otp:", hd(eid_rig:releases()), " sleep 3600"]),
+                               eid_rig:host_ip(Host), "::12345 eid-otp:", hd(eid_rig:releases()), " sleep infinity"]),
     #{host => Host, id => lists:sublist(Id, 12), node => list_to_atom(Name ++ "@" ++ eid_rig:host_ip(Host))}.
 
 node_name(#{host := Host, id := Id}) -> at(Host, Id).

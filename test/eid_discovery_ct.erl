@@ -3,7 +3,7 @@
 
 -export([figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, tuning/1,
          term/1, stop/1, static/1, scripted/2, answer/3, await_answers/3, await_nodes/2, listed/1,
-         peers/1, workers/1, priv_dir/1, times/1, silent/0]).
+         peers/1, workers/1, priv_dir/1, silent/0]).
 
 figures(Peer) ->
     _ = [peer:call(Peer, erlang, garbage_collect, [Pid]) || Pid <- peer:call(Peer, erlang, processes, [])],
@@ -87,9 +87,6 @@ peers(Peer) -> peer:call(Peer, eid_connector, info, []).
 listed(Peer) -> [lists:sort(Nodes) || #{nodes := Nodes} <- peer:call(Peer, eid_discovery, info, [])].
 
 priv_dir(Config) -> proplists:get_value(priv_dir, Config).
-
-%% More of what a test repeats, for `make soak'.
-times(Count) -> Count * list_to_integer(os:getenv("EID_SOAK", "1")).
 
 %% A listener on 127.0.0.1 that accepts connections and then sends nothing: its port, and a counter of the
 %% connections. It is linked to the caller.

@@ -7,7 +7,7 @@
 -export([addresses_of_a_name/1, time_to_live/1, pauses/1, names_that_fail/1, services_with_ports/1,
          hostile_dns/1, family_that_fails/1, hosts_by_dns/1]).
 -import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, term/1,
-         stop/1, await_nodes/2, listed/1, peers/1, priv_dir/1, times/1]).
+         stop/1, await_nodes/2, listed/1, peers/1, priv_dir/1]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
@@ -168,7 +168,7 @@ hostile_dns(Config) ->
             end),
     A = start('shop@127.0.0.2', [#{name => shop, limit => 50, prune => true,
                                    strategy => {eid_scripted_discovery, #{calls => {eid_discovery_dns, #{name => "shop.test"}},
-                                                                          times => times(500)}}}],
+                                                                          times => eid_ct:times(500)}}}],
               eid_dns_double:inetrc(Dns, priv_dir(Config)), fun(_Peer) -> not_yet end),
     Run = fun() ->
                   ok = peer:call(A, eid, start, []),

@@ -6,7 +6,7 @@
 -export([all/0, suite/0]).
 -export([long_ids/1, containers_by_event/1, containers_by_name/1, reload/1, hostile_labels/1]).
 -import(eid_discovery_ct, [figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, stop/1,
-         await_nodes/2, listed/1, times/1]).
+         await_nodes/2, listed/1]).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
@@ -114,13 +114,13 @@ hostile_labels(_) ->
     RunAll(lists:seq(1, 100), hd(Marks)),
     _ = figures(A),    % loads what it needs
     Before = figures(A),
-    RunAll(lists:seq(101, 100 + times(2000)), lists:last(Marks)),
+    RunAll(lists:seq(101, 100 + eid_ct:times(2000)), lists:last(Marks)),
     ?assertEqual(50, length(hd(listed(A)))),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     After = figures(A),
     ct:pal("before ~p~nafter ~p", [Before, After]),
     ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 500),
-    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < times(5_000_000) end),
+    eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < eid_ct:times(5_000_000) end),
     stop([A, B]),
     eid_engine_double:stop(One).
 

@@ -109,7 +109,7 @@ daemon(Config) ->
     [begin
          Image = inspect(Host, Id, "{{.Image}}"),
          Beside = sh(Host, "", ["docker run --detach --label " ?OURS " --env COOKIE=x --env DOCKER_HOSTS='\"192.0.2.1\"'"
-                                " --env EID_HOST=", eid_rig:host_ip(Host), " --entrypoint sh ", Image, " -c 'while sleep 1; do :; done'"]),
+                                " --env EID_HOST=", eid_rig:host_ip(Host), " --entrypoint sh ", Image, " -c 'sleep infinity & wait'"]),
          Shop = fun(Command) -> try_sh(Host, "", ["docker exec ", Beside, " shop ", Command]) end,
          ?assertMatch({1, "Node is not running!"}, Shop("ping")),
          ?assertEqual({0, ""}, Shop("daemon")),

@@ -8,7 +8,7 @@
 -export([host_ip/1, host_ip6/1, socket/1, podman_ip/1, podman/1]).
 -export([start_node/3, start_nodes/1, start_detached/3, manual_connect/0, remove/2, stop_all/0,
          stop_all/1, docker/2, client/2, port/1, restart/1, load/2, script/0]).
--export([parallel/2, times/1]).
+-export([parallel/2]).
 
 -export_type([container/0]).
 
@@ -32,9 +32,6 @@ is_available(Command) ->
         {0, _} -> true;
         {_, Why} -> {skip, string:trim(Why)}
     end.
-
-%% How often a test repeats a step. `make soak' sets EID_SOAK to 10.
-times(N) -> N * list_to_integer(os:getenv("EID_SOAK", "1")).
 
 %% An engine that hangs is started anew.
 up() ->

@@ -13,7 +13,7 @@
 -export([connect_often/3, connect_at/2, connect_until_stopped/1, connects/0, stop_connecting/0,
          resources/0]).
 
-suite() -> [{timetrap, {minutes, eid_rig:times(10)}}].
+suite() -> [{timetrap, {minutes, eid_ct:times(10)}}].
 
 all() ->
     [loads_everywhere, compiles_everywhere, all_pairs, no_epmd, thousands_of_connects, thousands_of_connects_in_a_mesh,
@@ -34,7 +34,7 @@ init_per_testcase(_, Config) -> Config.
 
 end_per_testcase(_, _Config) -> eid_rig:stop_all().
 
-is_soak() -> eid_rig:times(1) > 1.
+is_soak() -> eid_ct:times(1) > 1.
 
 call(Container, Module, Function, Arguments) ->
     call(Container, Module, Function, Arguments, 60_000).
@@ -123,7 +123,7 @@ twice_at_once(#{node := NodeA} = A, #{node := NodeB} = B) ->
          Connect = fun({From, To}) -> call(From, ?MODULE, connect_at, [To, Soon]) end,
          ?assertEqual([true, true], eid_rig:parallel(Connect, [{A, NodeB}, {B, NodeA}])),
          disconnect(A, B)
-     end || _ <- lists:seq(1, eid_rig:times(10))].
+     end || _ <- lists:seq(1, eid_ct:times(10))].
 
 %% The containers share one clock, so both sides connect in the same millisecond. This sleep is the
 %% load. If a side is late, it connects at once, and the result stays the same.
@@ -148,14 +148,14 @@ no_epmd_in(Host, Id) ->
 
 %% One connect after the other, without a pause.
 thousands_of_connects(_) ->
-    0 = failed_connects(eid_rig:manual_connect(), 1, eid_rig:times(200)),
+    0 = failed_connects(eid_rig:manual_connect(), 1, eid_ct:times(200)),
     report_if_soak(carrier() ++ ["-connect_all", "false",
                                  "-kernel", "prevent_overlapping_partitions", "false"], 1).
 
 %% The same while `global' sends its messages over each connection.
 thousands_of_connects_in_a_mesh(_) ->
     Never = carrier() ++ ["-kernel", "dist_auto_connect", "never"],
-    0 = failed_connects(Never, 1, eid_rig:times(200)),
+    0 = failed_connects(Never, 1, eid_ct:times(200)),
     report_if_soak(carrier(), 2).
 
 %% Late messages connect the other way. When two attempts collide within net_kernel, OTP may give up
@@ -164,7 +164,7 @@ thousands_of_connects_in_a_mesh(_) ->
 report_if_soak(Arguments, Tries) ->
     case is_soak() of
         true ->
-            Times = eid_rig:times(2000),
+            Times = eid_ct:times(2000),
             Failures = failed_connects(Arguments, Tries, Times),
             {comment, io_lib:format("~b of ~b connects failed", [Failures, Times])};
         false -> ok
@@ -179,7 +179,7 @@ failed_connects(Arguments, Tries, Times) ->
     [A, #{node := NodeB} = B] = eid_rig:start_nodes([{1, oldest(), Options},
                                                      {2, newest(), Options}]),
     eid_rig:load(A, ?MODULE),
-    Limit = eid_rig:times(300_000),
+    Limit = eid_ct:times(300_000),
     {Time, Failures} =
         timer:tc(fun() -> call(A, ?MODULE, connect_often, [NodeB, Times, Tries], Limit) end),
     ct:log("~b connects and disconnects in ~b ms", [Times, Time div 1000]),
@@ -360,7 +360,7 @@ killed_in_mid_connect(_) ->
 
 rounds() ->
     case is_soak() of
-        true -> lists:append(lists:duplicate(eid_rig:times(8), rounds(17, 6, 2)));
+        true -> lists:append(lists:duplicate(eid_ct:times(8), rounds(17, 6, 2)));
         false -> rounds(10, 5, 2)
     end.
 

@@ -159,10 +159,10 @@ no_secret_passes(_) ->
                             " --network ", ?SECRET, "-network --network-alias ", ?SECRET, " --dns-search ", ?SECRET, ".example",
                             " --health-cmd 'echo ", ?SECRET, "; exit 1' --health-interval 1s --health-retries 1 --add-host ", ?SECRET,
                             ":192.0.2.9 -w /", ?SECRET, "-folder --log-opt tag=", ?SECRET,
-                            " -p 192.0.2.1::12345 --expose 9/udp eid-otp:", hd(eid_rig:releases()), " sh -c 'sleep 1000 # ", ?SECRET, "'"]),
+                            " -p 192.0.2.1::12345 --expose 9/udp eid-otp:", hd(eid_rig:releases()), " sh -c 'sleep infinity # ", ?SECRET, "'"]),
     HiddenId = eid_rig:docker(1, ["run -d --name ", ?HIDDEN, " --label ", ?SECRET, "=1 -p 192.0.2.1::80",
                                   [[" -v ", Folder, ":", Folder, ":ro"] || Folder <- ["/bin", "/usr", "/lib", "/lib64"]],
-                                  " ", ?BARE_IMAGE, " sleep 1000"]),
+                                  " ", ?BARE_IMAGE, " sleep infinity"]),
     Events = follow(Local, "/events"),
     EngineEvents = follow(eid_rig:socket(1), "/v1.41/events"),
     [begin

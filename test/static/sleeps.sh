@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 # In Erlang also a receive whose timeout is not an error. In shell commands, also those in strings.
 PATTERN='\bsleep\(|receive after|\bafter [^ ]+ -> *(ok|true)\b|(^|[^a-z_-])sleep [0-9$"]'
-FOREVER='sleep\(infinity\)|after infinity'
+NO_WAIT='sleep\(infinity\)|after (infinity|0) '
 
 # file, code and reason, separated by " | ".
 exceptions() { grep -vE '^(#|$)' test/static/sleeps.txt; }
@@ -15,7 +15,7 @@ exceptions() { grep -vE '^(#|$)' test/static/sleeps.txt; }
 found() {
   git ls-files --cached --others --exclude-standard -- test 'native/*/tests/*' 'native/*/examples/*' \
     | grep -E '\.(erl|rs|sh|py|escript)$|^test/(rig/rig|newcomer/)' | grep -vxF test/static/sleeps.sh \
-    | xargs grep -HnE "$PATTERN" -- | grep -vE "^[^:]+:[0-9]+: *(%|//|#|use )|$FOREVER"
+    | xargs grep -HnE "$PATTERN" -- | grep -vE "^[^:]+:[0-9]+: *(%|//|#|use )|$NO_WAIT"
 }
 
 status=0
