@@ -41,25 +41,25 @@ static() {
 unit() {
   cargo_tests
   # Its own build folder, because the rig's suites may run at the same time.
-  REBAR_BASE_DIR=$PWD/_build/unit common_tests unit "$(unit_suites)"
+  REBAR_BASE_DIR=$PWD/_build/unit common_tests alone unit "$(unit_suites)"
 }
 
 rig() {
   raise_rig
-  common_tests rig "$(rig_suites)"
+  common_tests run rig "$(rig_suites)"
 }
 
 docs() {
   check doc/make.sh
   raise_rig
-  common_tests docs "$(docs_suites)"
+  common_tests run docs "$(docs_suites)"
 }
 
 # The rig's suites mostly wait. Meanwhile the other parts use the processor.
 all() {
   local log=$TMPDIR/rig.log job
   echo "== The suites on two Docker hosts run in the background. Their output follows at the end."
-  { raise_rig; common_tests rig "$(rig_suites; docs_suites)"; } < /dev/null > "$log" 2>&1 &
+  { raise_rig; common_tests run rig "$(rig_suites; docs_suites)"; } < /dev/null > "$log" 2>&1 &
   job=$!
   static
   unit
@@ -71,7 +71,7 @@ all() {
 soak() {
   raise_rig
   cargo_tests --release -p eid-cli --test soak -- --nocapture
-  common_tests soak "$(soak_suites)"
+  common_tests run soak "$(soak_suites)"
 }
 
 # Making the images takes minutes once, which is not a test's time. Without images, each suite on the rig skips and says why.

@@ -12,6 +12,15 @@ run() {
   "$@"
 }
 
+# Runs a command with a loopback network of its own, because other programs on this machine may use the same ports.
+alone() {
+  if unshare --net ip link set lo up 2> /dev/null; then
+    run unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
+  else
+    run "$@"
+  fi
+}
+
 check() {
   if run "$@"; then record 1 0 0; else record 0 1 0; echo "$*" >> "$TMPDIR/failed"; fi
 }
@@ -22,7 +31,7 @@ cargo_sum() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$2" | awk '{ n +
 cargo_tests() {
   local log status=0 failed
   log=$(mktemp)
-  run cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log"
+  { run cargo test --locked --no-run "$@" && alone cargo test --locked --no-fail-fast "$@"; } 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   failed=$(cargo_sum failed "$log")
   sed -nE 's/^test (.*) \.\.\. FAILED$/cargo test: \1/p' "$log" >> "$TMPDIR/failed"
@@ -34,11 +43,12 @@ cargo_tests() {
   record "$(cargo_sum passed "$log")" "$failed" "$(cargo_sum ignored "$log")"
 }
 
-# common_tests NAME SUITES: one run of common_test, whose hook cth_surefire writes a report.
+# common_tests HOW NAME SUITES: one run of common_test, whose hook cth_surefire writes a report. HOW is `run` or `alone`.
 common_tests() {
-  local logs=$PWD/_build/test-logs/$1 status=0 report counts
+  local how=$1 logs=$PWD/_build/test-logs/$2 status=0 report counts
+  shift
   rm -rf "$logs"
-  run rebar3 ct --logdir "$logs" --suite "$(paste -sd , <<< "$2")" || status=$?
+  "$how" rebar3 ct --logdir "$logs" --suite "$(paste -sd , <<< "$2")" || status=$?
   report=$(find "$logs" -name junit.xml 2> /dev/null)
   if ! counts=$(escript test/lib/junit.escript "$1" "${report:-none}" "$TMPDIR/failed" "$TMPDIR/skipped"); then
     counts="0 1 0"
