@@ -52,7 +52,7 @@ history() ->
             await(Ref)
     end.
 
-%% Writes a text to the node's log. The logger drops what a call from another node logs.
+%% Writes a text to this node's log. A node's logger hands what a remote call logs to the calling node.
 -spec log(string()) -> ok.
 log(Text) ->
     Ref = make_ref(),
