@@ -48,7 +48,7 @@ try_sh(Host, Folder, Commands) ->
 
 %% Settings of rebar3 and of this VM are not for those that are started here.
 environment(Host) ->
-    [{Name, false} || Name <- ["REBAR_PROFILE", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
+    [{Name, false} || Name <- ["REBAR_PROFILE", "REBAR_BASE_DIR", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
         ++ [{"DOCKER_HOST", "unix://" ++ eid_rig:socket(Host)}].
 
 collect(Port, Output) ->
@@ -129,13 +129,13 @@ mesh(Containers) ->
         Expected -> error({no_mesh, Expected, Seen})
     end.
 
-%% Waits until this answers ok; then says why it did not.
-await(Fun) -> await(Fun, 30_000).
+%% Waits until a function returns, and returns its result. In the end it fails as the function does.
+await(Fun) -> await(Fun, 60_000).
 
 await(Fun, Milliseconds) -> await_until(Fun, erlang:monotonic_time(millisecond) + Milliseconds).
 
 await_until(Fun, Deadline) ->
-    try ok = Fun()
+    try Fun()
     catch Class:Reason:Stack ->
             case erlang:monotonic_time(millisecond) < Deadline of
                 true -> timer:sleep(100), await_until(Fun, Deadline);

@@ -23,8 +23,6 @@
 -define(REDIS, "redis:7").
 %% What a reader pulls, and what the pages' commands make.
 -define(IMAGES, [?ERLANG, ?DEBIAN, ?REDIS, "eid-example", "shop", "shop-elixir"]).
-%% Milliseconds until what is to be printed is.
--define(PATIENCE, 40_000).
 %% Seconds for one block: in some of them a release is made from nothing.
 -define(BLOCK, "400").
 
@@ -132,7 +130,7 @@ do(#{text := Text} = Block, Folder) ->
     [Where | _] = string:split(Text, "\n"),
     case string:split(Where, ", in a terminal:") of
         [Before, ""] -> type(Before, Block, Folder);
-        [_] -> {done, as_printed(Block, Folder, erlang:monotonic_time(millisecond) + ?PATIENCE)}
+        [_] -> {done, as_printed(Block, Folder)}
     end.
 
 %% That there is at least such a thing to make.
@@ -141,14 +139,14 @@ dry_run(Make) ->
                                                      {cd, eid_ct:root()}, exit_status]),
     receive {Port, {exit_status, Status}} -> Status end.
 
-as_printed(#{output := Shown} = Block, Folder, Deadline) ->
-    {Status, Output} = run(Block, Folder),
-    case {missing(Shown, Output), Status, erlang:monotonic_time(millisecond) > Deadline} of
-        {[], 0, _} -> Output;
-        {Missing, _, true} -> error({not_printed, Missing, Status, Output});
-        _ -> timer:sleep(200), as_printed(Block, Folder, Deadline)
-    end;
-as_printed(Block, Folder, _Deadline) ->
+as_printed(#{output := Shown} = Block, Folder) ->
+    Run = fun() ->
+                  {Status, Output} = run(Block, Folder),
+                  ?assertEqual({0, [], Output}, {Status, missing(Shown, Output), Output}),
+                  Output
+          end,
+    eid_page:await(Run);
+as_printed(Block, Folder) ->
     case run(Block, Folder) of
         {0, Output} -> Output;
         {Status, Output} -> error({status, Status, Output})
@@ -257,7 +255,7 @@ as_on_a_host(Host, Folder) ->
 %% The reader's terminal: what has been set stays set.
 script(In, At, Text, Folder) ->
     Variables = filename:join(Folder, "variables-" ++ At),
-    ["unset REBAR_PROFILE ERL_FLAGS ERL_LIBS DOCKER_HOST MAKEFLAGS MAKELEVEL\n",
+    ["unset REBAR_PROFILE REBAR_BASE_DIR ERL_FLAGS ERL_LIBS DOCKER_HOST MAKEFLAGS MAKELEVEL\n",
      "test ! -e '", Variables, "' || . '", Variables, "'\n",
      "PATH='", filename:join(Folder, "bin-" ++ At), "':$PATH\n",
      "trap 'status=$?; { set | grep -vE \"^(PPID|status)=\"; export -p; } > \"", Variables, "\"; "
