@@ -103,8 +103,9 @@ no_cookie(Config) ->
     {1, NoHost} = try_sh(Host, "", "docker run --rm --label " ?OURS " --env COOKIE=x shop"),
     ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
 
-%% In the background, beside a container's own process, where `stop' can be seen to come to its end. That process is a shell, which
-%% takes leave of processes that are nobody's: the script waits until the node's is gone.
+%% In the background, beside a container's first process, so that the end of `stop' can be seen. The
+%% script waits until the node's process has gone: a shell that waits removes processes without a
+%% parent.
 daemon(Config) ->
     [begin
          Image = inspect(Host, Id, "{{.Image}}"),
