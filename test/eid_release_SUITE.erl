@@ -10,6 +10,7 @@
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1]).
 -export([no_cookie/1, daemon/1, cluster/1, remote_console/1, reload/1, changed_library/1, stop/1]).
+-import(eid_rig, [parallel/2]).
 -import(eid_page, [lines/1, set/3, on_the_rig/1, await/1, inspect/3, is_quiet/3, nodes_in/1, in_terminal/5]).
 
 -define(COOKIE, "not-the-readers-cookie").
@@ -41,12 +42,14 @@ end_per_suite(_Config) ->
      end || Host <- [1, 2]],
     eid_rig:down().
 
-%% A node of each release, on one host and the other in turn. The image is called as the README says, so the next one takes the
-%% name from it.
+%% A node of each release, on one host and the other in turn. Each image of a host is called as the
+%% README says, so the next one takes the name from it. Both hosts work at once.
 start_nodes(Config) ->
     Releases = eid_rig:releases(),
-    Numbers = lists:seq(1, length(Releases)),
-    [start_node(1 + Number rem 2, Release, Config) || {Number, Release} <- lists:zip(Numbers, Releases)].
+    Hosts = [1 + Number rem 2 || Number <- lists:seq(1, length(Releases))],
+    Places = lists:zip(Hosts, Releases),
+    Start = fun(Host) -> [start_node(Host, Release, Config) || {H, Release} <- Places, H =:= Host] end,
+    lists:append(parallel(Start, [1, 2])).
 
 start_node(Host, Release, Config) ->
     [Make, Start, _Use] = blocks(),
@@ -107,19 +110,21 @@ no_cookie(Config) ->
 %% script waits until the node's process has gone: a shell that waits removes processes without a
 %% parent.
 daemon(Config) ->
-    [begin
-         Image = inspect(Host, Id, "{{.Image}}"),
-         Beside = sh(Host, "", ["docker run --detach --label " ?OURS " --env COOKIE=x --env DOCKER_HOSTS='\"192.0.2.1\"'"
-                                " --env EID_HOST=", eid_rig:host_ip(Host), " --entrypoint sh ", Image, " -c 'sleep infinity & wait'"]),
-         Shop = fun(Command) -> try_sh(Host, "", ["docker exec ", Beside, " shop ", Command]) end,
-         ?assertMatch({1, "Node is not running!"}, Shop("ping")),
-         ?assertEqual({0, ""}, Shop("daemon")),
-         ?assertEqual({0, "pong"}, Shop("ping")),
-         ?assertEqual({0, "\"" ++ Release ++ "\""}, Shop("rpc erlang system_info [otp_release]")),
-         ?assertEqual({0, ""}, Shop("stop")),
-         ?assertMatch({1, "Node is not running!"}, Shop("ping")),
-         sh(Host, "", ["docker rm --force ", Beside])
-     end || #{host := Host, id := Id, release := Release} <- ?config(nodes, Config)].
+    parallel(fun daemon_beside/1, ?config(nodes, Config)).
+
+daemon_beside(#{host := Host, id := Id, release := Release}) ->
+    Image = inspect(Host, Id, "{{.Image}}"),
+    Beside = sh(Host, "", ["docker run --detach --label " ?OURS
+                           " --env COOKIE=x --env DOCKER_HOSTS='\"192.0.2.1\"' --env EID_HOST=", eid_rig:host_ip(Host),
+                           " --entrypoint sh ", Image, " -c 'sleep infinity & wait'"]),
+    Shop = fun(Command) -> try_sh(Host, "", ["docker exec ", Beside, " shop ", Command]) end,
+    ?assertMatch({1, "Node is not running!"}, Shop("ping")),
+    ?assertEqual({0, ""}, Shop("daemon")),
+    ?assertEqual({0, "pong"}, Shop("ping")),
+    ?assertEqual({0, "\"" ++ Release ++ "\""}, Shop("rpc erlang system_info [otp_release]")),
+    ?assertEqual({0, ""}, Shop("stop")),
+    ?assertMatch({1, "Node is not running!"}, Shop("ping")),
+    sh(Host, "", ["docker rm --force ", Beside]).
 
 %% They have found each other, over both hosts; the script's commands work; nothing else is there.
 cluster(Config) ->
@@ -128,13 +133,15 @@ cluster(Config) ->
     await(fun() -> mesh(Nodes) end),
     [_Make, _Start, Use] = blocks(),
     [Container, Ping, Peers | _] = lines(Use),
-    [begin
-         ?assertEqual("pong", use(Member, [Ping])),
-         ?assertEqual(lists:sort([Other || #{node := Other} <- Nodes, Other =/= Node]), nodes_in(use(Member, [Peers]))),
-         ?assertEqual("embedded", rpc(Member, "code get_mode")),
-         ?assertEqual("\"" ++ Release ++ "\"", rpc(Member, "erlang system_info [otp_release]")),
-         is_quiet(Host, Id, ?COOKIE)
-     end || #{host := Host, release := Release, id := Id, node := Node} = Member <- Nodes],
+    Works = fun(#{host := Host, release := Release, id := Id, node := Node} = Member) ->
+                    ?assertEqual("pong", use(Member, [Ping])),
+                    Others = lists:sort([Other || #{node := Other} <- Nodes, Other =/= Node]),
+                    ?assertEqual(Others, nodes_in(use(Member, [Peers]))),
+                    ?assertEqual("embedded", rpc(Member, "code get_mode")),
+                    ?assertEqual("\"" ++ Release ++ "\"", rpc(Member, "erlang system_info [otp_release]")),
+                    is_quiet(Host, Id, ?COOKIE)
+            end,
+    _ = parallel(Works, Nodes),
     %% As it is written, of the latest container of a host.
     #{host := Host, id := Id} = lists:last([Member || #{host := 1} = Member <- Nodes]),
     ?assertEqual(Id, lists:flatten(sh(Host, "", [Container, "\ndocker inspect --format '{{.Id}}' $NODE"]))).
@@ -155,9 +162,12 @@ mesh(Nodes) ->
 remote_console(Config) ->
     [_Make, _Start, Use] = blocks(),
     [Command] = [Line || Line <- lines(Use), string:find(Line, "remote_console") =/= nomatch],
-    [in_terminal(Host, ["NODE=", Id, "\n", Command], "[0-9]> ", "{here, node(), erlang:system_info(otp_release)}.",
-                 lists:flatten(io_lib:format("{here,'~s',\"~s\"}", [Node, Release])))
-     || #{host := Host, id := Id, node := Node, release := Release} <- ?config(nodes, Config)],
+    Type = fun(#{host := Host, id := Id, node := Node, release := Release}) ->
+                   in_terminal(Host, ["NODE=", Id, "\n", Command], "[0-9]> ",
+                               "{here, node(), erlang:system_info(otp_release)}.",
+                               lists:flatten(io_lib:format("{here,'~s',\"~s\"}", [Node, Release])))
+           end,
+    _ = parallel(Type, ?config(nodes, Config)),
     %% Nobody listens beside the node, or stays.
     await(fun() -> mesh(?config(nodes, Config)) end).
 
@@ -219,13 +229,14 @@ stop(Config) ->
     Stop = lists:last(lines(Use)),
     Nodes = ?config(nodes, Config),
     await(fun() -> mesh(Nodes) end),
-    [begin
-         Since = string:trim(os:cmd("date +%s")),
-         _ = try_sh(Host, "", ["NODE=", Id, "\n", Stop]),
-         await(fun() -> ?assertEqual("1", inspect(Host, Id, "{{.RestartCount}}")), ok end),
-         ?assertEqual("0", sh(Host, "", ["docker events --since ", Since, " --until $(($(date +%s) + 1)) --filter container=", Id,
-                                         " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"]))
-     end || #{host := Host, id := Id} <- Nodes],
+    Restarts = fun(#{host := Host, id := Id}) ->
+                       Since = string:trim(os:cmd("date +%s")),
+                       _ = try_sh(Host, "", ["NODE=", Id, "\n", Stop]),
+                       await(fun() -> ?assertEqual("1", inspect(Host, Id, "{{.RestartCount}}")), ok end),
+                       ?assertEqual("0", sh(Host, "", ["docker events --since ", Since, " --until $(($(date +%s) + 1)) --filter container=", Id,
+                                                       " --filter event=die --format '{{.Actor.Attributes.exitCode}}'"]))
+               end,
+    _ = parallel(Restarts, Nodes),
     await(fun() -> mesh(Nodes) end).
 
 blocks() -> eid_page:blocks("examples/release/README.md").
