@@ -2,7 +2,7 @@
 %% what a node prints and logs, and waiting for a condition.
 -module(eid_ct).
 
--export([ip/1, address/1, free_port/1, start_node/3, arguments/1, ebin/0, root/0, run_erl/2,
+-export([ip/1, address/1, free_port/1, await_free/1, start_node/3, arguments/1, ebin/0, root/0, run_erl/2,
          log_lines/1, take_log/1, start_log/1, eventually/1, eventually/2, times/1, start_proxy/2]).
 -export([keep_log/0, log/2, take_lines/0]).    % on the node
 
@@ -47,10 +47,23 @@ free_port(Ip) ->
         {error, eaddrinuse} -> free_port(Ip)
     end.
 
-%% An Erlang node at a loopback address, run through its standard input and output.
+%% An Erlang node at a loopback address, run through its standard input and output. The node that had
+%% the address before may still be ending, because peer:stop/1 does not wait for its VM.
 start_node(Name, Ip, Arguments) ->
+    ok = await_free(Ip),
     peer:start_link(#{name => Name, host => Ip, longnames => true, connection => standard_io,
                       wait_boot => 60_000, args => arguments(Ip) ++ Arguments}).
+
+%% Waits until no node listens at this address.
+-spec await_free(Ip :: string()) -> ok.
+await_free(Ip) ->
+    {ok, Address} = inet:parse_address(Ip),
+    eventually(fun() ->
+                       case gen_tcp:listen(12345, [{ip, Address}, {reuseaddr, true}]) of
+                           {ok, Socket} -> gen_tcp:close(Socket) =:= ok;
+                           {error, eaddrinuse} -> false
+                       end
+               end).
 
 %% Two nodes of one machine listen on the same port at two loopback addresses, without any Docker.
 arguments(Ip) ->
@@ -127,13 +140,16 @@ take_lines() ->
 %% that hangs.
 eventually(Condition) -> eventually(Condition, 30_000).
 
-eventually(Condition, Milliseconds) when Milliseconds > 0 ->
+eventually(Condition, Milliseconds) ->
+    eventually_until(Condition, erlang:monotonic_time(millisecond) + Milliseconds).
+
+eventually_until(Condition, Deadline) ->
+    IsLate = erlang:monotonic_time(millisecond) > Deadline,
     case Condition() of
         true -> ok;
-        _ -> timer:sleep(20), eventually(Condition, Milliseconds - 20)
-    end;
-eventually(Condition, _) ->
-    error({never, Condition}).
+        _ when IsLate -> error({never, Condition});
+        _ -> timer:sleep(20), eventually_until(Condition, Deadline)
+    end.
 
 %% How often to repeat a step: N times in `make test', and EID_SOAK times as often in `make soak'.
 -spec times(pos_integer()) -> pos_integer().
