@@ -285,12 +285,23 @@ async fn serve(wire: Wire, service: &dyn Service, notebook: &Notebook) -> Next {
     }
     while let Some(request) = buffered.request().await {
         let in_flight = notebook.request(kind(&request.path), &request.path);
-        let mut reply = service.answer(&request);
-        if let Reply::Late(time, answer) = reply {
-            sleep(time).await;
-            reply = Reply::Answer(answer);
-        }
+        // Until its last byte has been sent.
+        let _unanswered = (kind(&request.path) != Kind::Events).then(|| notebook.unanswered());
+        let reply = match service.answer(&request) {
+            Reply::Late(time, answer) => {
+                sleep(time).await;
+                Reply::Answer(answer)
+            }
+            Reply::Held(gate, answer) => {
+                let _held = notebook.held();
+                gate.passed().await;
+                Reply::Answer(answer)
+            }
+            other => other,
+        };
         drop(in_flight);
+        let hangs = matches!(reply, Reply::Hang | Reply::Stream(_)) && kind(&request.path) != Kind::Events;
+        let _hanging = hangs.then(|| notebook.hanging());
         match reply {
             Reply::Answer(mut bytes) => {
                 if request.method == "HEAD" {
@@ -316,7 +327,7 @@ async fn obey(mut buffered: Buffered, reply: Reply) -> Next {
         Reply::Reset => buffered.wire.reset(),
         Reply::Hang => closed(&mut buffered.wire).await,
         Reply::Stream(stream) => stream(buffered.wire).await,
-        Reply::Close(bytes) | Reply::Answer(bytes) | Reply::Late(_, bytes) => {
+        Reply::Close(bytes) | Reply::Answer(bytes) | Reply::Late(_, bytes) | Reply::Held(_, bytes) => {
             // A client that had enough may be gone.
             let _ = buffered.wire.write_all(&bytes).await;
             let _ = buffered.wire.shutdown().await;

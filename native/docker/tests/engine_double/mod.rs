@@ -39,8 +39,8 @@ use eid_docker::{Endpoint, Engine, Limits};
 
 pub use misbehaviour::{Misbehaviour, Times, Where};
 pub use model::{NewContainer, NotFound, Port, ERLANG_PORT};
-pub use notes::Notes;
-pub use reply::{chunk, response, Reply};
+pub use notes::{Kind, Notes};
+pub use reply::{chunk, response, Gate, Reply};
 pub use scripted::ScriptedEngine;
 
 use http::Server;
@@ -267,6 +267,12 @@ impl EngineDouble {
         self.service.model().streams_become(Some(Misbehaviour::Close));
     }
 
+    /// Makes answers of this kind and holds them back until the gate is open; `notes().held` counts them. What changes
+    /// meanwhile is not in them.
+    pub fn hold(&self, kind: Kind) -> Gate {
+        self.service.hold(kind)
+    }
+
     // Notes
 
     pub fn notes(&self) -> Notes {
@@ -284,7 +290,7 @@ impl EngineDouble {
         self.elsewhere.connections()
     }
 
-    /// Waits until the notes are so; panics after 20 s.
+    /// Waits until the notes are so; panics after a minute.
     pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
         self.notebook.until(so).await;
     }

@@ -7,6 +7,9 @@ use serde_json::{json, Value};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+/// Long after everything should have happened.
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
+
 /// The endpoint that a request asks for, whatever its API version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -41,6 +44,12 @@ pub struct Notes {
     pub subscribers: usize,
     /// Connections that are open now.
     pub open: usize,
+    /// Requests, but for events, whose answers have not been sent as a whole by now.
+    pub unanswered: usize,
+    /// Those of them whose answers hang, drip or have no end.
+    pub hanging: usize,
+    /// Answers that have been made and are held back now.
+    pub held: usize,
     /// Requests that are in flight now.
     in_flight: usize,
 }
@@ -86,6 +95,9 @@ impl Notebook {
             *notes = Notes {
                 subscribers: notes.subscribers,
                 open: notes.open,
+                unanswered: notes.unanswered,
+                hanging: notes.hanging,
+                held: notes.held,
                 in_flight: notes.in_flight,
                 most_in_flight: notes.in_flight,
                 ..Notes::default()
@@ -101,7 +113,7 @@ impl Notebook {
                 changes.changed().await.unwrap();
             }
         };
-        let timely = timeout(Duration::from_secs(20), waiting).await;
+        let timely = timeout(FAR_TOO_LONG, waiting).await;
         assert!(
             timely.is_ok(),
             "waited in vain: {:?}",
@@ -118,6 +130,21 @@ impl Notebook {
     /// Notes a subscriber, who is one until the guard is dropped.
     pub fn subscriber(&self) -> Guard {
         self.guard(|notes| &mut notes.subscribers)
+    }
+
+    /// Notes a request that is not answered until the guard is dropped.
+    pub fn unanswered(&self) -> Guard {
+        self.guard(|notes| &mut notes.unanswered)
+    }
+
+    /// Notes a request that hangs until the guard is dropped.
+    pub fn hanging(&self) -> Guard {
+        self.guard(|notes| &mut notes.hanging)
+    }
+
+    /// Notes an answer that is held back until the guard is dropped.
+    pub fn held(&self) -> Guard {
+        self.guard(|notes| &mut notes.held)
     }
 
     /// Notes a request, which is in flight until the guard is dropped.

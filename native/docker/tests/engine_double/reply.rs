@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::http::Wire;
@@ -15,6 +17,8 @@ pub enum Reply {
     Answer(Vec<u8>),
     /// The same, after some time.
     Late(Duration, Vec<u8>),
+    /// The same, once the gate is open.
+    Held(Gate, Vec<u8>),
     /// Send these bytes, which may be none, and close the connection.
     Close(Vec<u8>),
     /// Keep the connection open and send nothing.
@@ -25,6 +29,24 @@ pub enum Reply {
     Restart,
     /// Leave the connection to this.
     Stream(Box<dyn FnOnce(Wire) -> Streaming + Send>),
+}
+
+/// What answers wait at until a test opens it.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub async fn passed(&self) {
+        let _ = self.0.subscribe().wait_for(|is_open| *is_open).await;
+    }
 }
 
 pub type Streaming = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use eid_docker::{Engine, Limits};
 
 use super::http::{Request, Server, Service};
-use super::notes::Notebook;
+use super::notes::{Notebook, Notes};
 use super::reply::{response, Reply};
 use super::{engine_at, own_address};
 
@@ -51,6 +51,11 @@ impl ScriptedEngine {
     /// A client of this engine.
     pub fn engine(&self, limits: Limits) -> Engine {
         engine_at(self.server.address(), limits)
+    }
+
+    /// Waits until the notes are so; panics after a minute.
+    pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
+        self.notebook.until(so).await;
     }
 
     /// Where it listens.

@@ -11,14 +11,16 @@ use super::event::Filters;
 use super::http::{is_version, kind, Request, Service};
 use super::misbehaviour::{Misbehaviour, Plan};
 use super::model::{Model, NotFound};
-use super::notes::Notebook;
-use super::reply::Reply;
+use super::notes::{Kind, Notebook};
+use super::reply::{Gate, Reply};
 use super::stream::EventStream;
 
 /// What an engine is, without its port.
 pub struct EngineService {
     model: Mutex<Model>,
     plan: Mutex<Plan>,
+    /// Where right answers of this kind wait.
+    gate: Mutex<Option<(Kind, Gate)>>,
     versions: Mutex<(ApiVersion, ApiVersion)>,
     notebook: Notebook,
     /// Where redirects go.
@@ -53,7 +55,12 @@ impl Service for EngineService {
                 let asked = path.rsplit('/').nth(1).unwrap_or_default();
                 answer.spoilt(misbehaviour, asked, self.elsewhere)
             }
-            (Right::Answer(answer), None) => answer.reply(),
+            (Right::Answer(answer), None) => match (answer.reply(), &*lock(&self.gate)) {
+                (Reply::Answer(bytes), Some((held, gate))) if *held == kind(&request.path) => {
+                    Reply::Held(gate.clone(), bytes)
+                }
+                (reply, _) => reply,
+            },
             (Right::Events(filters, since), misbehaviour) if misbehaviour.is_none_or(Misbehaviour::is_of_streams) => {
                 self.stream(filters, since, misbehaviour)
             }
@@ -72,6 +79,7 @@ impl EngineService {
         Self {
             model: Mutex::default(),
             plan: Mutex::default(),
+            gate: Mutex::default(),
             versions: Mutex::new(((1, 24), (1, 41))),
             notebook,
             elsewhere,
@@ -84,6 +92,13 @@ impl EngineService {
 
     pub fn plan(&self) -> MutexGuard<'_, Plan> {
         lock(&self.plan)
+    }
+
+    /// From now on right answers of this kind are held back, until the gate is open.
+    pub fn hold(&self, kind: Kind) -> Gate {
+        let gate = Gate::new();
+        *lock(&self.gate) = Some((kind, gate.clone()));
+        gate
     }
 
     /// The oldest and the newest version that it knows.

@@ -142,11 +142,7 @@ impl EventStream {
                 self.lines([garbage, line].map(str::to_owned)).await
             }
             Some(M::BlankLines) => self.chunk(format!("\n \n{line}\n\n").as_bytes()).await,
-            Some(M::HugeLine) if number == 0 => {
-                let mut value = event.value.clone();
-                value["Actor"]["Attributes"]["more"] = "x".repeat(HUGE_LINE).into();
-                self.line(&value.to_string()).await
-            }
+            Some(M::HugeLine) if number == 0 => self.huge_line(&event.value).await,
             Some(M::Silent) => Flow::On,
             Some(M::NullFields) => self.line(&null_field(number, &event.value)).await,
             Some(M::OddFields) => self.line(&odd_field(number, &event.value)).await,
@@ -157,13 +153,13 @@ impl EventStream {
             }
             Some(M::Burst) if event.is_of_a_container() && number < BURST => {
                 self.count = BURST;
-                self.lines((0..BURST).map(|n| {
+                let two = ["die", "start"].map(|action| {
                     let mut value = event.value.clone();
-                    value["Action"] = ["die", "start"][n % 2].into();
-                    value["status"] = value["Action"].clone();
+                    value["Action"] = action.into();
+                    value["status"] = action.into();
                     value.to_string()
-                }))
-                .await
+                });
+                self.lines(two.into_iter().cycle().take(BURST)).await
             }
             Some(M::ByteByByte) => {
                 for byte in format!("{line}\n").into_bytes() {
@@ -209,6 +205,26 @@ impl EventStream {
             }
         }
         events
+    }
+
+    /// In pieces: to make all of it first takes a debug build seconds on a busy machine, in which nothing is sent.
+    async fn huge_line(&mut self, value: &Value) -> Flow {
+        let mut value = value.clone();
+        value["Actor"]["Attributes"]["more"] = "HUGE".into();
+        let line = format!("{value}\n");
+        let (head, tail) = line.split_once("HUGE").expect("it is in there");
+        let more = chunk(&[b'x'; 64 * 1024]);
+        let mut flow = self.chunk(head.as_bytes()).await;
+        for _ in 0..HUGE_LINE / (64 * 1024) {
+            match flow {
+                Flow::On => flow = self.write(&more).await,
+                other => return other,
+            }
+        }
+        match flow {
+            Flow::On => self.chunk(tail.as_bytes()).await,
+            other => other,
+        }
     }
 
     async fn split_characters(&mut self, text: &str) -> Flow {
