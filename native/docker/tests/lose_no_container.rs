@@ -1,5 +1,6 @@
-//! A thousand restarts of engines and cuts of event streams, while containers come, go and change: after each of them the
-//! directory says what the engine's own list says, and so does what was told to somebody who waits for changes.
+//! Restarts of engines and cuts of event streams, a hundred of them or as many times more as `EID_SOAK` says, while containers
+//! come, go and change: after each of them the directory says what the engine's own list says, and so does what was told to
+//! somebody who waits for changes.
 
 mod engine_double;
 mod support;
@@ -7,28 +8,16 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eid_docker::{Directory, Filter, Limits, Listing};
+use eid_docker::{Directory, Filter, Listing};
 use engine_double::{EngineDouble, HostPorts, Misbehaviour, Times, Where};
 use fastrand::Rng;
-use support::{known, listed, open, skip, until, until_agreed, until_live};
-use tokio::time::sleep;
+use support::{known, listed, open, run_others, skip, until, until_agreed, until_live, PATIENT};
 
 const ENGINES: usize = 25;
-const CUTS: usize = 40;
-
-/// How long a directory may need after a cut: a second for the list that finds out what an event or an inspect did not
-/// tell, and a few tries to connect. The rest is for a machine that is busy.
-const SOON: Duration = Duration::from_secs(15);
+const CUTS: usize = 4;
 
 /// A session that has lasted so long was no failed try, so that the next one begins after 100 ms.
 const LASTING: Duration = Duration::from_secs(5);
-
-/// No request may end because the clock was set forward while it was under way.
-const LIMITS: Limits = Limits {
-    connect: Duration::from_secs(1000),
-    response: Duration::from_secs(1000),
-    body: 1024 * 1024,
-};
 
 /// What an engine may do wrong for a moment, so that it can be trusted again without the minute's list.
 const FOR_A_MOMENT: &[(Misbehaviour, Where)] = &[
@@ -66,32 +55,34 @@ const FOR_A_MOMENT: &[(Misbehaviour, Where)] = &[
 ];
 
 #[test]
-fn a_thousand_restarts_and_cuts_lose_no_container() {
+fn restarts_and_cuts_lose_no_container() {
+    let soak = std::env::var("EID_SOAK").map_or(1, |times| times.parse().unwrap());
     let threads: Vec<_> = (0..ENGINES)
         .map(|seed| {
             // One thread each: only so can a clock be set forward. A panic tells the seed.
             let thread = std::thread::Builder::new().name(format!("engine {seed}"));
             let run = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(one_engine(seed as u64))
+                runtime.unwrap().block_on(one_engine(seed as u64, CUTS * soak))
             };
             thread.spawn(run).unwrap()
         })
         .collect();
     let waits: Vec<Duration> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
-    assert_eq!(waits.len(), 1000);
+    assert_eq!(waits.len(), ENGINES * CUTS * soak);
     println!("longest: {:?}", waits.iter().max().unwrap());
 }
 
 /// How long it took after each cut.
-async fn one_engine(seed: u64) -> Vec<Duration> {
+async fn one_engine(seed: u64, cuts: usize) -> Vec<Duration> {
     let mut host = Host::new(seed);
-    let directory = Directory::new(host.engine.engine(LIMITS), None);
+    // No request may end because the clock was set forward while it was under way.
+    let directory = Directory::new(host.engine.engine(PATIENT), None);
     open(&directory).await;
     until_live(&directory).await;
     let told = Told::follow(&directory);
     let mut waits = vec![];
-    for cut in 0..CUTS {
+    for cut in 0..cuts {
         skip(LASTING).await;
         let before = host.engine.notes().events;
         host.change_some();
@@ -101,15 +92,15 @@ async fn one_engine(seed: u64) -> Vec<Duration> {
         host.engine.until(|notes| notes.events > before).await;
         host.change_some();
         until_agreed(&directory, &host.engine).await;
-        let waited = began.elapsed();
-        assert!(waited < SOON, "engine {seed}, cut {cut}, {how}: {waited:?}");
+        waits.push(began.elapsed());
+        println!("engine {seed}, cut {cut}: {how}");
         told.until_agreed(&host.engine).await;
         host.assert_nothing_else(&directory);
         host.engine.behave();
-        waits.push(waited);
     }
     // Nothing that was still on its way makes it wrong again.
-    sleep(Duration::from_millis(100)).await;
+    until("all is answered", || host.engine.notes().unanswered == 0).await;
+    run_others().await;
     until_agreed(&directory, &host.engine).await;
     told.until_agreed(&host.engine).await;
     told.assert_no_repetition();

@@ -1,27 +1,36 @@
 //! Rancher's metadata service, and what may answer in its place.
 
 mod engine_double;
+mod support;
 
 use std::future::Future;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eid_docker::{Error, Limits, NameError, Naming, Rancher, Service};
 use engine_double::{response, Reply, ScriptedEngine};
 use serde_json::{json, Value};
+use support::closed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// For servers that are expected to exhaust them.
+/// For servers that are expected to exhaust their time.
 const SHORT: Limits = Limits {
     connect: Duration::from_millis(300),
     response: Duration::from_millis(300),
     body: 1024,
 };
 
-/// Long after every limit.
-const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+/// For servers that are not, however busy the machine is.
+const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(1000),
+    response: Duration::from_secs(1000),
+    body: 1024 * 1024,
+};
+
+/// Long after everything should have happened.
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
     timeout(FAR_TOO_LONG, what).await.expect("it hangs")
@@ -48,7 +57,7 @@ async fn service_of(service: Value) -> Result<Service, Error> {
         _ => not_found(),
     })
     .await;
-    in_time(rancher(&double, Limits::default()).service()).await
+    in_time(rancher(&double, PATIENT).service()).await
 }
 
 /// The outcomes of all three questions where every request is answered so.
@@ -119,7 +128,7 @@ async fn a_service_of_names() {
         _ => not_found(),
     })
     .await;
-    let found = in_time(rancher(&double, Limits::default()).service()).await;
+    let found = in_time(rancher(&double, PATIENT).service()).await;
     assert_eq!(found, shop(&["10.42.0.1"]));
     assert_eq!(double.paths(), ["/2015-12-19/self/service", "/2015-12-19/containers"]);
     assert_eq!(double.connections(), 1);
@@ -192,7 +201,7 @@ async fn addresses_for_the_two_kinds_of_names() {
         _ => not_found(),
     })
     .await;
-    let rancher = rancher(&double, Limits::default());
+    let rancher = rancher(&double, PATIENT);
     assert_eq!(in_time(rancher.host_address()).await, Ok("192.0.2.1".parse().unwrap()));
     assert_eq!(in_time(rancher.own_address()).await, Ok("10.42.0.1".parse().unwrap()));
 }
@@ -200,10 +209,7 @@ async fn addresses_for_the_two_kinds_of_names() {
 #[tokio::test]
 async fn it_asks_for_json() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let rancher = Rancher::new(
-        &format!("http://{}/latest", listener.local_addr().unwrap()),
-        Limits::default(),
-    );
+    let rancher = Rancher::new(&format!("http://{}/latest", listener.local_addr().unwrap()), PATIENT);
     let served = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = vec![];
@@ -236,7 +242,7 @@ async fn answers_that_are_no_metadata() {
         || Reply::Close(b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec()),
     ];
     for reply in cases {
-        for outcome in outcomes(Limits::default(), reply).await {
+        for outcome in outcomes(PATIENT, reply).await {
             assert!(matches!(outcome, Error::BadResponse(_)), "{outcome:?}");
         }
     }
@@ -266,7 +272,7 @@ async fn services_and_addresses_that_are_none() {
     ] {
         let body = format!(r#"{{"agent_ip":{address},"primary_ip":{address}}}"#);
         let double = metadata(move |_| Reply::ok(&body)).await;
-        let rancher = rancher(&double, Limits::default());
+        let rancher = rancher(&double, PATIENT);
         for outcome in [rancher.host_address().await, rancher.own_address().await] {
             assert!(matches!(outcome, Err(Error::BadResponse(_))), "{address}: {outcome:?}");
         }
@@ -280,16 +286,16 @@ async fn refusals() {
         message: message.to_owned(),
     };
     let html = || Reply::status("403 Forbidden", "<html>Forbidden</html>");
-    for outcome in outcomes(Limits::default(), html).await {
+    for outcome in outcomes(PATIENT, html).await {
         assert_eq!(outcome, refused(403, "<html>Forbidden</html>"));
     }
-    for outcome in outcomes(Limits::default(), not_found).await {
+    for outcome in outcomes(PATIENT, not_found).await {
         assert_eq!(outcome, refused(404, "Not found"));
     }
     // A container that was started beside Rancher.
     let null = || Reply::ok("null\n");
     let whose = ["service", "host", "container"];
-    for (outcome, what) in outcomes(Limits::default(), null).await.into_iter().zip(whose) {
+    for (outcome, what) in outcomes(PATIENT, null).await.into_iter().zip(whose) {
         assert_eq!(outcome, refused(200, &format!("this container has no {what} there")));
     }
 }
@@ -299,7 +305,7 @@ async fn redirects_are_not_followed() {
     let elsewhere = metadata(|_| Reply::ok(r#"{"agent_ip":"192.0.2.1"}"#)).await;
     let location = format!("Location: http://{}/\r\n", elsewhere.address());
     let double = metadata(move |_| Reply::Answer(response("302 Found", &location, ""))).await;
-    let outcome = in_time(rancher(&double, Limits::default()).host_address()).await;
+    let outcome = in_time(rancher(&double, PATIENT).host_address()).await;
     assert!(
         matches!(outcome, Err(Error::Refused { status: 302, .. })),
         "{outcome:?}"
@@ -314,15 +320,14 @@ async fn servers_that_take_their_time() {
         || Reply::stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec()),
         || {
             let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n".to_vec();
+            // All of it takes far too long.
             Reply::drip(head, vec![b' '; 10_000], Duration::from_millis(10))
         },
     ];
     for reply in cases {
-        let began = Instant::now();
         for outcome in outcomes(SHORT, reply).await {
             assert_eq!(outcome, Error::Timeout);
         }
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }
 
@@ -332,17 +337,16 @@ async fn answers_without_an_end() {
         let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
         Reply::endless(head, vec![b' '; 1000])
     };
-    for outcome in outcomes(SHORT, endless).await {
+    let limits = Limits { body: 1024, ..PATIENT };
+    for outcome in outcomes(limits, endless).await {
         assert_eq!(outcome, Error::TooLarge(16 * 1024));
     }
 }
 
 #[tokio::test]
 async fn nobody_there() {
-    let double = metadata(|_| Reply::Hang).await;
-    let url = url(&double);
-    drop(double);
-    let rancher = Rancher::new(&url, SHORT).unwrap();
+    let (_closed, address) = closed();
+    let rancher = Rancher::new(&format!("http://{address}"), PATIENT).unwrap();
     assert!(matches!(in_time(rancher.service()).await, Err(Error::Unreachable(_))));
 }
 
@@ -366,7 +370,7 @@ async fn a_name_that_rancher_completes() {
             _ => None,
         };
         let decided = Naming::default().decide(variable, || Some(&id), || None).unwrap();
-        let found = in_time(decided.ask(Limits::default(), |_| unreachable!("Rancher is asked")))
+        let found = in_time(decided.ask(PATIENT, |_| unreachable!("Rancher is asked")))
             .await
             .unwrap();
         assert_eq!(found.to_string(), name);
@@ -383,7 +387,7 @@ async fn a_name_that_rancher_does_not_complete() {
         ..Naming::default()
     };
     let decided = naming.decide(variable, || None, || None).unwrap();
-    let found = in_time(decided.ask(Limits::default(), |_| unreachable!("Rancher is asked"))).await;
+    let found = in_time(decided.ask(PATIENT, |_| unreachable!("Rancher is asked"))).await;
     let refused = Error::Refused {
         status: 404,
         message: "Not found".to_owned(),

@@ -10,15 +10,14 @@ mod thread_memory;
 
 use std::fs;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use eid_docker::{Directory, Engines, Filter, Limits, Listing, Location, State, MAX_CONTAINER_SIZE};
+use eid_docker::{Directory, Engines, Filter, Listing, Location, State, MAX_CONTAINER_SIZE};
 use engine_double::{EngineDouble, Notes};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use support::{agrees, in_time, until};
+use support::{agrees, in_time, until, until_quiet, PATIENT};
 use thread_memory::ThreadMemory;
 use tokio::task::{spawn_blocking, JoinSet};
-use tokio::time::sleep;
 
 #[global_allocator]
 static MEMORY: ThreadMemory = ThreadMemory;
@@ -47,13 +46,6 @@ const DESCRIPTORS_OF_A_DOUBLE: usize = 8;
 const CONNECTIONS: usize = 10;
 /// Both ends of each connection are in this process.
 const MOST_DESCRIPTORS: usize = (HOSTS + EMPTY + 1) * (DESCRIPTORS_OF_A_DOUBLE + 2 * CONNECTIONS) + 100;
-
-/// On a machine that is busy, a hundred engines at once may each take long.
-const PATIENT: Limits = Limits {
-    connect: Duration::from_secs(60),
-    response: Duration::from_secs(60),
-    body: 1024 * 1024,
-};
 
 #[tokio::test]
 async fn a_hundred_hosts_with_two_thousand_containers() {
@@ -195,10 +187,10 @@ async fn held_by(node: &Engines, engines: &[EngineDouble]) -> usize {
     }
     println!("{} engines: all known after {:.1?}", engines.len(), began.elapsed());
     drop(lists);
-    for engine in engines {
+    for (directory, engine) in directories(node, engines).iter().zip(engines) {
         engine.until(|notes| notes.lists >= 2).await;
+        until_quiet(directory, engine).await;
     }
-    sleep(Duration::from_millis(200)).await;
     usize::try_from(MEMORY.held()).unwrap()
 }
 

@@ -12,19 +12,19 @@ use eid_docker::{Credentials, Endpoint, Engine, Error, Limits};
 use rcgen::KeyPair;
 use tls_double::{clients_of_all_kinds, openssl, read_request, Authority, Folder, Identity, Setup, Validity, VERSIONS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::time::timeout;
 use tokio_rustls::rustls::version::TLS12;
 
-/// For servers that are expected to exhaust them.
-const SHORT: Limits = Limits {
-    connect: Duration::from_millis(300),
-    response: Duration::from_secs(5),
-    body: 1024,
+/// For servers that are not expected to exhaust them, however busy the machine is.
+const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(1000),
+    response: Duration::from_secs(1000),
+    body: 1024 * 1024,
 };
 
-/// Long after every limit; who gets here hangs.
-const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+/// Who gets here hangs.
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 const EMPTY_LIST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
 
@@ -36,11 +36,7 @@ async fn ask(engine: &Engine) -> Result<usize, Error> {
 
 fn engine(endpoint: &str, certificates: Option<&Path>) -> Engine {
     let endpoint = Endpoint::parse(endpoint).unwrap();
-    Engine::with_credentials(
-        endpoint,
-        Limits::default(),
-        certificates.map(in_folder).unwrap_or_default(),
-    )
+    Engine::with_credentials(endpoint, PATIENT, certificates.map(in_folder).unwrap_or_default())
 }
 
 fn in_folder(folder: &Path) -> Credentials {
@@ -135,7 +131,7 @@ async fn a_certificate_for_another_host() {
         );
         let template = format!("https://{{host}}:{}", server.address().port());
         let endpoint = Endpoint::for_host(&template, "engine.example", server.address().ip()).unwrap();
-        let engine = Engine::with_credentials(endpoint, Limits::default(), in_folder(folder.path()));
+        let engine = Engine::with_credentials(endpoint, PATIENT, in_folder(folder.path()));
         assert_eq!(
             ask(&engine).await,
             unreachable("the server's certificate is not for engine.example")
@@ -179,7 +175,7 @@ async fn the_host_of_a_template_is_in_the_certificate_and_is_not_looked_up() {
     // Upper case and the IPv4-mapped form mean the same.
     for (host, ip) in [("engine.example", "127.0.0.1"), ("Engine.Example", "::ffff:127.0.0.1")] {
         let endpoint = Endpoint::for_host(&template, host, ip.parse().unwrap()).unwrap();
-        let engine = Engine::with_credentials(endpoint, Limits::default(), in_folder(folder.path()));
+        let engine = Engine::with_credentials(endpoint, PATIENT, in_folder(folder.path()));
         assert_eq!(ask(&engine).await, Ok(0));
     }
     let host = format!("host: engine.example:{}\r\n", server.address().port());
@@ -200,7 +196,7 @@ async fn ipv6() {
     let template = format!("https://{{host}}:{}", server.address().port());
     let template = Endpoint::for_host(&template, "0::1", "::1".parse().unwrap()).unwrap();
     assert_eq!(literal, template);
-    let engine = Engine::with_credentials(template, Limits::default(), in_folder(folder.path()));
+    let engine = Engine::with_credentials(template, PATIENT, in_folder(folder.path()));
     assert_eq!(ask(&engine).await, Ok(0));
     let host = format!("host: {}\r\n", server.address());
     assert!(server.requests().iter().all(|head| head.contains(&host)));
@@ -339,24 +335,29 @@ async fn servers_that_do_not_speak_tls() {
 async fn a_handshake_that_hangs_ends_with_the_connect_limit() {
     let folder = Folder::of_client(&Authority::new(), None);
     let endpoint = Endpoint::parse(&format!("https://127.0.0.1:{}", not_tls(b"").await)).unwrap();
-    let engine = Engine::with_credentials(endpoint, SHORT, in_folder(folder.path()));
+    let limits = Limits {
+        connect: Duration::from_millis(300),
+        ..PATIENT
+    };
+    let engine = Engine::with_credentials(endpoint, limits, in_folder(folder.path()));
     let start = Instant::now();
     assert_eq!(ask(&engine).await, Err(Error::Timeout));
-    assert!((SHORT.connect..SHORT.connect * 4).contains(&start.elapsed()));
+    assert!(start.elapsed() >= limits.connect);
 }
 
 #[tokio::test]
 async fn nobody_listens() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    // The socket holds the port and does not listen.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
     let folder = Folder::of_client(&Authority::new(), None);
     assert_eq!(ask_port(port, &folder).await, unreachable("connection refused"));
 }
 
 #[tokio::test]
 async fn redirects_lead_nowhere() {
-    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let location = format!("http://{}/", elsewhere.local_addr().unwrap());
     let authority = Authority::new();
     let identity = authority.server("127.0.0.1");
@@ -371,20 +372,25 @@ async fn redirects_lead_nowhere() {
     // For the version, and for the list.
     assert_eq!(server.requests().len(), 2);
     assert_eq!(server.connections(), 1);
-    let visitor = timeout(Duration::from_millis(50), elsewhere.accept()).await;
-    assert!(visitor.is_err());
+    assert_eq!(connections(&elsewhere), 0);
+}
+
+/// How many have been made to this listener by now, which has accepted none.
+fn connections(listener: &std::net::TcpListener) -> usize {
+    listener.set_nonblocking(true).unwrap();
+    std::iter::from_fn(|| listener.accept().ok()).count()
 }
 
 // The folder of certificates
 
 /// What is said about a folder, by a client that does not get as far as connecting.
 async fn complaint(folder: Option<&Path>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
     let engine = engine(&endpoint, folder);
     let first = ask(&engine).await;
     assert_eq!(ask(&engine).await, first);
-    assert!(timeout(Duration::from_millis(5), listener.accept()).await.is_err());
+    assert_eq!(connections(&listener), 0);
     match first {
         Err(Error::Unreachable(why)) => why,
         other => panic!("{other:?}"),
@@ -542,10 +548,7 @@ async fn a_unix_socket_of_the_hosts() {
     let listener = UnixListener::bind(folder.path().join("192.0.2.1.sock")).unwrap();
     let template = at(&folder.path().join("{host}.sock"));
     let ip: IpAddr = "192.0.2.1".parse().unwrap();
-    let engine = Engine::new(
-        Endpoint::for_host(&template, "192.0.2.1", ip).unwrap(),
-        Limits::default(),
-    );
+    let engine = Engine::new(Endpoint::for_host(&template, "192.0.2.1", ip).unwrap(), PATIENT);
     let asking = tokio::spawn(async move { ask(&engine).await });
     timeout(FAR_TOO_LONG, listener.accept()).await.unwrap().unwrap();
     asking.abort();
@@ -591,7 +594,7 @@ async fn a_unix_socket_that_does_not_answer() {
     let _listener = UnixListener::bind(&path).unwrap();
     let limits = Limits {
         response: Duration::from_millis(200),
-        ..SHORT
+        ..PATIENT
     };
     let engine = Engine::new(Endpoint::parse(&at(&path)).unwrap(), limits);
     assert_eq!(ask(&engine).await, Err(Error::Timeout));
@@ -604,7 +607,7 @@ fn with_token(endpoint: &str, folder: &Folder) -> Engine {
         certificates: Some(folder.path().to_owned()),
         token_file: Some(folder.path().join("token")),
     };
-    Engine::with_credentials(Endpoint::parse(endpoint).unwrap(), Limits::default(), credentials)
+    Engine::with_credentials(Endpoint::parse(endpoint).unwrap(), PATIENT, credentials)
 }
 
 fn token_of(head: &str) -> Option<&str> {

@@ -3,17 +3,32 @@
 // Each test uses some of it.
 #![allow(dead_code)]
 
+use std::cell::Cell;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{channel, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use eid_docker::{Bridge, ContainerRef, Directory, Error, NodeName, State, Wanted};
-use tokio::time::sleep;
+use eid_docker::{Bridge, ContainerRef, Directory, Error, Limits, NodeName, State, Wanted};
+use tokio::net::TcpSocket;
+use tokio::task::{spawn_blocking, yield_now};
 
 use crate::engine_double::{EngineDouble, ERLANG_PORT};
 
 /// Long after everything should have happened.
-pub const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+pub const FAR_TOO_LONG: Duration = Duration::from_secs(60);
+
+/// For engines whose answers should not come too late, however busy the machine is and however far a test sets the clock
+/// forward.
+pub const PATIENT: Limits = Limits {
+    connect: Duration::from_secs(1000),
+    response: Duration::from_secs(1000),
+    body: 1024 * 1024,
+};
+
+/// The second list comes so long after the first.
+const SECOND_LIST: Duration = Duration::from_secs(1);
 
 /// The address of the double's host, as node names have it.
 pub fn host() -> IpAddr {
@@ -51,13 +66,100 @@ pub async fn in_time<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(FAR_TOO_LONG, what).await.expect("it hangs")
 }
 
-/// Waits until it is so. The clock on the wall counts, and not that of tokio.
+/// Waits until it is so. The clock on the wall counts, and not that of tokio, which may be stopped.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < FAR_TOO_LONG, "waited in vain: {what}");
-        sleep(Duration::from_millis(1)).await;
+        a_moment().await;
     }
+}
+
+/// Lets other threads run, and then all tasks of this one.
+pub async fn a_moment() {
+    thread::sleep(Duration::from_millis(1));
+    run_others().await;
+}
+
+/// Runs all other tasks of a test's only thread until they wait for something that is still to come.
+pub async fn run_others() {
+    // Each time tokio runs up to 61 of them, and then looks what has come from the network and which timers are due.
+    for _ in 0..50 {
+        yield_now().await;
+    }
+}
+
+/// Waits until nothing is under way between a directory and its engine, which answers everything, and the directory has
+/// taken all answers.
+pub async fn until_quiet(directory: &Directory, engine: &EngineDouble) {
+    let is_quiet = || {
+        let notes = engine.notes();
+        notes.unanswered == 0 && notes.requests() as u64 == directory.info().requests
+    };
+    let began = Instant::now();
+    loop {
+        until("all is answered", is_quiet).await;
+        run_others().await;
+        // No answer was a reason to ask something else.
+        if is_quiet() {
+            return;
+        }
+        assert!(began.elapsed() < FAR_TOO_LONG, "{:?}", directory.info());
+    }
+}
+
+/// When nothing is under way between a live directory and its engine, and nothing will be for a minute.
+pub async fn after_the_second_list(directory: &Directory, engine: &EngineDouble) {
+    until_quiet(directory, engine).await;
+    let lists = engine.notes().lists;
+    skip(SECOND_LIST).await;
+    until("it lists again", || engine.notes().lists > lists).await;
+    until_quiet(directory, engine).await;
+}
+
+thread_local! {
+    static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tokio's clock while it is stopped, until this is dropped: answers come, but no time passes unless it is [`skip`]ped.
+#[must_use]
+pub struct StoppedClock {
+    _goes_on: Sender<()>,
+}
+
+impl StoppedClock {
+    pub fn stop() -> Self {
+        let (sender, goes_on) = channel::<()>();
+        tokio::time::pause();
+        // As long as this runs, tokio does not set a clock that is paused forward when all tasks wait.
+        spawn_blocking(move || goes_on.recv());
+        IS_STOPPED.set(true);
+        Self { _goes_on: sender }
+    }
+}
+
+impl Drop for StoppedClock {
+    fn drop(&mut self) {
+        IS_STOPPED.set(false);
+        tokio::time::resume();
+    }
+}
+
+/// The outcome of what needs no time at all: a stopped clock does not stop it.
+pub async fn at_once<T>(what: impl Future<Output = T>) -> T {
+    let _stopped = StoppedClock::stop();
+    tokio::select! {
+        outcome = what => outcome,
+        () = until("it needs no time", || false) => unreachable!("that never ends"),
+    }
+}
+
+/// A loopback address that refuses connections. The socket holds it, so that no other program gets it meanwhile.
+pub fn closed() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 pub async fn until_live(directory: &Directory) {
@@ -66,7 +168,7 @@ pub async fn until_live(directory: &Directory) {
 
 /// A directory of this engine that is live.
 pub async fn live(engine: &EngineDouble) -> Directory {
-    let directory = Directory::new(engine.engine(eid_docker::Limits::default()), None);
+    let directory = Directory::new(engine.engine(PATIENT), None);
     open(&directory).await;
     until_live(&directory).await;
     directory
@@ -80,9 +182,13 @@ pub async fn open(directory: &Directory) {
 /// Sets the clock of tokio forward. Whatever is due by then is due now, the limits of requests too; so this is for
 /// moments at which none is under way. The engine's double has a clock of its own.
 pub async fn skip(time: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(time).await;
-    tokio::time::resume();
+    if IS_STOPPED.get() {
+        tokio::time::advance(time).await;
+    } else {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
 }
 
 /// ID, name and host port of each container that the engine lists.
@@ -122,6 +228,6 @@ pub async fn until_agreed(directory: &Directory, engine: &EngineDouble) {
                 .collect::<Vec<_>>(),
             directory.info()
         );
-        sleep(Duration::from_millis(1)).await;
+        a_moment().await;
     }
 }
