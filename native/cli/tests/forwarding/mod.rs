@@ -4,20 +4,21 @@
 #![allow(dead_code)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::{bind, getsockname, listen, socket_with, AddressFamily, SocketFlags, SocketType};
 use rustix::process::{kill_process, Pid, Signal};
 
 /// Long after everything should have happened.
-pub const FAR_TOO_LONG: Duration = Duration::from_secs(30);
-
-/// Long enough for whatever should not happen.
-pub const A_WHILE: Duration = Duration::from_millis(300);
+pub const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 /// `eid forward` that runs. It is killed when it is dropped.
 pub struct Forward {
@@ -111,6 +112,21 @@ impl Forward {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops all threads of the process. `kill` returns before they have stopped.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: &Path| {
+            let stat = fs::read_to_string(task.join("stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T')
+        };
+        until("it has stopped", || {
+            fs::read_dir(&tasks)
+                .unwrap()
+                .all(|task| is_stopped(&task.unwrap().path()))
+        });
+    }
+
     /// Waits until it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
@@ -150,11 +166,76 @@ pub fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Whether a connection to there is reset, now or soon. It may be so early that already `connect` fails.
+pub fn is_reset_from(to: SocketAddr) -> bool {
+    match TcpStream::connect(to) {
+        Ok(mut stream) => {
+            stream.set_read_timeout(Some(FAR_TOO_LONG)).unwrap();
+            is_reset(&mut stream)
+        }
+        Err(error) => has_been_reset(&error),
+    }
+}
+
+/// Whether it ended, now or soon, with a reset.
+pub fn is_reset(stream: &mut TcpStream) -> bool {
+    has_been_reset(&io::copy(stream, &mut io::sink()).unwrap_err())
+}
+
+fn has_been_reset(error: &io::Error) -> bool {
+    assert!(error.kind() == ErrorKind::ConnectionReset, "{error:?}");
+    true
+}
+
 /// A listener on loopback, and its address as a target.
 pub fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("tcp://{}", listener.local_addr().unwrap());
     (listener, target)
+}
+
+/// A port on loopback that refuses connections. It is held, so that no other program gets it meanwhile.
+pub struct Closed(OwnedFd);
+
+impl Closed {
+    /// The port, and its address as a target.
+    pub fn new() -> (Self, String) {
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+        (Self(socket), format!("tcp://{address}"))
+    }
+
+    pub fn open(self) -> TcpListener {
+        listen(&self.0, 128).unwrap();
+        self.0.into()
+    }
+}
+
+/// A port at which nobody listens. The kernel gives it to no other program: it is below those that are given out
+/// (`net.ipv4.ip_local_port_range`).
+pub fn free_port() -> u16 {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() * 31 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        let port = 10_000 + (number % 20_000) as u16;
+        let everywhere = match has_ipv6() {
+            true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+            false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+        };
+        if TcpListener::bind(everywhere).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Whether this machine has IPv6; if it has not, it says so.
+pub fn has_ipv6() -> bool {
+    let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !has {
+        eprintln!("not checked over IPv6: there is none here");
+    }
+    has
 }
 
 /// A service that handles each connection in a thread of its own.
