@@ -1,11 +1,14 @@
 //! `eid doctor` with engines and nodes that do what real ones can't be made to do. What real ones do is in the rig's suites.
 
+mod command;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
+use command::{closed, command, text};
 use serde_json::Value;
 
 const NODE: &str = "db@127.0.0.1";
@@ -16,13 +19,14 @@ const COOKIE: &[u8] = b"rosebud";
 const INSPECTED: &str = r#"{"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Name":"/db",
     "State":{"Running":true,"Status":"running"},"HostConfig":{"NetworkMode":"host"},"Config":{"Image":"shop:1"}}"#;
 
-fn eid(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
-    command.arg("doctor").args(arguments).env_clear().output().unwrap()
-}
+/// Long after everything should have happened.
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
+/// For engines and nodes that exhaust it.
+const BRIEFLY: [&str; 2] = ["--timeout", "1"];
+
+fn eid(arguments: &[&str]) -> Output {
+    command(&[&["doctor"], arguments].concat(), &[]).output().unwrap()
 }
 
 /// Runs a thread for each connection.
@@ -72,23 +76,15 @@ fn examine(node: SocketAddr, more: &[&str]) -> (Value, i32) {
 
 fn diagnose(engine: SocketAddr, node: SocketAddr, more: &[&str]) -> (Value, i32) {
     let (engine, port) = (format!("tcp://{engine}"), node.port().to_string());
-    let arguments = [
-        &[
-            NODE,
-            "--json",
-            "--engine",
-            &engine,
-            "--erlang-port",
-            &port,
-            "--timeout",
-            "1",
-        ][..],
-        more,
-    ]
-    .concat();
+    let arguments = [NODE, "--json", "--engine", &engine, "--erlang-port", &port];
+    let limit = if more.contains(&"--timeout") {
+        &[]
+    } else {
+        &["--timeout", "20"][..]
+    };
     let began = Instant::now();
-    let output = eid(&arguments);
-    assert!(began.elapsed() < Duration::from_secs(30));
+    let output = eid(&[&arguments, limit, more].concat());
+    assert!(began.elapsed() < FAR_TOO_LONG, "{:?}", began.elapsed());
     assert_eq!(text(&output.stderr), "");
     let stdout = text(&output.stdout);
     assert_eq!(stdout.matches('\n').count(), 1);
@@ -236,7 +232,7 @@ fn what_a_node_gets_to_see() {
             sender.send((message, rest)).unwrap();
         });
         assert_eq!(examine(node, more).1, 0);
-        let (message, rest) = seen.recv_timeout(Duration::from_secs(10)).unwrap();
+        let (message, rest) = seen.recv_timeout(FAR_TOO_LONG).unwrap();
         assert_eq!((message[0], rest), (b'N', vec![]));
         let flags = u64::from_be_bytes(message[1..9].try_into().unwrap());
         assert_eq!((flags & 1, flags & 1 << 33), (0, flag), "hidden, and named by the node");
@@ -268,7 +264,7 @@ fn the_question_whether_it_is_alive_is_answered() {
         sender.send(receive(&mut stream)).unwrap();
     });
     fails_at(&examine(node, &["--name", "me@h"]), "handshake", 4, "already connected");
-    assert_eq!(seen.recv_timeout(Duration::from_secs(10)).unwrap(), b"sfalse");
+    assert_eq!(seen.recv_timeout(FAR_TOO_LONG).unwrap(), b"sfalse");
 }
 
 #[test]
@@ -298,7 +294,8 @@ fn what_is_no_erlang_node() {
         (vec![], false, "says nothing"),
     ];
     for (said, closes, part) in cases {
-        fails_at(&examine(saying(said, closes), &[]), "handshake", 4, part);
+        let limit = if said.is_empty() { &BRIEFLY[..] } else { &[] };
+        fails_at(&examine(saying(said, closes), limit), "handshake", 4, part);
     }
 }
 
@@ -311,7 +308,7 @@ fn nodes_that_stop_half_way() {
         "in the middle",
     );
     fails_at(
-        &examine(saying(frame(b"sok"), false), &[]),
+        &examine(saying(frame(b"sok"), false), &BRIEFLY),
         "handshake",
         4,
         "falls silent",
@@ -325,7 +322,7 @@ fn nodes_that_stop_half_way() {
             }
         }
     });
-    fails_at(&examine(slow, &[]), "handshake", 4, "something else");
+    fails_at(&examine(slow, &BRIEFLY), "handshake", 4, "something else");
 }
 
 /// What is only to be shown is not waited for, however slowly it comes.
@@ -333,14 +330,12 @@ fn nodes_that_stop_half_way() {
 fn a_stranger_that_talks_slowly() {
     let slow = serve(|mut stream| {
         while stream.write_all(b"SSSS").is_ok() {
-            sleep(Duration::from_millis(150));
+            // All 60 bytes take 140 s, which is far too long.
+            sleep(Duration::from_secs(10));
         }
     });
     let (answer, code) = examine(slow, &[]);
     assert_eq!((code, answer["failed"].as_str()), (4, Some("handshake")));
-    // All 60 bytes take 2.1 s.
-    let handshake = step(&answer, "handshake");
-    assert!(handshake["microseconds"].as_u64().unwrap() < 1_500_000, "{handshake}");
 }
 
 #[test]
@@ -429,7 +424,7 @@ fn cookies() {
         "something else",
     );
     fails_at(
-        &examine(node_with_cookie(|_| Some(vec![])), &good),
+        &examine(node_with_cookie(|_| Some(vec![])), &[&good[..], &BRIEFLY].concat()),
         "cookie",
         4,
         "falls silent",
@@ -491,7 +486,7 @@ fn engines_that_are_none() {
         "no Docker engine",
     );
     let silent = serve(|mut stream| while stream.read(&mut [0]).unwrap_or(0) > 0 {});
-    fails_at(&diagnose(silent, node, &[]), "api", 5, "does not answer in time");
+    fails_at(&diagnose(silent, node, &BRIEFLY), "api", 5, "does not answer in time");
     // A web server that has nothing of what it is asked for, in many a word.
     for body in ["", "Not Found", "{}", "404 page not found", "<html>no</html>"] {
         let found = diagnose(engine(move |_| ("404 Not Found", body.to_owned())), node, &[]);
@@ -512,8 +507,9 @@ fn engines_that_are_none() {
         _ => ("404 Not Found", "{}".to_owned()),
     });
     assert_eq!(diagnose(shy, node, &[]).1, 0);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    fails_at(&diagnose(closed, node, &[]), "engine", 5, "nobody listens");
+    let (_closed, nowhere) = closed();
+    let nowhere = nowhere.trim_start_matches("tcp://").parse().unwrap();
+    fails_at(&diagnose(nowhere, node, &[]), "engine", 5, "nobody listens");
 }
 
 /// What an engine says of a container, in the place of a good answer.

@@ -6,7 +6,7 @@ mod engine_double;
 
 use std::process::{Output, Stdio};
 
-use command::{answer, command, eid, failure, text};
+use command::{answer, closed, command, eid, failure, text};
 use engine_double::{EngineDouble, Misbehaviour, NewContainer, Times, Where};
 use serde_json::{json, Value};
 
@@ -106,18 +106,23 @@ fn each_status_and_its_word() {
 
 #[test]
 fn engines_that_do_not_answer() {
-    for (misbehaviour, word, part) in [
-        (Misbehaviour::Refuse, "unreachable", "connection refused"),
-        (Misbehaviour::Forbidden, "refused", "status 403"),
-        (Misbehaviour::Noise, "bad_response", "not HTTP"),
-        (Misbehaviour::EmptyBody, "bad_response", "makes no sense"),
-        (Misbehaviour::HangBeforeHeaders, "timeout", "did not answer in time"),
+    for (misbehaviour, word, part, limit) in [
+        (Misbehaviour::Refuse, "unreachable", "connection refused", "60"),
+        (Misbehaviour::Forbidden, "refused", "status 403", "60"),
+        (Misbehaviour::Noise, "bad_response", "not HTTP", "60"),
+        (Misbehaviour::EmptyBody, "bad_response", "makes no sense", "60"),
+        (
+            Misbehaviour::HangBeforeHeaders,
+            "timeout",
+            "did not answer in time",
+            "0.5",
+        ),
     ] {
         let engine = EngineDouble::start();
         engine.add("db", 49153);
         engine.misbehave(misbehaviour, Where::Any, Times::Always);
         let url = at(&engine);
-        let more = ["--timeout", "0.5"];
+        let more = ["--timeout", limit];
         let sentence = failure(&lookup("db@192.0.2.1", &url, &more), 5);
         assert!(sentence.contains(part), "{sentence}");
         let (error, status) = as_json("db@192.0.2.1", &url, &more);
@@ -162,9 +167,10 @@ fn addresses_of_engines_that_are_none() {
         "",
     );
     // These get as far as asking.
+    let (_closed, nowhere) = closed();
     for engine in [
-        "tcp://{host}:1",
-        "tcp://127.0.0.1:1",
+        &nowhere.replace("127.0.0.1", "{host}"),
+        &nowhere,
         "unix:///nowhere/{host}.sock",
         "https://{host}.invalid:1",
     ] {
@@ -245,17 +251,18 @@ fn an_output_that_is_closed() {
 /// Neither output has to be read for the status to be right.
 #[test]
 fn outputs_that_nobody_reads() {
-    let closed = || std::io::pipe().unwrap().1;
+    let unread = || std::io::pipe().unwrap().1;
+    let (_closed, nowhere) = closed();
     for (arguments, status) in [
         (&["lookup", "db"][..], 3),
         (&["lookup", "db", "--json"], 141),
         (&["doctor", "db"], 141),
-        (&["ps", "--host", "192.0.2.1", "--engine", "tcp://127.0.0.1:1"], 141),
+        (&["ps", "--host", "192.0.2.1", "--engine", &nowhere], 141),
         (&["name", "--host", "no host"], 1),
     ] {
         let output = command(arguments, &[("EID_NAME", "shop")])
-            .stdout(closed())
-            .stderr(closed())
+            .stdout(unread())
+            .stderr(unread())
             .status();
         assert_eq!(output.unwrap().code(), Some(status), "{arguments:?}");
     }

@@ -1,24 +1,16 @@
 //! `eid name`, as an entry point calls it.
 
+mod command;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Output, Stdio};
 
+use command::{closed, command, text};
 use eid_docker::own_container;
 
-/// Where nobody is `eid serve`, whatever network this runs in.
-const NO_SERVE: (&str, &str) = ("EID_ENGINE", "tcp://127.0.0.1:1");
-
-/// `eid` with these arguments and nothing but these variables.
 fn eid(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command(arguments, environment).output().unwrap()
-}
-
-fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
-    command
 }
 
 /// Asserts that it prints this and nothing else.
@@ -37,10 +29,6 @@ fn fails(arguments: &[&str], environment: &[(&str, &str)], part: &str) {
     assert_eq!(error.matches('\n').count(), 1, "{error:?}");
     assert_eq!(text(&output.stdout), "");
     assert_eq!(output.status.code(), Some(1));
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
 }
 
 /// Answers each request with the body that belongs to its path, one request a connection.
@@ -102,7 +90,8 @@ fn names_after_the_container() {
 #[test]
 fn what_is_missing_or_wrong() {
     let shop = ("EID_NAME", "shop");
-    fails(&["name"], &[shop, NO_SERVE], "set EID_HOST");
+    let (_closed, nowhere) = closed();
+    fails(&["name"], &[shop, ("EID_ENGINE", &nowhere)], "set EID_HOST");
     fails(
         &["name"],
         &[("EID_NAME", "shop@h"), ("EID_HOST", "h")],
@@ -137,20 +126,17 @@ fn names_that_rancher_completes() {
 #[test]
 fn a_rancher_that_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
-    let began = Instant::now();
-    fails(
-        &["name", "--rancher", &url],
-        &[("EID_NAME", "shop")],
-        "does not answer in time",
-    );
-    assert!(began.elapsed() < Duration::from_secs(10));
-    drop(silent);
-    fails(
-        &["name", "--rancher", &url],
-        &[("EID_NAME", "shop")],
-        "connection refused",
-    );
+    let (_closed, nowhere) = closed();
+    for (url, why) in [
+        (
+            format!("tcp://{}", silent.local_addr().unwrap()),
+            "does not answer in time",
+        ),
+        (nowhere, "connection refused"),
+    ] {
+        let url = url.replace("tcp://", "http://");
+        fails(&["name", "--rancher", &url], &[("EID_NAME", "shop")], why);
+    }
 }
 
 #[test]
@@ -190,7 +176,7 @@ fn names_that_eid_serve_completes() {
 fn an_eid_serve_that_does_not_say_it() {
     let shop = ("EID_NAME", "shop");
     let asked = |body: &'static str| format!("tcp://{}", metadata(Vec::leak(vec![("/eid/host", body)])));
-    let at = |engine: &str, part| fails(&["name", "--engine", engine, "--timeout", "1"], &[shop], part);
+    let at = |engine: &str, part| fails(&["name", "--engine", engine, "--timeout", "60"], &[shop], part);
     for body in ["{}", r#"{"Host":"h:80"}"#, r#"{"Host":"\u001b[31m"}"#, "<html>", "null"] {
         at(&asked(body), "does not say the address (");
     }
@@ -199,10 +185,13 @@ fn an_eid_serve_that_does_not_say_it() {
         &format!("tcp://{}", metadata(&[])),
         "does not say the address (status 404: Not found); set EID_HOST",
     );
-    at("tcp://127.0.0.1:1", "run eid serve --advertise on that host");
+    let (_closed, nowhere) = closed();
+    at(&nowhere, "run eid serve --advertise on that host");
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    at(
-        &format!("tcp://{}", silent.local_addr().unwrap()),
+    let silent = format!("tcp://{}", silent.local_addr().unwrap());
+    fails(
+        &["name", "--engine", &silent, "--timeout", "0.5"],
+        &[shop],
         "does not answer in time",
     );
 }
@@ -234,20 +223,4 @@ fn an_output_that_takes_nothing() {
     let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("eid: "));
-}
-
-/// The bound is for a machine that does nothing else; the fastest of several runs is nearest to that.
-#[test]
-fn it_takes_less_than_5_ms() {
-    let fastest = (0..20).map(|_| {
-        let began = Instant::now();
-        prints(
-            &["name", "--host", "192.0.2.1"],
-            &[("EID_NAME", "shop")],
-            "shop@192.0.2.1\n",
-        );
-        began.elapsed()
-    });
-    let fastest = fastest.min().unwrap();
-    assert!(fastest < Duration::from_millis(5), "{fastest:?}");
 }

@@ -328,10 +328,9 @@ fn changes_line_by_line() {
     assert_eq!(running.line(), line("-", "store", 49153));
     engine.start_at("store", 49154);
     assert_eq!(running.line(), line("+", "store", 49154));
-    // Nobody wants to hear of these.
+    // Nobody wants to hear of these: the next line is about what comes after them.
     engine.run(NewContainer::new("web"));
     engine.signal("store");
-    assert!(running.is_silent());
     engine.remove("store");
     assert_eq!(running.line(), line("-", "store", 49154));
 }
@@ -442,8 +441,11 @@ fn a_reader_that_has_had_enough() {
     }
     // A file is never read, and has no end.
     let null = || Stdio::from(File::options().write(true).open("/dev/null").unwrap());
+    engine.reset_notes();
     let mut child = command(&ps(&url, &["--watch"]), &[]).stdout(null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    // The second list comes a second after the first, which it has told of by then.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.unwrap().block_on(engine.until(|notes| notes.lists == 2));
     assert!(child.try_wait().unwrap().is_none());
     child.kill().unwrap();
     child.wait().unwrap();
@@ -455,7 +457,7 @@ fn until_ended(child: &mut Child) -> ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        if began.elapsed() > Duration::from_secs(20) {
+        if began.elapsed() > Duration::from_secs(60) {
             child.kill().unwrap();
             child.wait().unwrap();
             panic!("it does not end");
@@ -488,7 +490,9 @@ fn many_at_once() {
     for _ in 0..300 {
         assert!(running.line().starts_with("+ "));
     }
-    assert!(running.is_silent());
+    // And none of them twice.
+    engine.remove("many0");
+    assert!(running.line().starts_with("- "));
 }
 
 #[test]
@@ -497,6 +501,11 @@ fn a_terminal() {
     engine.add("db", 49153);
     // It gives its command a terminal.
     let mut script = Command::new("script");
+    script
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("SHELL", "/bin/sh")
+        .env("TERM", "xterm");
     let eid = env!("CARGO_BIN_EXE_eid");
     let line = format!("stty rows 6 cols 80; exec {eid} ps --watch --host 192.0.2.1 --engine {url}");
     script.args(["-qefc", &line, "/dev/null"]);
@@ -509,7 +518,7 @@ fn a_terminal() {
                 return seen;
             }
             // It is drawn again and again.
-            assert!(began.elapsed() < Duration::from_secs(20), "{part}: {seen:?}");
+            assert!(began.elapsed() < Duration::from_secs(60), "{part}: {seen:?}");
         }
     };
     let head = until("NODE");

@@ -4,19 +4,34 @@
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{channel, Receiver};
 use std::thread;
 use std::time::Duration;
 
-/// Long after everything should have happened.
-const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+use rustix::net::{bind, getsockname, socket_with, AddressFamily, SocketFlags, SocketType};
 
-/// `eid` with these arguments and nothing but these variables.
+/// Long after everything should have happened.
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
+
+/// `eid` with these arguments and nothing but these variables, and one for the resolver: DNS that can't be reached is given
+/// up before `eid` gives up.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
     command.args(arguments).env_clear().envs(environment.iter().copied());
+    command.env("RES_OPTIONS", "timeout:1 attempts:1");
     command
+}
+
+/// A port on loopback that refuses connections, and the address of an engine there. It is held, so that no other program
+/// gets it meanwhile.
+pub fn closed() -> (OwnedFd, String) {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+    (socket, format!("tcp://{address}"))
 }
 
 pub fn eid(arguments: &[&str]) -> Output {
@@ -81,11 +96,6 @@ impl Running {
     /// Its next line on standard error.
     pub fn error(&self) -> String {
         self.stderr.recv_timeout(FAR_TOO_LONG).expect("no line comes")
-    }
-
-    /// Whether no line comes for a while.
-    pub fn is_silent(&self) -> bool {
-        self.stdout.recv_timeout(Duration::from_millis(500)).is_err()
     }
 }
 

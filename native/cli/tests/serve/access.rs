@@ -3,7 +3,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use eid_docker::{Credentials, Endpoint, Engine, Error, Limits};
 
@@ -64,7 +63,7 @@ fn a_token() {
     fs::write(&file, "battery-staple").unwrap();
     eventually("it is as before", || with_token(&serve, "Bearer battery-staple") == 200);
     fs::write(&file, "").unwrap();
-    std::thread::sleep(Duration::from_secs(3));
+    eventually("it has seen that", || serve.log().contains("are not renewed"));
     assert_eq!(
         (
             with_token(&serve, "Bearer battery-staple"),

@@ -5,10 +5,10 @@ use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use serde_json::Value;
 
 use crate::engine_double::{
-    chunk, response, EngineDouble, HostPorts, Misbehaviour, NewContainer, Reply, ScriptedEngine, Times, Where,
+    chunk, response, EngineDouble, Gate, HostPorts, Misbehaviour, NewContainer, Reply, ScriptedEngine, Times, Where,
 };
 use crate::serving::{eventually, next_event, Serve};
-use crate::support::{live, until_agreed, FAR_TOO_LONG};
+use crate::support::{live, until_agreed};
 use crate::{actions_until, names, shop};
 
 #[test]
@@ -50,8 +50,8 @@ fn events_and_their_order() {
     assert_eq!(serve.get("/containers/new/json").status, 404);
 }
 
-/// An engine of one container, whose events are these lines after the first.
-async fn with_events(lines: &'static [&'static str]) -> ScriptedEngine {
+/// An engine of one container, whose events are these lines, once the gate is open.
+async fn with_events(lines: &'static [&'static str], gate: Gate) -> ScriptedEngine {
     let id = "a".repeat(64);
     ScriptedEngine::start(move |_, path| {
         let inspected = format!(
@@ -64,14 +64,13 @@ async fn with_events(lines: &'static [&'static str]) -> ScriptedEngine {
         if path.contains("/events") {
             let body: Vec<u8> = lines.iter().flat_map(|line| chunk(format!("{}\n", line.replace("CONTAINER", &id)).as_bytes())).collect();
             let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-            // Once there is somebody to hear it.
-            let late = tokio::time::Duration::from_millis(1500);
+            let gate = gate.clone();
             Reply::stream(move |mut wire| async move {
                 use tokio::io::AsyncWriteExt;
                 let _ = wire.write_all(head).await;
-                tokio::time::sleep(late).await;
+                gate.passed().await;
                 let _ = wire.write_all(&body).await;
-                tokio::time::sleep(FAR_TOO_LONG).await;
+                std::future::pending().await
             })
         } else if path.contains("all=1") {
             Reply::ok(format!(r#"[{{"Id":"{id}","Names":["/db"],"Command":"S3CRET","State":"running"}}]"#))
@@ -84,7 +83,8 @@ async fn with_events(lines: &'static [&'static str]) -> ScriptedEngine {
 
 #[tokio::test]
 async fn nothing_of_an_exec() {
-    let engine = with_events(&[
+    let gate = Gate::new();
+    let lines = &[
         r#"{"Type":"container","Action":"exec_create: sh -c S3CRET","Actor":{"ID":"CONTAINER","Attributes":{"execID":"S3CRET","name":"db"}},"time":1}"#,
         r#"{"Type":"container","Action":"exec_start: sh -c S3CRET","Actor":{"ID":"CONTAINER","Attributes":{"image":"S3CRET"}},"time":1}"#,
         r#"{"Type":"container","Action":"exec_die","Actor":{"ID":"CONTAINER"},"time":1}"#,
@@ -96,12 +96,13 @@ async fn nothing_of_an_exec() {
         r#"{"Type":"network","Action":"connect","Actor":{"ID":"S3CRET","Attributes":{"name":"S3CRET","type":"S3CRET","container":"CONTAINER"}},"time":1}"#,
         r#"{"Type":"container","Action":"health_status: healthy","Actor":{"ID":"CONTAINER","Attributes":{"S3CRET":"S3CRET"}},"time":1}"#,
         r#"{"status":"S3CRET","from":"S3CRET","Type":"container","Action":"kill","Actor":{"ID":"CONTAINER","Attributes":{"signal":"S3CRET","name":"S3CRET"}},"time":1}"#,
-    ])
-    .await;
+    ];
+    let engine = with_events(lines, gate.clone()).await;
     let address = engine.address();
     tokio::task::spawn_blocking(move || {
         let serve = Serve::follow(address, &[]);
         let mut events = serve.events("");
+        gate.open();
         let actions: Vec<Value> = (0..2).map(|_| next_event(&mut events).unwrap()).collect();
         let text = format!("{actions:?}");
         assert_eq!(actions[0]["Action"], "connect");

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::serving::{command, eventually, next_event, own_address, Answer, Serve};
 use crate::tls_double::Folder;
@@ -14,22 +14,26 @@ use crate::{names, shop};
 #[test]
 fn too_many_requests() {
     let engine = shop();
-    let serve = Serve::follow(engine.address(), &["--rate", "20"]);
-    let answers: Vec<Answer> = (0..200).map(|_| serve.get("/_ping")).collect();
-    let late = answers
-        .iter()
-        .find(|answer| answer.status == 429)
-        .expect("no end of requests");
+    let serve = Serve::start(engine.address(), &["--rate", "5"]);
+    // As many as may come in two seconds, and those that may come while this is asking.
+    let began = Instant::now();
+    let mut answered = 0;
+    let late = loop {
+        let answer = serve.get("/_ping");
+        if answer.status == 429 {
+            break answer;
+        }
+        answered += 1;
+        let most = 10.0 + 5.0 * began.elapsed().as_secs_f64();
+        assert!(f64::from(answered) <= most, "{answered} answers, and not {most}");
+    };
+    assert!(answered >= 10, "{answered} answers");
     assert!(
         late.head.contains("retry-after: 1") && !late.message().is_empty(),
         "{}",
         late.head
     );
-    assert!(answers.iter().filter(|answer| answer.status == 200).count() >= 20);
-    eventually("it goes on", || {
-        std::thread::sleep(Duration::from_millis(200));
-        serve.get("/_ping").status == 200
-    });
+    eventually("it goes on", || serve.get("/_ping").status == 200);
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn sigterm() {
     let folder = Folder::new(&[]);
     let socket = folder.path().join("eid.sock");
     let listen = format!("unix://{}", socket.display());
-    let mut serve = Serve::follow(engine.address(), &["--listen", &listen, "--drain", "5"]);
+    let mut serve = Serve::follow(engine.address(), &["--listen", &listen, "--drain", "3600"]);
     let mode = fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
@@ -137,10 +141,11 @@ fn sigterm() {
     let idle = serve.connect();
     let mut slow = serve.connect();
     slow.write_all(b"GET /_pi").unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    let began = Instant::now();
+    eventually("it has them all, and the one that asks", || {
+        serve.figure("eid_serve_open_connections") == 4
+    });
+    // None of them is waited for as long as may be.
     assert_eq!(serve.terminate(), Some(0));
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     // The end of a chunked body, and not only that of the connection.
     let mut rest = String::new();
     events.read_to_string(&mut rest).unwrap();

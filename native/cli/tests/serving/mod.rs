@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
 /// Long after everything should have happened.
-const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 /// Of its log so many lines are kept.
 const LOG_LINES: usize = 20;
@@ -28,14 +28,16 @@ pub struct Serve {
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
-/// An address that no other test has.
+/// An address that no other test has, at a port that no other program has on all addresses.
 pub fn own_address() -> SocketAddr {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id()
         .wrapping_mul(7919)
         .wrapping_add(NUMBER.fetch_add(1, Ordering::Relaxed));
     let byte = |n: u32| 1 + (n % 250) as u8;
-    SocketAddr::from((Ipv4Addr::new(127, byte(n / 62_500), byte(n / 250), byte(n)), 4243))
+    let ip = Ipv4Addr::new(127, byte(n / 62_500), byte(n / 250), byte(n));
+    let mut addresses = (4243..).map(|port| SocketAddr::from((ip, port)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 pub fn command(docker: &str, arguments: &[&str]) -> Command {
