@@ -5,11 +5,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use eid_docker::{Directory, Error, Route, RouteKind, State};
+use eid_docker::{Directory, Error, Limits, Route, RouteKind, State};
 use engine_double::{engine_at, EngineDouble, HostPorts, Kind, Misbehaviour, NewContainer, Times, Where, ERLANG_PORT};
 use support::{
-    after_the_second_list, agrees, at_once, closed, container, find, host, in_time, known, live, open, run_others,
-    skip, until, until_agreed, until_live, until_quiet, wanted, StoppedClock, PATIENT,
+    after_the_second_list, agrees, as_soon_as_answered, at_once, closed, container, find, host, in_time, known, live,
+    open, run_others, skip, until, until_agreed, until_live, until_quiet, wanted, StoppedClock, PATIENT,
 };
 use tokio::time::timeout;
 
@@ -60,7 +60,8 @@ async fn the_first_lookup_opens_and_waits_for_the_list() {
     let directory = directory(&engine);
     assert_eq!(directory.info().state, State::Closed);
     assert_eq!(known(&directory, "db"), None);
-    assert_eq!(find(&directory, "db").await, Ok(49153));
+    let found = as_soon_as_answered(&directory, &engine, find(&directory, "db")).await;
+    assert_eq!(found, Ok(49153));
     let notes = engine.notes();
     assert_eq!((notes.pings, notes.events, notes.lists, notes.inspects), (1, 1, 1, 0));
     assert_eq!(directory.info().state, State::Live);
@@ -110,7 +111,8 @@ async fn a_thousand_cold_lookups_make_a_handful_of_requests() {
         .map(|(_, name, port)| (name, port))
         .collect();
     let directory = directory(&engine);
-    let found = all_at_once(&directory, 1000, |n| format!("c{n}")).await;
+    let all = all_at_once(&directory, 1000, |n| format!("c{n}"));
+    let found = as_soon_as_answered(&directory, &engine, all).await;
     assert!(engine.notes().requests() <= 10, "{:?}", engine.notes().summary());
     for (n, found) in found.into_iter().enumerate() {
         assert_eq!(found, Ok(ports[&format!("c{n}")]), "{n}");
@@ -124,16 +126,15 @@ async fn a_thousand_equal_cold_lookups() {
     let engine = EngineDouble::start();
     engine.add("db", 49153);
     let warm = directory(&engine);
-    assert!(all_at_once(&warm, 1000, |_| "db".to_owned())
-        .await
-        .iter()
-        .all(|found| *found == Ok(49153)));
+    let found = as_soon_as_answered(&warm, &engine, all_at_once(&warm, 1000, |_| "db".to_owned())).await;
+    assert!(found.iter().all(|found| *found == Ok(49153)));
     let notes = engine.notes();
     assert_eq!((notes.pings, notes.events, notes.lists, notes.inspects), (1, 1, 1, 0));
     // And of one that is nowhere.
     engine.reset_notes();
     let cold = directory(&engine);
-    let found = all_at_once(&cold, 1000, |_| "nobody".to_owned()).await;
+    // The other one asks for nothing meanwhile, since its clock stands still too.
+    let found = as_soon_as_answered(&cold, &engine, all_at_once(&cold, 1000, |_| "nobody".to_owned())).await;
     assert!(found.iter().all(|found| *found == Err(Error::NoSuchContainer)));
     let notes = engine.notes();
     assert!(
@@ -317,7 +318,10 @@ async fn networks_that_are_connected_and_disconnected() {
 async fn more_events_than_can_be_asked_about_are_a_reason_to_list() {
     let engine = EngineDouble::start();
     let ids = engine.add_many(600, "c");
-    let directory = live(&engine).await;
+    // Those that hang keep others from being asked about, until their time is over.
+    let directory = Directory::new(engine.engine(Limits::default()), None);
+    open(&directory).await;
+    until_live(&directory).await;
     // However slow the machine is, so few can be asked about.
     engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::Inspect, Times::Always);
     for id in &ids {
@@ -392,7 +396,8 @@ async fn events_that_are_refused() {
     let directory = directory(&engine);
     assert_eq!(directory.take_notice(), None);
     for port in [49153, 49154] {
-        assert_eq!(find(&directory, "db").await, Ok(port));
+        let found = as_soon_as_answered(&directory, &engine, find(&directory, "db")).await;
+        assert_eq!(found, Ok(port));
         assert_eq!(
             (known(&directory, "db"), directory.info().state),
             (None, State::Inspecting)
@@ -586,7 +591,8 @@ async fn a_directory_that_nobody_asks_closes() {
     engine.until(|notes| notes.open == 0).await;
     // What happens meanwhile is known when it opens again.
     engine.restart_at("db", 49154);
-    assert_eq!(find(&directory, "db").await, Ok(49154));
+    let found = as_soon_as_answered(&directory, &engine, find(&directory, "db")).await;
+    assert_eq!(found, Ok(49154));
     assert_eq!(
         (directory.info().state, known(&directory, "db")),
         (State::Live, Some(49154))
@@ -635,7 +641,7 @@ async fn many_who_ask_at_once_open_it_once() {
         until_quiet(&directory, &engine).await;
         skip(Duration::from_secs(61)).await;
         until("it closes", || directory.info().state == State::Closed).await;
-        all_at_once(&directory, 50, |_| "db".to_owned()).await;
+        as_soon_as_answered(&directory, &engine, all_at_once(&directory, 50, |_| "db".to_owned())).await;
         assert_eq!((engine.notes().events, directory.info().state), (round, State::Live));
         engine.until(|notes| notes.subscribers == 1).await;
     }
@@ -665,6 +671,8 @@ async fn routes_of_a_container_on_the_same_engine() {
     engine.run(NewContainer::new("shop").network("shop").publish(49155));
     engine.run(NewContainer::new("on-host").host_network());
     let directory = Directory::new(engine.engine(PATIENT), Some(&own));
+    open(&directory).await;
+    until_live(&directory).await;
     let address = |name: &str, network: &str| {
         let inspected = engine.inspected(name);
         let ip = &inspected["NetworkSettings"]["Networks"][network]["IPAddress"];
@@ -714,6 +722,8 @@ async fn a_bridge_comes_and_goes_with_the_events() {
     let own = engine.add("own", 49153);
     engine.run(NewContainer::new("shop").network("shop").publish(49155));
     let directory = Directory::new(engine.engine(PATIENT), Some(&own));
+    open(&directory).await;
+    until_live(&directory).await;
     let kind = || directory.known_route("shop", &wanted()).map(|route| route.kind);
     assert_eq!(route_to(&directory, "shop").await.unwrap().kind, RouteKind::Published);
     for _ in 0..3 {
@@ -754,6 +764,8 @@ async fn info_counts() {
         (State::Closed, 0, 0, 0, 0)
     );
     assert_eq!(info.lookups, []);
+    open(&directory).await;
+    until_live(&directory).await;
     for _ in 0..10 {
         assert_eq!(find(&directory, "db").await, Ok(49153));
     }

@@ -9,13 +9,14 @@ use crate::engine_double::{
 };
 use crate::serving::{eventually, next_event, Serve};
 use crate::support::{live, until_agreed};
-use crate::{actions_until, names, shop};
+use crate::{actions_until, after_the_second_list, names, shop};
 
 #[test]
 fn events_and_their_order() {
     let engine = shop();
     let serve = Serve::follow(engine.address(), &[]);
     let mut events = serve.events("");
+    after_the_second_list(&engine);
     engine.restart("published");
     let restart = [
         "kill",
@@ -261,6 +262,7 @@ fn a_thousand_subscribers_for_one_subscription() {
     let requests = engine.notes().requests();
     let mut all: Vec<_> = (0..1000).map(|_| serve.events("")).collect();
     assert_eq!(serve.figure("eid_serve_event_subscribers"), 1000);
+    after_the_second_list(&engine);
     engine.restart("db");
     for events in &mut all {
         assert_eq!(actions_until(events, "restart").len(), 7);

@@ -18,7 +18,7 @@ use std::io::BufRead;
 
 use engine_double::{EngineDouble, NewContainer};
 use serde_json::Value;
-use serving::{next_event, Answer};
+use serving::{eventually, next_event, Answer};
 
 /// `action` or `network action`, up to an action.
 pub fn actions_until(events: &mut impl BufRead, last: &str) -> Vec<String> {
@@ -60,6 +60,15 @@ pub fn names(list: &Answer) -> Vec<String> {
     let mut names: Vec<_> = list.as_array().unwrap().iter().map(name).collect();
     names.sort();
     names
+}
+
+/// When `eid serve` has listed for the second time, a second after the first. Until then it may tell of a change that a list
+/// shows to it before the event has come.
+pub fn after_the_second_list(engine: &EngineDouble) {
+    eventually("it lists again", || {
+        let notes = engine.notes();
+        notes.lists >= 2 && notes.unanswered == 0
+    });
 }
 
 /// One container for each reason to be shown, and some that have none.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::engine_double::{EngineDouble, NewContainer};
 use crate::serving::{eventually, next_event, Serve};
-use crate::{names, paths, shop};
+use crate::{after_the_second_list, names, paths, shop};
 
 #[test]
 fn what_is_shown() {
@@ -101,6 +101,7 @@ fn names_of_networks_are_not_told() {
     engine.run(NewContainer::new("db").publish(1).network("hush-hush"));
     let serve = Serve::follow(engine.address(), &[]);
     let mut events = serve.events("");
+    after_the_second_list(&engine);
     engine.connect("db", "hush-two");
     let event = next_event(&mut events).unwrap();
     let inspected = serve.get("/containers/db/json");
