@@ -26,11 +26,8 @@ init_per_suite(Config) ->
             try
                 eid_rig:stop_all(),
                 Releases = eid_rig:releases(),
-                Prepare = fun({Host, Release}) ->
-                                  eid_page:build_example(Host, Release),
-                                  start_epmd(Host)
-                          end,
-                eid_rig:parallel(Prepare, [{1, lists:last(Releases)}, {2, hd(Releases)}]),
+                [eid_page:build_example(Host, Release) || {Host, Release} <- [{1, lists:last(Releases)}, {2, hd(Releases)}]],
+                eid_rig:parallel(fun start_epmd/1, [1, 2]),
                 Config
             catch Class:Reason:Stack ->
                     end_per_suite(Config),
