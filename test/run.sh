@@ -59,7 +59,7 @@ docs() {
 all() {
   local log=$TMPDIR/rig.log job
   echo "== The suites on two Docker hosts run in the background. Their output follows at the end."
-  { raise_rig; common_tests run rig "$(rig_suites; docs_suites)"; } < /dev/null > "$log" 2>&1 &
+  { raise_rig; common_tests run rig "$(rig_suites; docs_suites)"; } > "$log" 2>&1 &
   job=$!
   static
   unit
@@ -96,5 +96,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM HUP
 begin_this_run || exit
 export EID_RIG_KEEP=1
-"$part"
+# Waits for a background job, because a signal ends `wait` at once.
+"$part" < /dev/null &
+wait "$!"
 print_results && rm -f "$DID_NOT_PASS"
