@@ -50,7 +50,7 @@ free_port(Ip) ->
 %% An Erlang node at a loopback address, run through its standard input and output. The node that had
 %% the address before may still be ending, because peer:stop/1 does not wait for its VM.
 start_node(Name, Ip, Arguments) ->
-    ok = await_free(Ip),
+    lists:member("-dist_listen", Arguments) orelse await_free(Ip),
     peer:start_link(#{name => Name, host => Ip, longnames => true, connection => standard_io,
                       wait_boot => 60_000, args => arguments(Ip) ++ Arguments}).
 

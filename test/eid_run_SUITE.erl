@@ -64,7 +64,7 @@ compiles_again_after_a_failure(Config) ->
                  string:lexemes(Output, "\n")).
 
 counts_of_common_test(Config) ->
-    Report = filename:join(?config(priv_dir, Config), "junit.xml"),
+    Report = filename:join(?config(priv_dir, Config), "report.xml"),
     Case = fun(Name, Inside) -> ["<testcase name=\"", Name, "\">", Inside, "</testcase>"] end,
     Skipped = fun(Why) -> ["<skipped type=\"skip\">", Why, "</skipped>"] end,
     ok = file:write_file(Report, ["<testsuites><testsuite name=\"a_SUITE\">",

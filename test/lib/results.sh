@@ -49,7 +49,7 @@ common_tests() {
   shift
   rm -rf "$logs"
   "$how" rebar3 ct --logdir "$logs" --suite "$(paste -sd , <<< "$2")" || status=$?
-  report=$(find "$logs" -name junit.xml 2> /dev/null)
+  report=$(find "$logs" -mindepth 2 -maxdepth 2 -name junit.xml 2> /dev/null)
   if ! counts=$(escript test/lib/junit.escript "$1" "${report:-none}" "$TMPDIR/failed" "$TMPDIR/skipped"); then
     counts="0 1 0"
     echo "common_test $1: ended with status $status and without a report" >> "$TMPDIR/failed"
