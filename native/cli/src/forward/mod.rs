@@ -126,11 +126,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         None => available_parallelism().map_or(1, NonZeroUsize::get),
     };
     let limit = connection_limit(arguments.max_connections, rules.len() * threads)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
+    // Before the first client can connect: without a handler, SIGTERM ends the process at once.
+    let signals = {
+        let _entered = runtime.enter();
+        signals().map_err(no_start)?
+    };
     let sockets = sockets(&rules, threads)?;
     let places: Result<Vec<SocketAddr>, Errno> = sockets[0].iter().map(address_of).collect();
     let places = places.map_err(no_start)?;
     arguments.log.start();
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
     let route = |rule| Route {
         rule,
         reach: Reach::default(),
@@ -157,7 +162,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     for (own, sockets) in sockets.into_iter().enumerate() {
         threads.push(worker::start(service, own, sockets).map_err(no_start)?);
     }
-    let ended = runtime.block_on(until_told(service, arguments.drain));
+    runtime.block_on(until_told(service, signals, arguments.drain));
     enter(service, phase::OVER);
     for thread in threads {
         // A panic ends the process.
@@ -166,7 +171,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // What one of them sent to another one that had ended already is cut like the others.
     service.crew.forget();
     runtime.shutdown_background();
-    ended
+    Ok(())
 }
 
 fn enter(service: &Service, phase: u8) {
@@ -269,8 +274,8 @@ fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<us
     }
 }
 
-async fn until_told(service: &'static Service, drain: Duration) -> Result<(), Failure> {
-    let [mut terminate, mut interrupt, mut figures] = signals().map_err(no_start)?;
+async fn until_told(service: &'static Service, signals: [Signal; 3], drain: Duration) {
+    let [mut terminate, mut interrupt, mut figures] = signals;
     for route in &service.routes {
         tokio::spawn(prepare(service, route));
     }
@@ -300,7 +305,6 @@ async fn until_told(service: &'static Service, drain: Duration) -> Result<(), Fa
     if !ended {
         warn!("{} connections are cut", count());
     }
-    Ok(())
 }
 
 /// So that it is said at once if a container can't be found.
