@@ -4,7 +4,7 @@
 %% distribution that is under test.
 -module(eid_rig).
 
--export([available/0, available/1, up/0, down/0, releases/0, info/1, command/1, command/2]).
+-export([available/0, available/1, up/0, down/0, take_down/0, releases/0, info/1, command/1, command/2]).
 -export([host_ip/1, host_ip6/1, socket/1, podman_ip/1, podman/1]).
 -export([start_node/3, start_nodes/1, start_detached/3, manual_connect/0, remove/2, stop_all/0,
          stop_all/1, docker/2, client/2, port/1, restart/1, load/2, script/0]).
@@ -39,7 +39,7 @@ up() ->
         true -> ok;
         {0, _} -> ok;
         {_, Why} ->
-            {0, _} = command("down"),
+            take_down(),
             error({rig, Why})
     end.
 
@@ -47,8 +47,14 @@ up() ->
 down() ->
     case os:getenv("EID_RIG_KEEP") of
         "1" -> restore(), persistent_term:put(?RESTORED, true);
-        _ -> {0, _} = command("down"), ok
+        _ -> take_down()
     end.
+
+%% Takes the hosts down even if EID_RIG_KEEP is 1.
+take_down() ->
+    _ = persistent_term:erase(?RESTORED),
+    {0, _} = command("down"),
+    ok.
 
 %% Removes all containers, and undoes what the suites do, except `rig pods up'.
 restore() ->

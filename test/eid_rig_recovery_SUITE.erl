@@ -21,7 +21,7 @@ init_per_suite(Config) ->
     case eid_rig:available() of
         true ->
             %% A suite before this one may have left something.
-            {0, _} = eid_rig:command("down"),
+            ok = eid_rig:take_down(),
             true = os:putenv("EID_RIG_PATIENCE", "2"),
             Config;
         {skip, _} = Skip -> Skip
