@@ -284,9 +284,9 @@ async fn serve(wire: Wire, service: &dyn Service, notebook: &Notebook) -> Next {
         return obey(buffered, reply).await;
     }
     while let Some(request) = buffered.request().await {
-        let in_flight = notebook.request(kind(&request.path), &request.path);
-        // Until its last byte has been sent.
+        // Until its last byte has been sent. It is noted before the request is, so that no request seems to be answered.
         let _unanswered = (kind(&request.path) != Kind::Events).then(|| notebook.unanswered());
+        let in_flight = notebook.request(kind(&request.path), &request.path);
         let reply = match service.answer(&request) {
             Reply::Late(time, answer) => {
                 sleep(time).await;
