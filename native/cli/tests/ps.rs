@@ -37,7 +37,12 @@ fn one() -> (EngineDouble, String) {
 
 /// `eid ps` of the host 192.0.2.1, whose engine is there.
 fn ps<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["ps", "--host", "192.0.2.1", "--engine", url], more].concat()
+    let limit = if more.contains(&"--timeout") {
+        &[]
+    } else {
+        &["--timeout", "60"][..]
+    };
+    [&["ps", "--host", "192.0.2.1", "--engine", url], limit, more].concat()
 }
 
 fn rows(table: &str) -> Vec<Vec<&str>> {

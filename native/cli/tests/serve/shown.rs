@@ -228,7 +228,9 @@ fn nothing_else_is_answered() {
     assert_eq!(serve.send("POST", "/containers/published/stop", "").status, 404);
     let allowed = serve.send("DELETE", "/containers/published/json", "");
     assert_eq!((allowed.status, allowed.head.contains("allow: get, head")), (405, true));
-    assert_eq!(engine.notes().requests(), before, "nothing was passed on");
+    // Nothing was passed on; `eid serve` itself lists.
+    let mut asked = engine.notes().paths.into_iter().skip(before);
+    assert_eq!(asked.find(|path| !path.ends_with("/containers/json?all=1")), None);
     for (version, status) in [("1.24", 200), ("1.41", 200), ("1.42", 400), ("1.23", 400), ("2.0", 400)] {
         assert_eq!(serve.get(&format!("/v{version}/_ping")).status, status, "{version}");
     }
