@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use engine_double::{EngineDouble, HostPorts, Misbehaviour, NewContainer, Times, Where};
 use serde_json::{json, Value};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const EVENTS: &str = "/v1.41/events?filters=%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
 

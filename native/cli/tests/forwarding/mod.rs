@@ -18,7 +18,7 @@ use rustix::net::{bind, getsockname, listen, socket_with, AddressFamily, SocketF
 use rustix::process::{kill_process, Pid, Signal};
 
 /// Long after everything should have happened.
-pub const FAR_TOO_LONG: Duration = Duration::from_secs(60);
+pub const FAR_TOO_LONG: Duration = Duration::from_secs(300);
 
 /// `eid forward` that runs. It is killed when it is dropped.
 pub struct Forward {

@@ -16,7 +16,7 @@ use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
 /// Long after everything should have happened.
-const FAR_TOO_LONG: Duration = Duration::from_secs(60);
+const FAR_TOO_LONG: Duration = Duration::from_secs(300);
 
 /// Of its log so many lines are kept.
 const LOG_LINES: usize = 20;

@@ -290,7 +290,7 @@ impl EngineDouble {
         self.elsewhere.connections()
     }
 
-    /// Waits until the notes are so; panics after a minute.
+    /// Waits until the notes are so; panics after five minutes.
     pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
         self.notebook.until(so).await;
     }

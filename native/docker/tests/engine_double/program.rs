@@ -40,7 +40,7 @@
 //! | `notes` | | `connections`, `requests`, `pings`, `events`, `lists`, `inspects`, `others`, `most_in_flight`, `redirects_followed`; `subscribers` and `open` connections now |
 //! | `paths` | | those of all requests |
 //! | `reset_notes` | | null |
-//! | `wait` | any of `notes`, with what it is to reach at least, within a minute | null |
+//! | `wait` | any of `notes`, with what it is to reach at least, within five minutes | null |
 //!
 //! What they mean is said in `mod.rs`, and the misbehaviours in `misbehaviour.rs`.
 

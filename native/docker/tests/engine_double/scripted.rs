@@ -53,7 +53,7 @@ impl ScriptedEngine {
         engine_at(self.server.address(), limits)
     }
 
-    /// Waits until the notes are so; panics after a minute.
+    /// Waits until the notes are so; panics after five minutes.
     pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
         self.notebook.until(so).await;
     }
