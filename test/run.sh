@@ -70,6 +70,7 @@ all() {
 
 soak() {
   raise_rig
+  cargo_tests --release -p eid-docker --lib --test lose_no_container
   cargo_tests --release -p eid-cli --test soak -- --nocapture
   common_tests run soak "$(soak_suites)"
 }
