@@ -49,7 +49,7 @@ lookup(Node) when is_binary(Node) ->
 %% @doc Sets a route at run time, in the form of the `routes' setting and before it: for a node, a
 %% host or a network; `default' takes it back. It counts from the next connection on. Raises
 %% {@link eid_config:bad_setting()} for what is no route.
--spec set_route(eid_host_table:key(), eid_routes:target() | default) -> ok.
+-spec set_route(eid_host_map:key(), eid_routes:target() | default) -> ok.
 set_route(Key, Target) -> eid_settings:set_route(Key, Target).
 
 %% @doc How eid is doing: what it knows of each Docker Engine that it has been asking, and how each

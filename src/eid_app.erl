@@ -13,7 +13,7 @@
 start(_Type, _Arguments) ->
     try
         ok = eid_config:check(),
-        Clusters = eid_clusters:parse(eid_config:clusters()),
+        Clusters = eid_discovery_config:parse(eid_config:clusters()),
         Status = case eid_config:status() of
                      off -> off;
                      Page -> eid_status:parse(Page)

@@ -8,15 +8,15 @@
 -export([init/1]).
 
 %% @doc Starts everything that is configured.
--spec start_link([eid_clusters:cluster()], eid_status:config() | off) -> supervisor:startlink_ret().
+-spec start_link([eid_discovery_config:cluster()], eid_status:config() | off) -> supervisor:startlink_ret().
 start_link(Clusters, Status) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, {Clusters, Status}).
 
 %% @private
 init({Clusters, Status}) ->
     ok = eid_discovery:open_info(),
-    Connector = #{id => eid_connector, start => {eid_connector, start_link, []}},
-    Workers = [#{id => {cluster, Name}, start => {eid_discovery_worker, start_link, [Cluster]}}
+    Connector = #{id => eid_discovery_connector, start => {eid_discovery_connector, start_link, []}},
+    Workers = [#{id => {cluster, Name}, start => {eid_discovery_cluster, start_link, [Cluster]}}
                || #{name := Name} = Cluster <- Clusters],
     {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, [Connector | Workers] ++ page(Status)}}.
 

@@ -1,0 +1,273 @@
+%% @doc Where a node is: from its name to an address and a port.
+%%
+%% In this order: the user's route for this node or its host's name; this container itself; the
+%% user's route for the host's address; the Docker Engine on that host. Names of hosts are resolved
+%% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
+-module(eid_resolver).
+
+-export([lookup/1, resolve/4, resolve_again/4, names/3, watch/6, is_of_family/2, own_family/0]).
+
+-export_type([family/0]).
+
+-include_lib("kernel/include/inet.hrl").
+
+-type family() :: inet | inet6.
+-type timeout_ms() :: non_neg_integer().
+-type patience() :: timeout_ms() | configured.
+%% `configured': the time of {@link eid_config:lookup_time/0}.
+
+-record(query, {node :: binary(),
+                container :: binary(),
+                host :: binary(),
+                ip :: inet:ip_address() | none,    % of a host that is an address
+                family :: family(),
+                began :: integer(),    % monotonic, native units
+                patience :: patience(),
+                bridge :: eid_nif:bridge(),
+                again :: boolean(),    % what is known of the node is wrong
+                settings :: eid_settings:settings()}).
+
+%% @doc See {@link eid:lookup/1}.
+-spec lookup(Node :: binary()) -> {ok, eid:route()} | {error, eid:reason()}.
+lookup(Node) -> resolve(Node, any, configured, preferred).
+
+%% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
+%% family `any' is that of the host's address; for a DNS name, that of the carrier on the command
+%% line.
+-spec resolve(Node :: iodata(), family() | any, patience(), preferred | never) ->
+          {ok, eid:route()} | {error, eid:reason()}.
+resolve(Node, Family, Patience, Bridge) ->
+    case query(Node, Family, Patience, eid_settings:read()) of
+        {ok, Query} -> find(Query#query{bridge = Bridge});
+        {error, _} = Error -> Error
+    end.
+
+%% @doc The same after a dial of this route has failed: an answer that was asked for before does not
+%% count, and a bridge is the last resort.
+-spec resolve_again(Node :: iodata(), family() | any, timeout_ms(), Failed :: eid:route()) ->
+          {ok, eid:route()} | {error, eid:reason()}.
+resolve_again(Node, Family, Timeout, Failed) ->
+    case query(Node, Family, Timeout, eid_settings:read()) of
+        {ok, Query} ->
+            Bridge = case Failed of
+                         #{route := bridge, ip := Ip} -> {last_resort, Ip};
+                         _ -> preferred
+                     end,
+            find(Query#query{bridge = Bridge, again = true});
+        {error, _} = Error -> Error
+    end.
+
+query(NodeText, Family, Patience, Settings) ->
+    %% `parse_node_name' looks at every byte, so it gets whatever the caller has.
+    try iolist_to_binary(NodeText) of
+        Node ->
+            case eid_nif:call(fun() -> eid_nif:parse_node_name(Node) end) of
+                {ok, {Container, Host, Ip}} ->
+                    {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
+                                family = family(Family, Ip), began = erlang:monotonic_time(), patience = Patience,
+                                bridge = preferred, again = false, settings = Settings}};
+                {error, _} = Error -> Error
+            end
+    catch
+        error:badarg -> {error, bad_node_name}    % a character above 255
+    end.
+
+family(any, {_, _, _, _}) -> inet;
+family(any, none) -> own_family();
+family(any, _Ip6) -> inet6;
+family(Family, _Ip) -> Family.
+
+find(#query{node = Node, container = Container, host = Host, family = Family,
+            settings = #{routes := Table, erlang_port := ErlangPort}} = Query) ->
+    case eid_routes:for_name(Node, Host, Table) of
+        {Ip, Port} ->
+            fixed(Ip, Port, Query);
+        none ->
+            case eid_own_name:is_own_container(Container) of
+                true -> {ok, route(loopback_address(Family), ErlangPort, loopback, Query)};
+                false -> with_address(Query, fun(Ip) ->
+                                                     go(eid_routes:for_address(Ip, Table), Ip, Query)
+                                             end)
+            end;
+        Target ->
+            with_address(Query, fun(Ip) -> go(Target, Ip, Query) end)
+    end.
+
+go({Ip, Port}, _HostIp, Query) ->
+    fixed(Ip, Port, Query);
+go(direct, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query) ->
+    {ok, route(HostIp, ErlangPort, direct, Query)};
+go(epmd, HostIp, #query{container = Name} = Query) ->
+    case in_time(Query, fun() -> erl_epmd:port_please(binary_to_list(Name), HostIp) end) of
+        {port, Port, _Version} -> {ok, route(HostIp, Port, epmd, Query)};
+        {error, timeout} = Error -> Error;
+        _ -> {error, {unreachable, <<"epmd does not answer there, or knows no ", Name/binary>>}}
+    end;
+go(published, HostIp, Query) ->
+    from_engine(HostIp, Query#query{bridge = never});
+go(engine, HostIp, Query) ->
+    from_engine(HostIp, Query).
+
+%% An address that the user set is no address of the node's host, so only networks can allow it.
+fixed(Ip, Port, #query{settings = #{hosts := Hosts}} = Query) ->
+    case eid_routes:is_allowed(none, Ip, Hosts) of
+        true -> {ok, route(Ip, Port, fixed, Query)};
+        false -> {error, host_not_allowed}
+    end.
+
+from_engine(HostIp, #query{again = true} = Query) ->
+    ask(engine(HostIp, Query), HostIp, Query);
+from_engine(HostIp, #query{container = Container, bridge = Bridge,
+                           settings = #{erlang_port := ErlangPort}} = Query) ->
+    Engine = engine(HostIp, Query),
+    case eid_nif:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort, Bridge) end) of
+        {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
+        unknown -> ask(Engine, HostIp, Query);
+        {error, _} = Error -> Error
+    end.
+
+ask(Engine, HostIp, #query{node = Node, bridge = Bridge, again = Again,
+                           settings = #{erlang_port := ErlangPort}} = Query) ->
+    Ref = make_ref(),
+    Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
+                                                 eid_config:limits(), time_left(Query), Again)
+                         end),
+    Answer = eid_promise:await(Ref, Asked),
+    tell_once(Engine, HostIp),
+    case Answer of
+        {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
+        {error, _} = Error -> Error
+    end.
+
+tell_once(Engine, HostIp) ->
+    case eid_nif:call(fun() -> eid_nif:take_notice(Engine, HostIp) end) of
+        {refused, Endpoint, Reason} -> eid_setup_log:no_directory(Endpoint, Reason);
+        _ -> ok
+    end.
+
+%% @doc The nodes on a host: for each running container that publishes its erlang port, its ID as it stands in the names
+%% of nodes ({@link eid_own_name:id/1}), and the published port.
+-spec names(Host :: iodata(), family() | any, patience()) ->
+          {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
+names(Host, Family, Patience) ->
+    %% The name stands for any on that host.
+    case query(["x@", Host], Family, Patience, eid_settings:read()) of
+        {ok, #query{settings = #{routes := Table}} = Query} ->
+            with_address(Query,
+                         fun(Ip) ->
+                                 case eid_routes:for_name(<<>>, Query#query.host, Table) of
+                                     none -> names_by(eid_routes:for_address(Ip, Table), Ip, Query);
+                                     Target -> names_by(Target, Ip, Query)
+                                 end
+                         end);
+        {error, _} = Error -> Error
+    end.
+
+%% @doc Waits, for so many milliseconds, until other containers of the host's engine run that match the filter. `Known' is the
+%% digest of the answer before, or 0.
+-spec watch(Host :: iodata(), family() | any, eid_nif:filter(), Known :: non_neg_integer(), eid_nif:limits(),
+            timeout_ms()) -> eid_nif:watched().
+watch(Host, Family, Filter, Known, Limits, Timeout) ->
+    case query(["x@", Host], Family, configured, eid_settings:read()) of
+        {ok, Query} ->
+            with_address(Query,
+                         fun(Ip) ->
+                                 Ref = make_ref(),
+                                 Engine = engine(Ip, Query),
+                                 Asked = eid_nif:call(fun() ->
+                                                              eid_nif:watch(Ref, Engine, Ip, Filter, Known, Limits, Timeout)
+                                                      end),
+                                 Answer = eid_promise:await(Ref, Asked),
+                                 tell_once(Engine, Ip),
+                                 Answer
+                         end);
+        {error, _} = Error -> Error
+    end.
+
+names_by(epmd, HostIp, Query) ->
+    case in_time(Query, fun() -> erl_epmd:names(HostIp) end) of
+        {error, address} -> {error, {unreachable, <<"epmd does not answer there">>}};
+        Answer -> Answer
+    end;
+names_by(Target, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query)
+  when Target =:= engine; Target =:= published ->
+    Ref = make_ref(),
+    Engine = engine(HostIp, Query),
+    Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, ErlangPort, eid_config:limits(),
+                                                time_left(Query))
+                         end),
+    Answer = eid_promise:await(Ref, Asked),
+    tell_once(Engine, HostIp),
+    case Answer of
+        {ok, Names} -> {ok, [{binary_to_list(eid_own_name:id(Id)), Port} || {Id, Port} <- Names]};
+        {error, _} = Error -> Error
+    end;
+%% Nobody there has a list.
+names_by(_Direct, _HostIp, _Query) ->
+    {ok, []}.
+
+engine(HostIp, #query{host = Host, settings = #{engines := Engines}}) ->
+    eid_engines:for_host(Host, HostIp, Engines).
+
+%% Calls `Fun' with the host's address, if that may be contacted.
+with_address(#query{host = Host, settings = #{hosts := Hosts}} = Query, Fun) ->
+    case eid_routes:may_be_allowed(Host, Hosts) andalso address(Query) of
+        false -> {error, host_not_allowed};
+        {ok, Ip} ->
+            case eid_routes:is_allowed(Host, Ip, Hosts) of
+                true -> Fun(Ip);
+                false -> {error, host_not_allowed}
+            end;
+        {error, _} = Error -> Error
+    end.
+
+address(#query{ip = {_, _, _, _} = Ip4}) ->
+    {ok, Ip4};
+address(#query{ip = {0, 0, 0, 0, 0, 16#ffff, _, _} = Mapped, family = inet6}) ->
+    {ok, inet:ipv4_mapped_ipv6_address(Mapped)};
+address(#query{ip = none, host = Host, family = Family} = Query) ->
+    case in_time(Query, fun() -> inet:gethostbyname(binary_to_list(Host), Family) end) of
+        {ok, #hostent{h_addr_list = [Ip | _]}} -> {ok, Ip};
+        {error, timeout} -> {error, timeout};
+        {error, _} -> {error, unknown_host}
+    end;
+address(#query{ip = Ip6, family = inet6}) ->
+    {ok, Ip6};
+address(_Ip6OverIp4) ->
+    {error, unknown_host}.
+
+in_time(Query, Fun) -> eid_tasks:within(time_left(Query), Fun).
+
+route(Ip, Port, Kind, #query{family = Family}) ->
+    #{ip => to_family(Ip, Family), port => Port, route => Kind}.
+
+to_family({_, _, _, _} = Ip, inet6) -> inet:ipv4_mapped_ipv6_address(Ip);
+to_family(Ip, _Family) -> Ip.
+
+loopback_address(inet) -> {127, 0, 0, 1};
+loopback_address(inet6) -> {0, 0, 0, 0, 0, 0, 0, 1}.
+
+%% @doc The family of the carrier on the command line.
+-spec own_family() -> family().
+own_family() ->
+    case init:get_argument(proto_dist) of
+        {ok, [["eid6_" ++ _ | _] | _]} -> inet6;
+        {ok, [["inet6_" ++ _ | _] | _]} -> inet6;
+        _ -> inet
+    end.
+
+%% @doc Whether a host, as it stands in a node name, can be dialled over this family. It looks at
+%% the text only: a DNS name passes.
+-spec is_of_family(Host :: string(), family()) -> boolean().
+is_of_family(Host, Family) ->
+    case inet:parse_strict_address(Host) of
+        {ok, Ip6} when tuple_size(Ip6) =:= 8 -> Family =:= inet6;
+        _ -> true
+    end.
+
+time_left(#query{began = Began, patience = Patience}) ->
+    Spent = erlang:convert_time_unit(erlang:monotonic_time() - Began, native, millisecond),
+    max(0, milliseconds(Patience) - Spent).
+
+milliseconds(configured) -> eid_config:lookup_time();
+milliseconds(Timeout) -> Timeout.

@@ -1,0 +1,152 @@
+%% @doc What the status page shows, as one term: {@link eid_status_html}, {@link eid_status_json} and
+%% {@link eid_status_metrics} write it down.
+%%
+%% Each value is picked by name. Nothing is taken whole from the environment, the command line or a process,
+%% so nothing gets out that was not meant to: the cookie, first of all. All texts are valid UTF-8 of bounded
+%% length without control characters, whoever wrote them; escaping is left to those who write.
+-module(eid_status_data).
+
+-export([report/1, readiness/1]).
+
+-export_type([report/0, own/0, readiness/0, peer/0, cluster/0, engine/0]).
+
+-type report() :: #{now := milliseconds(), node := own(), readiness := readiness(),
+                    peers := [peer()], clusters := [cluster()], engines := [engine()]}.
+
+-type own() :: #{name := binary(), otp_release := binary(), eid_version := binary(), carrier := binary(),
+                 started := milliseconds()}.
+
+-type readiness() :: #{ready := boolean(), connected := non_neg_integer(), required := non_neg_integer()}.
+%% `connected': visible peers.
+
+-type peer() :: #{node := binary(), hidden := boolean(), clusters := [binary()],
+                  state := connected | connecting | waiting, since := milliseconds() | none,
+                  route := atom() | none, ip := inet:ip_address() | none, port := inet:port_number() | none,
+                  round_trip := Microseconds :: non_neg_integer() | none, error := binary() | none}.
+%% Every node that is connected, or that a cluster lists.
+
+-type cluster() :: #{name := binary(), strategy := binary(), nodes := [binary()], answered := milliseconds() | none,
+                     error := none | #{text := binary(), since := milliseconds()}}.
+
+-type engine() :: #{endpoint := binary(), state := atom(), containers := non_neg_integer(), events := non_neg_integer(),
+                    resyncs := non_neg_integer(), requests := non_neg_integer(),
+                    lookups := #{Outcome :: atom() => non_neg_integer()},
+                    latency := #{p50 | p90 | p99 | max => Microseconds :: float()}, error := binary() | none}.
+
+-type milliseconds() :: integer().
+%% Of `erlang:system_time(millisecond)'.
+
+%% Characters of a text.
+-define(LONGEST_TEXT, 600).
+
+%% @doc How things are now. Asks no other node and no engine.
+-spec report(Required :: non_neg_integer()) -> report().
+report(Required) ->
+    #{engines := Engines, nodes := Connections} = eid_info:info(),
+    #{now => erlang:system_time(millisecond),
+      node => own(),
+      readiness => readiness(Required),
+      peers => peers(Connections),
+      clusters => [cluster(Cluster) || Cluster <- eid_discovery:info()],
+      engines => [engine(Endpoint, Engine) || {Endpoint, Engine} <- lists:sort(maps:to_list(Engines))]}.
+
+%% @doc Whether so many visible peers are connected.
+-spec readiness(Required :: non_neg_integer()) -> readiness().
+readiness(Required) ->
+    Connected = length(nodes()),
+    #{ready => Connected >= Required, connected => Connected, required => Required}.
+
+own() ->
+    _ = application:load(eid),
+    {ok, Version} = application:get_key(eid, vsn),
+    #{name => text(node()),
+      otp_release => text(erlang:system_info(otp_release)),
+      eid_version => text(Version),
+      carrier => case init:get_argument(proto_dist) of
+                     {ok, [[Carrier | _] | _]} -> text(Carrier);
+                     _ -> <<"inet_tcp">>
+                 end,
+      started => erlang:convert_time_unit(erlang:system_info(start_time) + erlang:time_offset(), native, millisecond)}.
+
+peers(Connections) ->
+    Connected = maps:from_list([{atom_to_binary(Node), {Node, Connection}} || {Node, Connection} <- maps:to_list(Connections)]),
+    Wanted = eid_discovery_connector:info(),
+    RoundTrips = eid_round_trips:all(),
+    Hidden = nodes(hidden),
+    lists:sort(fun(#{node := A}, #{node := B}) -> A =< B end,
+               [peer(Name, maps:get(Name, Wanted, #{}), maps:get(Name, Connected, none), RoundTrips, Hidden)
+                || Name <- maps:keys(maps:merge(Connected, Wanted))]).
+
+%% Two who were asked one after the other; where they contradict each other, OTP is right.
+peer(Name, Wanted, Connection, RoundTrips, Hidden) ->
+    Peer = #{node => text(Name), hidden => false, route => none, ip => none, port => none, round_trip => none,
+             clusters => lists:sort([text(Cluster) || Cluster <- maps:get(clusters, Wanted, [])])},
+    case {Connection, maps:get(state, Wanted, waiting)} of
+        {{Node, How}, _} ->
+            Peer#{state => connected, error => none, hidden := lists:member(Node, Hidden),
+                  since => case maps:get(since, Wanted, undefined) of
+                               undefined -> none;
+                               Since -> Since
+                           end,
+                  route := maps:get(route, How), ip := maps:get(ip, How, none), port := maps:get(port, How, none),
+                  round_trip := maps:get(Node, RoundTrips, none)};
+        {none, State} ->
+            Peer#{state => case State of
+                               connecting -> connecting;
+                               _ -> waiting
+                           end,
+                  since => none, error => error_text(maps:get(error, Wanted, none))}
+    end.
+
+cluster(#{name := Name, strategy := Strategy, nodes := Nodes, answered := Answered, error := Error}) ->
+    #{name => text(Name), strategy => text(Strategy), nodes => lists:sort([text(Node) || Node <- Nodes]),
+      answered => case Answered of
+                      never -> none;
+                      _ -> Answered
+                  end,
+      error => case Error of
+                   none -> none;
+                   #{text := Text, since := Since} -> #{text => text(Text), since => Since}
+               end}.
+
+engine(Endpoint, Engine) ->
+    #{state := State, containers := Containers, events := Events, resyncs := Resyncs, requests := Requests,
+      lookups := Lookups, latency := Latency} = Engine,
+    #{endpoint => text(Endpoint), state => State, containers => Containers, events => Events, resyncs => Resyncs,
+      requests => Requests, lookups => Lookups, latency => Latency, error => error_text(maps:get(error, Engine, none))}.
+
+error_text(none) -> none;
+error_text(Error) ->
+    case eid_error:is_reason(Error) of
+        true -> text(eid_error:format(Error));
+        false -> text(Error)
+    end.
+
+text(Atom) when is_atom(Atom) -> text(atom_to_binary(Atom));
+text(Text) when is_binary(Text); is_list(Text) ->
+    case unicode:characters_to_binary(Text) of
+        Utf8 when is_binary(Utf8) -> clean(Utf8);
+        _ when is_binary(Text) -> clean(unicode:characters_to_binary(Text, latin1));
+        _ -> text(io_lib:format("~0tp", [Text]))
+    end;
+text(Other) -> text(io_lib:format("~0tp", [Other])).
+
+%% Control characters and line ends become a blank; what has no width, or turns the direction of writing,
+%% becomes visible.
+clean(Utf8) ->
+    Long = string:slice(within_bytes(Utf8), 0, ?LONGEST_TEXT),
+    Short = case byte_size(Long) < byte_size(Utf8) of
+                true -> <<Long/binary, "…"/utf8>>;
+                false -> Long
+            end,
+    replace("\\p{Cf}", <<16#FFFD/utf8>>, replace("[\\p{Cc}\\p{Zl}\\p{Zp}]+", <<" ">>, Short)).
+
+%% One letter may have any number of accents.
+within_bytes(Utf8) ->
+    case unicode:characters_to_binary(binary:part(Utf8, 0, min(byte_size(Utf8), 4 * ?LONGEST_TEXT))) of
+        {incomplete, Whole, _Rest} -> Whole;
+        Whole -> Whole
+    end.
+
+replace(Pattern, New, Text) ->
+    re:replace(Text, Pattern, New, [unicode, global, {return, binary}]).

@@ -1,0 +1,108 @@
+%% @doc What the status page's server answers: a module of OTP's `httpd' (see its user's guide, "Inets Web Server
+%% API"), the only one, so nothing else is served.
+-module(eid_status_http).
+
+-behaviour(httpd_custom_api).
+
+-export([do/1, response_default_headers/0, response_header/1, request_header/1]).
+
+-include_lib("inets/include/httpd.hrl").
+-include_lib("kernel/include/logger.hrl").
+
+%% Milliseconds in which a client has to take so many bytes.
+-define(SEND_TIMEOUT, 5000).
+-define(PART, 65536).
+
+-type answer() :: {Status :: 200..599, ContentType :: string(), Body :: iodata()}.
+
+%% @doc Answers a request.
+-spec do(#mod{}) -> {proceed, [{response, {response, [{atom() | string(), term()}], nobody | {fun(), list()}}}]}.
+do(#mod{method = Method, request_uri = Uri, config_db = Settings, socket = Socket}) ->
+    [Path | _] = string:split(Uri, "?"),
+    {Status, Type, Text} = try
+                               answer(Method, Path, httpd_util:lookup(Settings, eid_ready))
+                           catch
+                               Class:Reason:Stack ->
+                                   ?LOG_ERROR("The status page has no answer to ~ts: ~0tp", [Path, {Class, Reason, Stack}]),
+                                   plain(500, "eid could not make this page; its log says why\n")
+                           end,
+    Body = iolist_to_binary(Text),
+    Headers = [{code, Status}, {content_type, Type}, {content_length, integer_to_list(byte_size(Body))}
+               | more_headers(Status, Type)],
+    {proceed, [{response, {response, Headers, case Method of
+                                                  "HEAD" -> nobody;
+                                                  _ -> {fun send/2, [Socket, Body]}
+                                              end}}]}.
+
+%% A client that does not read what it asked for is hung up on. `httpd' itself would give everything to the socket
+%% at once, which keeps it for as long as the client likes, also after it has been closed. So this gives it parts, and
+%% waits for each; the last one, which is empty, for the one before.
+send(Socket, Body) ->
+    _ = inet:setopts(Socket, [{high_watermark, 2}, {low_watermark, 1}, {send_timeout, ?SEND_TIMEOUT},
+                              {send_timeout_close, true}]),
+    send_parts(Socket, Body).
+
+send_parts(Socket, Body) ->
+    Size = min(?PART, byte_size(Body)),
+    case gen_tcp:send(Socket, binary:part(Body, 0, Size)) of
+        ok when Size > 0 -> send_parts(Socket, binary:part(Body, Size, byte_size(Body) - Size));
+        ok -> sent;
+        {error, _} -> close
+    end.
+
+-spec answer(Method :: string(), Path :: string(), Required :: non_neg_integer()) -> answer().
+answer(Method, Path, Required) ->
+    case {resource(Path), Method} of
+        {none, _} -> plain(404, "There is /, /cluster.json, /metrics, /live and /ready.\n");
+        {Resource, "GET"} -> get(Resource, Required);
+        {Resource, "HEAD"} -> get(Resource, Required);
+        {_, _} -> plain(405, "Only GET and HEAD.\n")
+    end.
+
+resource("/") -> page;
+resource("/cluster.json") -> json;
+resource("/metrics") -> metrics;
+resource("/live") -> live;
+resource("/ready") -> ready;
+resource(_) -> none.
+
+get(page, Required) ->
+    {200, "text/html; charset=utf-8", eid_status_html:render(eid_status_data:report(Required))};
+get(json, Required) ->
+    {200, "application/json", eid_status_json:render(eid_status_data:report(Required))};
+get(metrics, Required) ->
+    {200, "text/plain; version=0.0.4; charset=utf-8", eid_status_metrics:render(eid_status_data:report(Required))};
+get(live, _Required) ->
+    plain(200, "live\n");
+get(ready, Required) ->
+    #{ready := Ready, connected := Connected} = eid_status_data:readiness(Required),
+    Text = io_lib:format("~ts: ~b connected, ~b needed\n", [case Ready of
+                                                                true -> "ready";
+                                                                false -> "not ready"
+                                                            end, Connected, Required]),
+    plain(case Ready of
+              true -> 200;
+              false -> 503
+          end, Text).
+
+plain(Status, Text) -> {Status, "text/plain; charset=utf-8", Text}.
+
+more_headers(405, _Type) -> [{"allow", "GET, HEAD"}];
+more_headers(_Status, "text/html" ++ _) -> [{"content-security-policy", eid_status_html:security_policy()}];
+more_headers(_Status, _Type) -> [].
+
+%% @doc The headers of every answer, those of `httpd''s own errors too.
+-spec response_default_headers() -> [{string(), string()}].
+response_default_headers() ->
+    [{"cache-control", "no-store"},
+     {"content-security-policy", "default-src 'none'; frame-ancestors 'none'"},
+     {"x-content-type-options", "nosniff"},
+     {"referrer-policy", "no-referrer"}].
+
+%% @private
+-spec response_header({string(), string()}) -> {true, {string(), string()}}.
+response_header(Header) -> {true, Header}.
+
+%% @private
+-spec request_header({string(), string()}) -> {true, {string(), string()}}.
+request_header(Header) -> {true, Header}.
