@@ -49,6 +49,7 @@ install_application() {
       || fail "$destdir$library can't be written to; run this as one who may, or with a DESTDIR"
   done
   install -D -m 755 priv/eid_nif.so "$new/eid-$version/priv/eid_nif.so"
+  install -m 644 priv/status.css priv/status.js "$new/eid-$version/priv/"
   check_that_it_loads "$new/eid-$version"
   remove_application
   mv "$new/eid-$version" "$application"

@@ -1,5 +1,5 @@
-%% @doc The processes of the application: one that connects nodes, one for each cluster that lists them, and
-%% the status page. The first comes first, because the others tell it.
+%% @doc Supervises the processes of the application: the connector, a process for each cluster, and
+%% the status page. The connector comes first, because the others call it.
 -module(eid_sup).
 
 -behaviour(supervisor).
@@ -7,18 +7,22 @@
 -export([start_link/2]).
 -export([init/1]).
 
-%% @doc Starts everything that is configured.
--spec start_link([eid_discovery_config:cluster()], eid_status:config() | off) -> supervisor:startlink_ret().
+%% @doc Starts the configured processes.
+-spec start_link([eid_discovery_config:cluster()], eid_status:config() | off) ->
+          supervisor:startlink_ret().
 start_link(Clusters, Status) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, {Clusters, Status}).
 
 %% @private
 init({Clusters, Status}) ->
     ok = eid_discovery:open_info(),
-    Connector = #{id => eid_discovery_connector, start => {eid_discovery_connector, start_link, []}},
+    Connector = #{id => eid_discovery_connector,
+                  start => {eid_discovery_connector, start_link, []}},
     Workers = [#{id => {cluster, Name}, start => {eid_discovery_cluster, start_link, [Cluster]}}
                || #{name := Name} = Cluster <- Clusters],
-    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10}, [Connector | Workers] ++ page(Status)}}.
-
-page(off) -> [];
-page(Status) -> eid_status:child_specs(Status).
+    Page = case Status of
+               off -> [];
+               _ -> eid_status:child_specs(Status)
+           end,
+    {ok, {#{strategy => rest_for_one, intensity => 5, period => 10},
+          [Connector | Workers] ++ Page}}.

@@ -1,7 +1,8 @@
-%% @doc Discovery: something lists the nodes that should be connected, and eid connects them.
+%% @doc The behaviour of a discovery strategy: it lists the nodes that should be connected, and eid
+%% connects them.
 %%
-%% This is the behaviour of a strategy. Those that come with eid are `static', `hosts_file', `dns',
-%% `srv', `docker' and `rancher', each a module `eid_discovery_NAME'; a module of your own is named in full:
+%% eid's own strategies are `static', `hosts_file', `dns', `srv', `docker' and `rancher', each a
+%% module `eid_discovery_NAME'. Write the name of your own module in full:
 %%
 %% ```
 %% -module(my_strategy).
@@ -20,46 +21,93 @@
 %% with `{eid, [{clusters, [#{name => mine, strategy => {my_strategy, #{file => "/etc/nodes"}}}]}]}'.
 -module(eid_discovery).
 
--export([info/0, node_name/1]).
--export([open_info/0, put_info/2]).    % of the application's processes
+-export([options/3, bad_setting/2, node_name/1, info/0]).
+-export([open_info/0, put_info/2]).    % for the application's processes
 
 -export_type([peer/0, node_text/0, answer/0, problem/0, info/0]).
 
--type peer() :: node_text() | {node_text(), eid_routes:target()}.
-%% A node, and if need be how to reach it, as with {@link eid:set_route/2}. The user's own routes come before that.
+-type peer() :: node_text() | {node_text(), eid_routing:target()}.
+%% A node, and optionally its route, as in {@link eid:set_route/2}. The user's own routes precede
+%% this route.
 
 -type node_text() :: node() | unicode:chardata().
-%% Text is best: names that nobody answers to become no atoms.
+%% Prefer text: then a name becomes an atom only after a node has answered at its address.
 
 -type problem() :: {Where :: unicode:chardata(), Sentence :: unicode:chardata()}.
-%% Something that could not be asked, and why, with what to do about it. It is logged when it comes, and
-%% when it has gone; what it says meanwhile is shown by {@link info/0}.
+%% A source that could not be asked, and why, with advice. eid logs when the problem begins and
+%% ends. Meanwhile {@link info/0} has the current sentence.
 
 -type answer() :: #{nodes := [peer()] | unchanged,
                     partial => boolean(),
                     problems => [problem()],
                     again => interval | now | {within, Milliseconds :: non_neg_integer()}}.
-%% The nodes that should be connected now, or `unchanged' where that can't be said. This node itself may be
-%% among them. `partial': some may be missing, because not everybody who was asked has ever answered, so
-%% nobody is disconnected for not being listed before the next answer that is not. `again': when to ask the next time, by
-%% default after the cluster's `interval'; `{within, Ms}' if that is sooner, but not within a second; `now' for a
-%% strategy that waits by itself.
+%% The nodes that should be connected now, or `unchanged' if the strategy can't tell. This node may
+%% be among them. `partial': the list may be incomplete; eid prunes no node until the next complete
+%% answer. `again': when to ask next. The default is the cluster's `interval'. `{within, Ms}' asks
+%% earlier if that is sooner, but not within a second. `now' is for a strategy that waits in `list'.
 
 -type info() :: #{name := atom(), strategy := atom(), nodes := [binary()],
                   answered := never | (Milliseconds :: integer()),
                   error := none | #{text := string(), since := Milliseconds :: integer()}}.
-%% What a cluster's strategy has listed last, and what keeps it from doing so. Times are of
+%% The last list of a cluster's strategy, and its current problem. Times are of
 %% `erlang:system_time(millisecond)'.
 
 -callback init(Options :: term()) -> State :: term().
-%% Checks the options and makes the first state. It runs while the application starts, so it must not wait
-%% for anything; for wrong options it calls {@link eid_config:bad_setting/2}.
+%% Checks the options, for example with {@link options/3}, and makes the first state. It runs while
+%% the application starts, so it must not wait. For wrong options it calls {@link bad_setting/2}.
 
 -callback list(State) -> {answer(), State} when State :: term().
-%% Lists the nodes. It runs in a process of its own, so it may take its time, and a crash is a problem
-%% like others.
+%% Lists the nodes. Each cluster has a process for this, so it may wait. A crash becomes a problem
+%% of the cluster.
 
-%% @doc How each cluster's strategy is doing, in the order of the configuration.
+%% @doc Checks a map of options and fills in the defaults. `Known' has for each key its default (or
+%% `required'), a check, and the allowed values in words. `Owner' is the cluster or the strategy.
+%% Raises {@link eid_config:bad_setting()}.
+-spec options(Owner :: atom(), Options :: term(),
+              Known :: #{atom() => {Default :: term() | required, fun((term()) -> boolean()),
+                                    Allowed :: string()}}) ->
+          #{atom() => term()}.
+options(Owner, Options, Known) when is_map(Options) ->
+    case maps:keys(maps:without(maps:keys(Known), Options)) of
+        [] -> maps:map(fun(Key, Check) -> option(Owner, Key, Options, Check) end, Known);
+        [Key | _] ->
+            bad_setting("~0tp in {eid, [{clusters, ...}]} has no option ~0tp, only ~ts",
+                        [Owner, Key, lists:join(", ", [atom_to_list(K) || K <- maps:keys(Known)])])
+    end;
+options(Owner, Options, _Known) ->
+    bad_setting("the options of ~0tp in {eid, [{clusters, ...}]} must be a map; they are ~0tp",
+                [Owner, Options]).
+
+option(Owner, Key, Options, {Default, Check, Allowed}) ->
+    case Options of
+        #{Key := Value} ->
+            (try Check(Value) catch error:_ -> false end)
+                orelse bad_setting("~ts of ~0tp in {eid, [{clusters, ...}]} must be ~ts; it is "
+                                   "~0tp", [Key, Owner, Allowed, Value]),
+            Value;
+        #{} when Default =:= required ->
+            bad_setting("~ts of ~0tp is missing in {eid, [{clusters, ...}]}; it must be ~ts",
+                        [Key, Owner, Allowed]);
+        #{} -> Default
+    end.
+
+%% @doc Stops the start of the application with this sentence.
+-spec bad_setting(io:format(), [term()]) -> no_return().
+bad_setting(Format, Arguments) -> eid_config:bad_setting(Format, Arguments).
+
+%% @doc A node name as a binary, or `error' for another term. Makes no atom.
+-spec node_name(term()) -> {ok, binary()} | error.
+node_name(Node) ->
+    case eid_text:parse(Node) of
+        {ok, Name} ->
+            case eid_library:call(fun() -> eid_nif:parse_node_name(Name) end) of
+                {error, bad_node_name} -> error;
+                _ -> {ok, Name}
+            end;
+        error -> error
+    end.
+
+%% @doc The state of each cluster's strategy, in the order of the configuration.
 -spec info() -> [info()].
 info() ->
     try [Info || {_Position, Info} <- ets:tab2list(?MODULE)]
@@ -67,7 +115,8 @@ info() ->
     end.
 
 %% @private
-%% Whoever shows it asks no process: the calling one, the supervisor, owns the table that the workers write to.
+%% The calling process, the supervisor, owns the table. The clusters write to it, so a reader asks
+%% no process.
 -spec open_info() -> ok.
 open_info() ->
     ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
@@ -78,20 +127,3 @@ open_info() ->
 put_info(Position, Info) ->
     true = ets:insert(?MODULE, {Position, Info}),
     ok.
-
-%% @doc A node name as a binary; `error' for what is none. It makes no atom.
--spec node_name(term()) -> {ok, binary()} | error.
-node_name(Node) ->
-    try
-        Name = if
-                   is_atom(Node) -> atom_to_binary(Node);
-                   true -> unicode:characters_to_binary(Node)
-               end,
-        %% As a pattern, compiled on OTP 25, it would not load on 29.
-        true = is_binary(Name),
-        case eid_nif:call(fun() -> eid_nif:parse_node_name(Name) end) of
-            {error, bad_node_name} -> error;
-            _ -> {ok, Name}
-        end
-    catch error:_ -> error
-    end.

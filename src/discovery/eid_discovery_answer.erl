@@ -1,16 +1,18 @@
-%% @doc What a strategy has answered, checked: a strategy may be anybody's, and its data come from anywhere.
+%% @doc Checks the answer of a strategy, which may be a user's module with data from anywhere.
 -module(eid_discovery_answer).
 
 -export([check/1, is_peer/1]).
 
 -export_type([checked/0]).
 
--type checked() :: #{nodes := unchanged | [{Node :: binary(), eid_routes:target() | default}],
-                     bad_names := [term()], partial := boolean(), problems := [{Where :: binary(), Sentence :: string()}],
+-type checked() :: #{nodes := unchanged | [{Node :: binary(), eid_routing:target() | default}],
+                     bad_names := [term()], partial := boolean(),
+                     problems := [{Where :: binary(), Sentence :: string()}],
                      again := interval | now | {within, non_neg_integer()}}.
-%% `nodes' has each node once. `bad_names' are those elements that are no nodes, or nodes with a target that is no route.
+%% `nodes' has each node once. `bad_names' are the elements that are not nodes, and the nodes with a
+%% target that is not a route.
 
-%% @doc The answer in one form; `error' if it is none.
+%% @doc The answer in one form, or `error' for another term.
 -spec check(eid_discovery:answer() | term()) -> {ok, checked()} | error.
 check(Answer) ->
     try
@@ -32,12 +34,8 @@ again({within, Ms} = Again) when is_integer(Ms), Ms >= 0 -> Again.
 
 proper(List) when length(List) >= 0 -> List.
 
-%% Texts may have come from a name server or an engine.
-text(Text) ->
-    case unicode:characters_to_binary(Text) of
-        Binary when is_binary(Binary) -> Binary;
-        _NotUnicode -> unicode:characters_to_binary(io_lib:format("~0tp", [Text]))
-    end.
+%% Texts of name servers and engines need not be Unicode.
+text(Text) when is_list(Text); is_binary(Text) -> eid_text:show(Text).
 
 peers(unchanged) ->
     {unchanged, []};
@@ -52,14 +50,14 @@ peer(Element, {Peers, Seen, BadNames}) ->
         error -> {Peers, Seen, [Element | BadNames]}
     end.
 
-%% @doc Whether this can be an element of `nodes'.
+%% @doc True if this can be an element of `nodes'.
 -spec is_peer(term()) -> boolean().
 is_peer(Element) -> parse(Element) =/= error.
 
 parse({Node, Target}) ->
     try
         {ok, Name} = eid_discovery:node_name(Node),
-        _ = eid_routes:parse_entry(Name, Target),
+        _ = eid_routing:parse_route(Name, Target),
         {ok, {Name, Target}}
     catch error:_ -> error
     end;

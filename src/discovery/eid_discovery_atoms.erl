@@ -1,8 +1,9 @@
-%% @doc Node names that become atoms, and how many may.
+%% @doc Limits how many node names become atoms.
 %%
-%% To connect a node takes its name as an atom, and atoms stay for ever. Discovery learns names from others: DNS servers,
-%% labels of containers. So a new name becomes an atom only once something answers at its address; a thousand
-%% may do so at once and then one more every ten seconds, and none when three quarters of the atom table are full.
+%% A connection needs the node's name as an atom, and atoms are never freed. Discovery learns names
+%% from others: DNS servers, labels of containers. Therefore a name becomes an atom only after a
+%% node has answered at its address. A thousand new names may become atoms at once, then one more every
+%% ten seconds, and none while three quarters of the atom table are full.
 -module(eid_discovery_atoms).
 
 -export([new/0, take/2]).
@@ -19,7 +20,7 @@
 -spec new() -> allowance().
 new() -> #allowance{left = ?AT_ONCE, at = erlang:monotonic_time(millisecond)}.
 
-%% @doc The atom of this name. A name that is no atom yet uses up the allowance.
+%% @doc The atom of this name. A name that is not an atom yet uses up the allowance.
 -spec take(Node :: binary(), allowance()) -> {{ok, node()} | {error, too_many_names}, allowance()}.
 take(Node, Allowance) ->
     try {{ok, binary_to_existing_atom(Node)}, Allowance}

@@ -1,40 +1,42 @@
-%% @doc The worker of one cluster: it takes what the strategy lists, and tells {@link eid_discovery_connector} which
-%% nodes should be connected. It waits for nothing.
+%% @doc The process of one cluster: it takes the strategy's answers and passes the nodes that should
+%% be connected to {@link eid_discovery_connector}. It never waits.
 -module(eid_discovery_cluster).
 
 -behaviour(gen_server).
 
--export([start_link/1, answer/2]).
+-export([start_link/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("kernel/include/logger.hrl").
 
 -record(state, {cluster :: eid_discovery_config:cluster(),
-                runner :: pid() | none,
-                peers = [] :: [{Node :: binary(), eid_routes:target() | default}],
+                poller :: pid() | none,
+                peers = [] :: [{Node :: binary(), eid_routing:target() | default}],
                 answered = never :: never | integer(),    % system time, milliseconds
-                problems = #{} :: #{Where :: binary() => {Sentence :: string(), Since :: integer()}},
-                told = [] :: [limit | bad_names]}).    % of the last answer
+                problems = #{} :: #{Where :: binary() => {Sentence :: string(),
+                                                          Since :: integer()}},
+                logged = [] :: [limit | bad_names]}).    % warnings of the last answer
 
-%% @doc Starts it, and the strategy.
+%% @doc Starts the process, and the strategy.
 -spec start_link(eid_discovery_config:cluster()) -> gen_server:start_ret().
 start_link(Cluster) ->
     gen_server:start_link(?MODULE, Cluster, []).
 
-%% @doc Takes a strategy's answer. Whoever answers waits until it is taken, so answers can't pile up.
--spec answer(Worker :: pid(), eid_discovery_answer:checked()) -> ok.
-answer(Worker, Answer) ->
-    gen_server:call(Worker, {answer, Answer}, infinity).
-
 %% @private
 init(Cluster) ->
     process_flag(trap_exit, true),
-    {ok, put_info(#state{cluster = Cluster, runner = eid_discovery_poller:start_link(Cluster)})}.
+    {ok, put_info(#state{cluster = Cluster, poller = start_poller(Cluster)})}.
+
+%% The call waits, so that answers can't pile up.
+start_poller(Cluster) ->
+    Self = self(),
+    Take = fun(Answer) -> gen_server:call(Self, {answer, Answer}, infinity) end,
+    eid_discovery_poller:start_link(Cluster, Take).
 
 put_info(#state{cluster = #{position := Position, name := Name, strategy := Strategy}} = State) ->
-    ok = eid_discovery:put_info(Position, #{name => Name, strategy => Strategy, nodes => nodes_of(State#state.peers),
-                                            answered => State#state.answered,
-                                            error => error_info(State#state.problems)}),
+    Info = #{name => Name, strategy => Strategy, nodes => nodes_of(State#state.peers),
+             answered => State#state.answered, error => error_info(State#state.problems)},
+    ok = eid_discovery:put_info(Position, Info),
     State.
 
 %% @private
@@ -46,36 +48,40 @@ handle_call({answer, #{problems := Problems} = Answer}, From, State) ->
 handle_cast(_Unexpected, State) -> {noreply, State}.
 
 %% @private
-%% The strategy has crashed, and has said so if it could.
-handle_info({'EXIT', Runner, _Reason}, #state{runner = Runner, cluster = #{interval := Interval}} = State) ->
-    _ = erlang:send_after(Interval, self(), start_runner),
-    {noreply, State#state{runner = none}};
+%% The strategy has crashed, and its poller has reported it if it could.
+handle_info({'EXIT', Poller, _Reason},
+            #state{poller = Poller, cluster = #{interval := Interval}} = State) ->
+    _ = erlang:send_after(Interval, self(), start_poller),
+    {noreply, State#state{poller = none}};
 handle_info({'EXIT', _Parent, Reason}, State) ->
     {stop, Reason, State};
-handle_info(start_runner, #state{cluster = Cluster, runner = none} = State) ->
-    {noreply, State#state{runner = eid_discovery_poller:start_link(Cluster)}};
+handle_info(start_poller, #state{cluster = Cluster, poller = none} = State) ->
+    {noreply, State#state{poller = start_poller(Cluster)}};
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 
 take_nodes(#{nodes := unchanged}, State) ->
     State;
 take_nodes(#{nodes := Listed, bad_names := BadNames, partial := Partial},
-           #state{cluster = #{name := Name, prune := Prune, limit := Limit}, peers = Before} = State) ->
+           #state{cluster = #{name := Name, prune := Prune, limit := Limit},
+                  peers = Before} = State) ->
     Peers = [Peer || {Node, _Target} = Peer <- Listed, Node =/= atom_to_binary(node())],
     {Kept, Cut} = cut(Limit, Peers, Before),
-    Warnings = [{limit, "it lists ~b nodes, and only ~b of them are connected. Raise its limit, or correct the list.",
-                 [length(Peers), Limit]} || Cut]
-        ++ [{bad_names, "~b elements of its list are no nodes, for example ~0tP. A node name is Base@Host, with letters, digits, _ "
-             "and - before the @.", [length(BadNames), hd(BadNames), 30]} || BadNames =/= []],
+    Warnings = [{limit, "it lists ~b nodes, and only ~b of them are connected. Raise its limit, or "
+                 "correct the list.", [length(Peers), Limit]} || Cut]
+        ++ [{bad_names, "~b elements of its list are not nodes, for example ~0tP. A node name is "
+             "Base@Host, with letters, digits, _ and - before the @.",
+             [length(BadNames), hd(BadNames), 30]} || BadNames =/= []],
     _ = [warn(Name, Format, Arguments)
-         || {Kind, Format, Arguments} <- Warnings, not lists:member(Kind, State#state.told)],
+         || {Kind, Format, Arguments} <- Warnings, not lists:member(Kind, State#state.logged)],
     eid_discovery_connector:want(Name, Kept, case Prune of
-                                       true when Partial -> later;
-                                       _ -> Prune
-                                   end),
-    State#state{peers = Kept, answered = erlang:system_time(millisecond), told = [Kind || {Kind, _, _} <- Warnings]}.
+                                                 true when Partial -> later;
+                                                 _ -> Prune
+                                             end),
+    State#state{peers = Kept, answered = erlang:system_time(millisecond),
+                logged = [Kind || {Kind, _, _} <- Warnings]}.
 
-%% Those that were in the list before stay, so that new names can't displace nodes that are connected.
+%% Nodes of the last list come first, so that new names can't displace connected nodes.
 cut(Limit, Peers, _Before) when length(Peers) =< Limit -> {Peers, false};
 cut(Limit, Peers, Before) ->
     Nodes = maps:from_keys(nodes_of(Before), before),

@@ -1,31 +1,37 @@
-%% @doc The process in which a cluster's strategy runs: it asks, tells the worker, waits, and asks again.
-%% So a strategy may take its time and crash, and holds up nobody. After a crash it ends, with whatever the strategy has
-%% linked to it, and the worker starts another one.
+%% @doc The process of a cluster's strategy: it asks the strategy, gives the answer to the cluster,
+%% waits, and asks again.
+%%
+%% A strategy may wait or crash without blocking others. After a crash the process ends, with all
+%% processes that the strategy has linked to it, and the cluster starts another one.
 -module(eid_discovery_poller).
 
--export([start_link/1]).
-%% By full name, so that code can be loaded while it runs.
+-export([start_link/2]).
+%% Called by full name, so that code can be loaded while it runs.
 -export([run/3, pause/3]).
 
-%% @doc Starts it, linked to the calling worker, which gets each answer by
-%% {@link eid_discovery_cluster:answer/2}.
--spec start_link(eid_discovery_config:cluster()) -> pid().
-start_link(#{state := State} = Cluster) ->
-    Worker = self(),
-    spawn_link(fun() -> ?MODULE:run(Worker, Cluster, State) end).
+-type take() :: fun((eid_discovery_answer:checked()) -> ok).
+
+%% @doc Starts the process, linked to the calling cluster. `Take' gives an answer to the cluster and
+%% waits until the cluster has taken it.
+-spec start_link(eid_discovery_config:cluster(), take()) -> pid().
+start_link(#{state := State} = Cluster, Take) ->
+    spawn_link(fun() -> ?MODULE:run(Take, Cluster, State) end).
 
 %% @private
-run(Worker, #{module := Module, interval := Interval} = Cluster, State) ->
+-spec run(take(), eid_discovery_config:cluster(), State :: term()) -> no_return().
+run(Take, #{module := Module, interval := Interval} = Cluster, State) ->
     case list(Module, State) of
         {ok, #{again := Again} = Answer, Next} ->
-            ok = eid_discovery_cluster:answer(Worker, Answer),
+            ok = Take(Answer),
             timer:sleep(pause(Again, Interval, rand:uniform())),
-            ?MODULE:run(Worker, Cluster, Next);
+            ?MODULE:run(Take, Cluster, Next);
         {crashed, Why} ->
-            Sentence = io_lib:format("the strategy failed: ~0tP. Correct the module, or its options.", [Why, 30]),
+            Sentence = io_lib:format("the strategy failed: ~0tP. Correct the module, or its "
+                                     "options.", [Why, 30]),
             {ok, Answer} = eid_discovery_answer:check(#{nodes => unchanged,
-                                                        problems => [{atom_to_list(Module), Sentence}]}),
-            ok = eid_discovery_cluster:answer(Worker, Answer),
+                                                        problems => [{atom_to_list(Module),
+                                                                      Sentence}]}),
+            ok = Take(Answer),
             exit(shutdown)
     end.
 
@@ -41,10 +47,13 @@ list(Module, State) ->
     end.
 
 %% @private
-%% Milliseconds; `Luck' is from 0.0 to 1.0. Up to a tenth sooner than the interval, so that nodes that have started together do
-%% not go on asking together. Except for `now' there is a shortest pause, however soon a strategy wants to be asked again.
-pause(now, _Interval, _Luck) -> 0;
-pause(interval, Interval, Luck) ->
-    max(eid_discovery_config:shortest_interval(), round(Interval * (1 - Luck / 10)));
-pause({within, Ms}, Interval, Luck) ->
-    max(eid_discovery_config:shortest_interval(), min(Ms, pause(interval, Interval, Luck))).
+%% The pause in milliseconds. `Random' is from 0.0 to 1.0: the pause is up to a tenth shorter than
+%% the interval, so that nodes that were started together do not keep asking together. Except for
+%% `now' there is a shortest pause, even if a strategy wants to be asked sooner.
+-spec pause(interval | now | {within, non_neg_integer()}, Interval :: pos_integer(),
+            Random :: float()) -> non_neg_integer().
+pause(now, _Interval, _Random) -> 0;
+pause(interval, Interval, Random) ->
+    max(eid_discovery_config:shortest_interval(), round(Interval * (1 - Random / 10)));
+pause({within, Ms}, Interval, Random) ->
+    max(eid_discovery_config:shortest_interval(), min(Ms, pause(interval, Interval, Random))).

@@ -1,7 +1,8 @@
-%% @doc DNS records with their time to live, which `inet' does not tell.
+%% @doc Looks up DNS records with their time to live, which `inet' drops.
 %%
-%% OTP's resolver `inet_res' asks the name servers of `/etc/resolv.conf'. An address that they do not know is looked up as
-%% `inet' is configured to (`/etc/hosts', search domains), and then the time to live is `none'.
+%% OTP's resolver `inet_res' asks the name servers of `/etc/resolv.conf'. If they do not know an
+%% address, `inet' looks it up as it is configured (`/etc/hosts', search domains). Then the time to
+%% live is `none'.
 -module(eid_dns).
 
 -export([addresses/2, services/2, format_error/1]).
@@ -10,17 +11,18 @@
 
 -type ttl() :: none | (Milliseconds :: non_neg_integer()).
 -type reason() :: nxdomain | timeout | atom() | term().
-%% `nxdomain': there is no such name. Others are those of `inet_res': `servfail', `refused', …
+%% `nxdomain': there is no such name. The others are errors of `inet_res', such as `servfail'.
 
 %% Milliseconds for one question.
 -define(TIMEOUT, 3000).
-%% More targets than a cluster has nodes.
+%% More than the nodes of a cluster.
 -define(MAX_SERVICES, 500).
 
 %% @doc The addresses of a name: its A records for `inet', its AAAA records for `inet6'.
--spec addresses(Name :: string(), inet | inet6) -> {ok, [inet:ip_address()], ttl()} | {error, reason()}.
+-spec addresses(Name :: string(), inet | inet6) ->
+          {ok, [inet:ip_address()], ttl()} | {error, reason()}.
 addresses(Name, Family) ->
-    case ask(Name, record_type(Family)) of
+    case ask(Name, case Family of inet -> a; inet6 -> aaaa end) of
         {ok, Ips, Ttl} -> {ok, hosts(Ips), Ttl};
         {error, Reason} ->
             case eid_tasks:within(?TIMEOUT, fun() -> inet:getaddrs(Name, Family) end) of
@@ -29,30 +31,34 @@ addresses(Name, Family) ->
             end
     end.
 
-record_type(inet) -> a;
-record_type(inet6) -> aaaa.
-
 hosts(Ips) -> lists:usort(lists:filter(fun is_of_a_host/1, Ips)).
 
-%% No host has the unspecified address, and dialling it would lead back here; nor a group's.
+%% The unspecified address would lead back to this node. A multicast address is not a host's.
 is_of_a_host({A, _, _, _}) -> A > 0 andalso A < 224;
 is_of_a_host({0, 0, 0, 0, 0, 0, 0, 0}) -> false;
 is_of_a_host({A, _, _, _, _, _, _, _}) -> A < 16#ff00.
 
-%% @doc What the SRV records of a name say: targets and ports, in the order of the records' priority, with an address of the
-%% target; and those targets that have none. Of more than 500 records the others are left out.
+%% @doc The services in the SRV records of a name, in the order of the records' priority: targets
+%% and ports, with one address of each target. `Missing' lists the targets without an address. It
+%% reads at most 500 records.
 -spec services(Name :: string(), inet | inet6) ->
-          {ok, [{Target :: string(), inet:port_number(), inet:ip_address()}], ttl(), Missing :: [{Target :: string(), reason()}]}
+          {ok, [{Target :: string(), inet:port_number(), inet:ip_address()}], ttl(),
+           Missing :: [{Target :: string(), reason()}]}
               | {error, reason()}.
 services(Name, Family) ->
     case ask(Name, srv) of
         {ok, Records, Ttl} ->
-            Services = [{without_dot(Target), Port} || {_Priority, _Weight, Port, Target} <- lists:sublist(lists:sort(Records), ?MAX_SERVICES),
-                                                       Port > 0, without_dot(Target) =/= ""],
+            First = lists:sublist(lists:sort(Records), ?MAX_SERVICES),
+            Services = [{without_dot(Target), Port}
+                        || {_Priority, _Weight, Port, Target} <- First,
+                           Port > 0, without_dot(Target) =/= ""],
             Targets = lists:usort([Target || {Target, _} <- Services]),
-            Addresses = maps:from_list(eid_tasks:map(fun(Target) -> {Target, address(Target, Family)} end, Targets)),
-            {ok, [{Target, Port, Ip} || {Target, Port} <- Services, {ok, Ip} <- [maps:get(Target, Addresses)]], Ttl,
-             [{Target, Reason} || {Target, {error, Reason}} <- maps:to_list(Addresses)]};
+            Addresses = maps:from_list(eid_tasks:map(fun(Target) ->
+                                                             {Target, address(Target, Family)}
+                                                     end, Targets)),
+            {ok, [{Target, Port, Ip} || {Target, Port} <- Services,
+                                        {ok, Ip} <- [maps:get(Target, Addresses)]],
+             Ttl, [{Target, Reason} || {Target, {error, Reason}} <- maps:to_list(Addresses)]};
         {error, _} = Error -> Error
     end.
 
@@ -65,10 +71,11 @@ address(Target, Family) ->
 
 without_dot(Target) -> string:lowercase(string:trim(Target, trailing, ".")).
 
-%% The data of the records of this type, behind whatever CNAME records there are.
+%% The data of the records of this type, and their smallest time to live. CNAME records are skipped.
 ask(Name, Type) ->
     case ask(Name, Type, []) of
-        %% OTP 27 trips over an answer that was cut to fit into a datagram, where others ask again by TCP.
+        %% OTP 27 fails on an answer that was cut to fit into a datagram. Other releases ask again
+        %% by TCP.
         {error, formerr} -> ask(Name, Type, [{usevc, true}]);
         Answer -> Answer
     end.
@@ -78,17 +85,19 @@ ask(Name, Type, Options) ->
         {ok, Message} ->
             Records = [inet_dns:rr(Record) || Record <- inet_dns:msg(Message, anlist)],
             Ttls = [Seconds * 1000 || Fields <- Records, {ttl, Seconds} <- Fields],
-            {ok, [Data || Fields <- Records, lists:member({type, Type}, Fields), {data, Data} <- Fields],
-             lists:min([none | Ttls])};
+            {ok, [Data || Fields <- Records, lists:member({type, Type}, Fields),
+                          {data, Data} <- Fields],
+             lists:min([none | Ttls])};    % an atom is greater than every number
         {error, {Reason, _Message}} -> {error, Reason};
         {error, _} = Error -> Error
     end.
 
-%% @doc A sentence for a person: what happened, and what to do next.
+%% @doc Two sentences for people: the cause, and what to do next.
 -spec format_error(reason()) -> string().
 format_error(nxdomain) ->
-    "DNS knows no such name. Check its spelling, and /etc/resolv.conf: which name server is asked.";
+    "DNS knows no such name. Check its spelling, and the name server in /etc/resolv.conf.";
 format_error(timeout) ->
     "no name server answers in time. Check those in /etc/resolv.conf, and the network.";
 format_error(Reason) ->
-    lists:flatten(io_lib:format("DNS has no answer (~0tp). Check the name servers in /etc/resolv.conf.", [Reason])).
+    eid_text:format("DNS has no answer (~0tp). Check the name servers in /etc/resolv.conf.",
+                    [Reason]).

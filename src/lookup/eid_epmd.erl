@@ -1,24 +1,25 @@
-%% @doc The port mapper: it answers "where is this node?" in the place of epmd.
+%% @doc The port mapper: it answers "where is this node?" instead of epmd.
 %%
 %% The carriers {@link eid_tcp_dist} and {@link eid6_tcp_dist} call it. `-epmd_module eid_epmd
-%% -start_epmd false' gives it to any other carrier, `inet_tls' first of all. The functions are those
-%% that OTP asks of an epmd module (ERTS User's Guide, "How to Implement an Alternative Node
+%% -start_epmd false' makes every other carrier call it too, for example `inet_tls'. The functions
+%% are those of an epmd module in OTP (ERTS User's Guide, "How to Implement an Alternative Node
 %% Discovery for Erlang Distribution").
 -module(eid_epmd).
 
 -export([start_link/0, register_node/2, register_node/3, listen_port_please/2, address_please/3,
-         route_please/3, port_please/2, port_please/3, names/0, names/1]).
+         port_please/2, port_please/3, names/0, names/1]).
+-export([route_please/3, note_route/1, noted_route/1]).    % for eid's carriers and eid:info/0
 
 -define(DIST_VERSION, 6).
 
 -type host() :: atom() | string() | inet:ip_address().
 
-%% @doc There is no process. OTP calls this so that the module is loaded: one that is not is
-%% silently replaced by `erl_epmd', which is why `-no_epmd' must not stand on the command line.
+%% @doc There is no process. OTP calls this to load the module. OTP silently replaces a module that
+%% is not loaded by `erl_epmd', which is why the command line must not have `-no_epmd'.
 -spec start_link() -> ignore.
 start_link() -> ignore.
 
-%% @doc Nothing to register: the engine knows the port. Creation -1 makes `net_kernel' choose one.
+%% @doc Registers nothing: the engine knows the port. Creation -1 makes `net_kernel' choose one.
 -spec register_node(Name :: atom() | string(), inet:port_number()) -> {ok, -1}.
 register_node(Name, Port) -> register_node(Name, Port, inet).
 
@@ -27,19 +28,19 @@ register_node(Name, Port) -> register_node(Name, Port, inet).
                     inet_tcp | inet6_tcp | inet | inet6) -> {ok, -1}.
 register_node(_Name, _Port, _Driver) -> {ok, -1}.
 
-%% @doc The port to listen on: the erlang port. Raises {@link eid_config:bad_setting()} if a setting is
-%% wrong, which stops the start.
+%% @doc The port to listen on: the distribution port. Raises {@link eid_config:bad_setting()} if a
+%% setting is wrong, which stops the start.
 -spec listen_port_please(Name :: atom() | string(), host()) -> {ok, inet:port_number()}.
 listen_port_please(_Name, _Host) ->
-    ok = eid_config:check(),
+    ok = eid_routing:check(),
     {ok, eid_config:erlang_port()}.
 
 %% @doc The address to dial for `Name@Host', and its port.
 %%
-%% Carriers ask twice: first whether there may be one, which up to OTP 27 happens inside
-%% `net_kernel', where nothing may wait; the answer is the host's address then, or the unspecified
-%% one if only DNS knows it. The second time it is the route. A route that can't be found is logged
-%% here, because the other carriers drop the reason.
+%% Carriers ask twice. They first ask whether there may be an address. Up to OTP 27 this happens
+%% inside `net_kernel', which must not wait, so the answer is the host's address, or the
+%% unspecified address for a DNS name. The second time the answer is the route. A route that can't
+%% be found is logged here, because other carriers drop the reason.
 -spec address_please(Name :: atom() | string(), host(), inet | inet6) ->
           {ok, inet:ip_address()}
               | {ok, inet:ip_address(), inet:port_number(), Version :: 6}
@@ -55,25 +56,40 @@ address_please(Name, Host, Family) ->
         false ->
             case route_please(Name, Host, Family) of
                 {ok, #{ip := Ip, port := Port} = Route} ->
-                    eid_info:dialling(Route),
+                    note_route(Route),
                     {ok, Ip, Port, ?DIST_VERSION};
                 {error, _} = Error ->
                     Error
             end
     end.
 
-%% @doc The route to `Name@Host', for a process that is about to connect. One that can't be found is
-%% logged.
+%% @doc The route to `Name@Host', for a process that is about to connect. Logs the reason if there
+%% is no route.
 -spec route_please(Name :: atom() | string(), host(), inet | inet6) ->
           {ok, eid:route()} | {error, eid:reason()}.
 route_please(Name, Host, Family) ->
-    Node = [name_text(Name), $@, host_text(Host)],
+    Node = [eid_text:show(Name), $@, host_text(Host)],
     case eid_resolver:resolve(Node, Family, setup_time_for_lookup(), preferred) of
         {ok, _} = Found ->
             Found;
         {error, Reason} = Error ->
-            eid_setup_log:failed(Node, Reason),
+            eid_failures:report(Node, Reason),
             Error
+    end.
+
+%% @doc Notes the route by which the calling process is about to connect. The process stays with
+%% the connection, so the note in its dictionary lasts as long as the connection.
+-spec note_route(eid:route()) -> ok.
+note_route(#{route := Kind}) ->
+    _ = put(?MODULE, Kind),
+    ok.
+
+%% @doc The route that the process of a connection has noted. Without a note the peer dialled.
+-spec noted_route(pid()) -> accepted | unknown | atom().
+noted_route(Pid) ->
+    case process_info(Pid, dictionary) of
+        {dictionary, Dictionary} -> proplists:get_value(?MODULE, Dictionary, accepted);
+        undefined -> unknown
     end.
 
 address_without_waiting(HostText, Family) ->
@@ -84,7 +100,7 @@ address_without_waiting(HostText, Family) ->
         {error, einval} -> {0, 0, 0, 0, 0, 0, 0, 0}
     end.
 
-%% The lookup is over before the carrier's setup time is, so that the reason gets out.
+%% The lookup ends before the carrier's setup time does, so that the reason can be reported.
 setup_time_for_lookup() ->
     min(eid_config:lookup_time(), net_kernel:connecttime() * 3 div 4).
 
@@ -93,23 +109,30 @@ setup_time_for_lookup() ->
           {port, inet:port_number(), Version :: 6} | noport.
 port_please(Name, Host) -> port_please(Name, Host, infinity).
 
-%% @doc The port of `Name' at the host's own address, within so many milliseconds. The port of a
-%% route to another address would help nobody: `noport', as for every error.
+%% @doc The port of `Name', found within this time in milliseconds. A port is only useful at the
+%% host's own address, so other routes answer `noport', as every error does.
 -spec port_please(Name :: atom() | string(), host(), timeout()) ->
           {port, inet:port_number(), Version :: 6} | noport.
 port_please(Name, Host, Timeout) ->
     HostText = host_text(Host),
-    Node = [name_text(Name), $@, HostText],
-    case eid_resolver:resolve(Node, any, patience(Timeout), never) of
-        {ok, #{route := Kind, ip := Ip, port := Port}} ->
-            case Kind =/= loopback andalso (Kind =/= fixed orelse inet:parse_address(HostText) =:= {ok, Ip}) of
-                true -> {port, Port, ?DIST_VERSION};
-                false -> noport
+    Node = [eid_text:show(Name), $@, HostText],
+    Within = case Timeout of
+                 infinity -> configured;
+                 _ -> Timeout
+             end,
+    case eid_resolver:resolve(Node, any, Within, never) of
+        {ok, #{route := loopback}} -> noport;
+        {ok, #{route := fixed, ip := Ip, port := Port}} ->
+            case inet:parse_address(HostText) of
+                {ok, Ip} -> {port, Port, ?DIST_VERSION};
+                _ -> noport
             end;
+        {ok, #{port := Port}} -> {port, Port, ?DIST_VERSION};
         {error, _} -> noport
     end.
 
-%% @doc The nodes on this node's own host; while it has no name, on the host that it calls its own.
+%% @doc The nodes on this node's own host. While this node has no name, it is the host that the
+%% system names.
 -spec names() -> {ok, [{Name :: string(), inet:port_number()}]} | {error, term()}.
 names() ->
     case is_alive() of
@@ -121,17 +144,11 @@ names() ->
             names(Host)
     end.
 
-%% @doc The nodes on a host: the IDs of the containers there that publish their erlang port,
+%% @doc The nodes on a host: the IDs of the containers there that publish their distribution port,
 %% with the published ports. `net_adm:names/1' and `net_adm:world/0' get their lists here.
 -spec names(host()) -> {ok, [{Name :: string(), inet:port_number()}]} | {error, term()}.
 names(Host) ->
     eid_resolver:names(host_text(Host), any, configured).
-
-patience(infinity) -> configured;
-patience(Timeout) -> Timeout.
-
-name_text(Name) when is_atom(Name) -> atom_to_list(Name);
-name_text(Name) -> Name.
 
 host_text(Host) when is_atom(Host) -> atom_to_list(Host);
 host_text(Host) when is_tuple(Host) -> inet:ntoa(Host);

@@ -1,8 +1,10 @@
-%% @doc Where a node is: from its name to an address and a port.
+%% @doc Finds the address and port of a node from its name.
 %%
-%% In this order: the user's route for this node or its host's name; this container itself; the
-%% user's route for the host's address; the Docker Engine on that host. Names of hosts are resolved
-%% by OTP's `inet', so that its configuration counts, and what is resolved is what is contacted.
+%% It tries the user's route for this node or its host's name, then this container itself. After
+%% these it tries the user's route for the host's address, then the Docker Engine on that host.
+%%
+%% OTP's `inet' resolves the names of hosts, so its configuration counts, and eid contacts the
+%% address that it has checked.
 -module(eid_resolver).
 
 -export([lookup/1, resolve/4, resolve_again/4, names/3, watch/6, is_of_family/2, own_family/0]).
@@ -10,10 +12,11 @@
 -export_type([family/0]).
 
 -include_lib("kernel/include/inet.hrl").
+-include_lib("kernel/include/logger.hrl").
 
 -type family() :: inet | inet6.
 -type timeout_ms() :: non_neg_integer().
--type patience() :: timeout_ms() | configured.
+-type time_limit() :: timeout_ms() | configured.
 %% `configured': the time of {@link eid_config:lookup_time/0}.
 
 -record(query, {node :: binary(),
@@ -22,32 +25,32 @@
                 ip :: inet:ip_address() | none,    % of a host that is an address
                 family :: family(),
                 began :: integer(),    % monotonic, native units
-                patience :: patience(),
+                limit :: time_limit(),
                 bridge :: eid_nif:bridge(),
-                again :: boolean(),    % what is known of the node is wrong
-                settings :: eid_settings:settings()}).
+                again :: boolean(),    % the route that was found before could not be dialled
+                settings :: eid_routing:settings()}).
 
 %% @doc See {@link eid:lookup/1}.
 -spec lookup(Node :: binary()) -> {ok, eid:route()} | {error, eid:reason()}.
 lookup(Node) -> resolve(Node, any, configured, preferred).
 
-%% @doc Finds the route to `Node', which is `Container@Host', in at most so many milliseconds. The
-%% family `any' is that of the host's address; for a DNS name, that of the carrier on the command
-%% line.
--spec resolve(Node :: iodata(), family() | any, patience(), preferred | never) ->
+%% @doc Finds the route to `Node', which is `Container@Host', within this time in milliseconds. The
+%% family `any' is the family of the host's address, or for a DNS name the family of the carrier on
+%% the command line.
+-spec resolve(Node :: iodata(), family() | any, time_limit(), preferred | never) ->
           {ok, eid:route()} | {error, eid:reason()}.
-resolve(Node, Family, Patience, Bridge) ->
-    case query(Node, Family, Patience, eid_settings:read()) of
+resolve(Node, Family, Limit, Bridge) ->
+    case query(Node, Family, Limit, eid_routing:read()) of
         {ok, Query} -> find(Query#query{bridge = Bridge});
         {error, _} = Error -> Error
     end.
 
-%% @doc The same after a dial of this route has failed: an answer that was asked for before does not
-%% count, and a bridge is the last resort.
+%% @doc The same after a dial of this route has failed: earlier answers do not count, and a bridge
+%% is the last resort.
 -spec resolve_again(Node :: iodata(), family() | any, timeout_ms(), Failed :: eid:route()) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve_again(Node, Family, Timeout, Failed) ->
-    case query(Node, Family, Timeout, eid_settings:read()) of
+    case query(Node, Family, Timeout, eid_routing:read()) of
         {ok, Query} ->
             Bridge = case Failed of
                          #{route := bridge, ip := Ip} -> {last_resort, Ip};
@@ -57,15 +60,16 @@ resolve_again(Node, Family, Timeout, Failed) ->
         {error, _} = Error -> Error
     end.
 
-query(NodeText, Family, Patience, Settings) ->
-    %% `parse_node_name' looks at every byte, so it gets whatever the caller has.
+query(NodeText, Family, Limit, Settings) ->
+    %% `parse_node_name' checks every byte.
     try iolist_to_binary(NodeText) of
         Node ->
-            case eid_nif:call(fun() -> eid_nif:parse_node_name(Node) end) of
+            case eid_library:call(fun() -> eid_nif:parse_node_name(Node) end) of
                 {ok, {Container, Host, Ip}} ->
                     {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
-                                family = family(Family, Ip), began = erlang:monotonic_time(), patience = Patience,
-                                bridge = preferred, again = false, settings = Settings}};
+                                family = family(Family, Ip), began = erlang:monotonic_time(),
+                                limit = Limit, bridge = preferred, again = false,
+                                settings = Settings}};
                 {error, _} = Error -> Error
             end
     catch
@@ -79,15 +83,16 @@ family(Family, _Ip) -> Family.
 
 find(#query{node = Node, container = Container, host = Host, family = Family,
             settings = #{routes := Table, erlang_port := ErlangPort}} = Query) ->
-    case eid_routes:for_name(Node, Host, Table) of
+    case eid_host_map:for_name(Node, Host, Table) of
         {Ip, Port} ->
             fixed(Ip, Port, Query);
         none ->
             case eid_own_name:is_own_container(Container) of
                 true -> {ok, route(loopback_address(Family), ErlangPort, loopback, Query)};
-                false -> with_address(Query, fun(Ip) ->
-                                                     go(eid_routes:for_address(Ip, Table), Ip, Query)
-                                             end)
+                false ->
+                    with_address(Query, fun(Ip) ->
+                                                go(eid_routing:for_address(Ip, Table), Ip, Query)
+                                        end)
             end;
         Target ->
             with_address(Query, fun(Ip) -> go(Target, Ip, Query) end)
@@ -101,16 +106,17 @@ go(epmd, HostIp, #query{container = Name} = Query) ->
     case in_time(Query, fun() -> erl_epmd:port_please(binary_to_list(Name), HostIp) end) of
         {port, Port, _Version} -> {ok, route(HostIp, Port, epmd, Query)};
         {error, timeout} = Error -> Error;
-        _ -> {error, {unreachable, <<"epmd does not answer there, or knows no ", Name/binary>>}}
+        _ -> epmd_error(<<"epmd does not answer there, or knows no ", Name/binary>>)
     end;
 go(published, HostIp, Query) ->
     from_engine(HostIp, Query#query{bridge = never});
 go(engine, HostIp, Query) ->
     from_engine(HostIp, Query).
 
-%% An address that the user set is no address of the node's host, so only networks can allow it.
+%% An address that the user set need not be the address of the node's host, so only networks can
+%% allow it.
 fixed(Ip, Port, #query{settings = #{hosts := Hosts}} = Query) ->
-    case eid_routes:is_allowed(none, Ip, Hosts) of
+    case eid_routing:is_allowed(none, Ip, Hosts) of
         true -> {ok, route(Ip, Port, fixed, Query)};
         false -> {error, host_not_allowed}
     end.
@@ -120,7 +126,9 @@ from_engine(HostIp, #query{again = true} = Query) ->
 from_engine(HostIp, #query{container = Container, bridge = Bridge,
                            settings = #{erlang_port := ErlangPort}} = Query) ->
     Engine = engine(HostIp, Query),
-    case eid_nif:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort, Bridge) end) of
+    case eid_library:call(fun() -> eid_nif:known_route(Container, Engine, HostIp, ErlangPort,
+                                                       Bridge)
+                          end) of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
         unknown -> ask(Engine, HostIp, Query);
         {error, _} = Error -> Error
@@ -128,93 +136,95 @@ from_engine(HostIp, #query{container = Container, bridge = Bridge,
 
 ask(Engine, HostIp, #query{node = Node, bridge = Bridge, again = Again,
                            settings = #{erlang_port := ErlangPort}} = Query) ->
-    Ref = make_ref(),
-    Asked = eid_nif:call(fun() -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
-                                                 eid_config:limits(), time_left(Query), Again)
-                         end),
-    Answer = eid_promise:await(Ref, Asked),
-    tell_once(Engine, HostIp),
-    case Answer of
+    case ask_engine(Engine, HostIp,
+                    fun(Ref) -> eid_nif:lookup(Ref, Node, Engine, HostIp, ErlangPort, Bridge,
+                                               eid_config:limits(), time_left(Query), Again)
+                    end) of
         {ok, Ip, Port, Kind} -> {ok, route(Ip, Port, Kind, Query)};
         {error, _} = Error -> Error
     end.
 
-tell_once(Engine, HostIp) ->
-    case eid_nif:call(fun() -> eid_nif:take_notice(Engine, HostIp) end) of
-        {refused, Endpoint, Reason} -> eid_setup_log:no_directory(Endpoint, Reason);
+ask_engine(Engine, HostIp, Fun) ->
+    Answer = eid_library:ask(Fun),
+    case eid_library:call(fun() -> eid_nif:take_notice(Engine, HostIp) end) of
+        {refused, Endpoint, Reason} -> log_no_directory(Endpoint, Reason);
         _ -> ok
-    end.
+    end,
+    Answer.
 
-%% @doc The nodes on a host: for each running container that publishes its erlang port, its ID as it stands in the names
-%% of nodes ({@link eid_own_name:id/1}), and the published port.
--spec names(Host :: iodata(), family() | any, patience()) ->
+log_no_directory(Endpoint, {refused, Status, Message}) ->
+    ?LOG_WARNING("The Docker Engine at ~ts, or a proxy in front of it, refuses its events (HTTP "
+                 "~b: ~ts), so every lookup there asks it. Allow GET of /events and "
+                 "/containers/json to spare that.", [Endpoint, Status, Message]);
+log_no_directory(Endpoint, _TooLarge) ->
+    ?LOG_WARNING("The list of the containers at ~ts is too large, so every lookup there asks the "
+                 "Docker Engine. Raise {eid, [{max_response_size, ...}]}; a list may have 16 times "
+                 "that size.", [Endpoint]).
+
+%% @doc The nodes on a host: for each running container that publishes its distribution port, its
+%% ID as in node names ({@link eid_own_name:id/1}), and the published port.
+-spec names(Host :: iodata(), family() | any, time_limit()) ->
           {ok, [{Name :: string(), inet:port_number()}]} | {error, eid:reason() | term()}.
-names(Host, Family, Patience) ->
-    %% The name stands for any on that host.
-    case query(["x@", Host], Family, Patience, eid_settings:read()) of
-        {ok, #query{settings = #{routes := Table}} = Query} ->
-            with_address(Query,
-                         fun(Ip) ->
-                                 case eid_routes:for_name(<<>>, Query#query.host, Table) of
-                                     none -> names_by(eid_routes:for_address(Ip, Table), Ip, Query);
-                                     Target -> names_by(Target, Ip, Query)
-                                 end
-                         end);
-        {error, _} = Error -> Error
-    end.
+names(Host, Family, Limit) ->
+    on_host(Host, Family, Limit, fun names_at/2).
 
-%% @doc Waits, for so many milliseconds, until other containers of the host's engine run that match the filter. `Known' is the
-%% digest of the answer before, or 0.
--spec watch(Host :: iodata(), family() | any, eid_nif:filter(), Known :: non_neg_integer(), eid_nif:limits(),
-            timeout_ms()) -> eid_nif:watched().
-watch(Host, Family, Filter, Known, Limits, Timeout) ->
-    case query(["x@", Host], Family, configured, eid_settings:read()) of
-        {ok, Query} ->
-            with_address(Query,
-                         fun(Ip) ->
-                                 Ref = make_ref(),
-                                 Engine = engine(Ip, Query),
-                                 Asked = eid_nif:call(fun() ->
-                                                              eid_nif:watch(Ref, Engine, Ip, Filter, Known, Limits, Timeout)
-                                                      end),
-                                 Answer = eid_promise:await(Ref, Asked),
-                                 tell_once(Engine, Ip),
-                                 Answer
-                         end);
-        {error, _} = Error -> Error
+names_at(Ip, #query{host = Host, settings = #{routes := Table}} = Query) ->
+    case eid_host_map:for_name(<<>>, Host, Table) of
+        none -> names_by(eid_routing:for_address(Ip, Table), Ip, Query);
+        Target -> names_by(Target, Ip, Query)
     end.
 
 names_by(epmd, HostIp, Query) ->
     case in_time(Query, fun() -> erl_epmd:names(HostIp) end) of
-        {error, address} -> {error, {unreachable, <<"epmd does not answer there">>}};
+        {error, address} -> epmd_error(<<"epmd does not answer there">>);
         Answer -> Answer
     end;
 names_by(Target, HostIp, #query{settings = #{erlang_port := ErlangPort}} = Query)
   when Target =:= engine; Target =:= published ->
-    Ref = make_ref(),
     Engine = engine(HostIp, Query),
-    Asked = eid_nif:call(fun() -> eid_nif:names(Ref, Engine, HostIp, ErlangPort, eid_config:limits(),
-                                                time_left(Query))
-                         end),
-    Answer = eid_promise:await(Ref, Asked),
-    tell_once(Engine, HostIp),
-    case Answer of
+    case ask_engine(Engine, HostIp,
+                    fun(Ref) -> eid_nif:names(Ref, Engine, HostIp, ErlangPort,
+                                              eid_config:limits(), time_left(Query))
+                    end) of
         {ok, Names} -> {ok, [{binary_to_list(eid_own_name:id(Id)), Port} || {Id, Port} <- Names]};
         {error, _} = Error -> Error
     end;
-%% Nobody there has a list.
+%% There is no list of nodes to ask for.
 names_by(_Direct, _HostIp, _Query) ->
     {ok, []}.
 
-engine(HostIp, #query{host = Host, settings = #{engines := Engines}}) ->
-    eid_engines:for_host(Host, HostIp, Engines).
+%% @doc Waits until the containers of the host's engine that match the filter change, or until the
+%% time in milliseconds is over. `Known' is the digest of the last answer, or 0.
+-spec watch(Host :: iodata(), family() | any, eid_nif:filter(), Known :: non_neg_integer(),
+            eid_config:limits(), timeout_ms()) -> eid_nif:watched().
+watch(Host, Family, Filter, Known, Limits, Timeout) ->
+    on_host(Host, Family, configured,
+            fun(Ip, Query) ->
+                    Engine = engine(Ip, Query),
+                    ask_engine(Engine, Ip,
+                               fun(Ref) -> eid_nif:watch(Ref, Engine, Ip, Filter, Known, Limits,
+                                                         Timeout)
+                               end)
+            end).
 
-%% Calls `Fun' with the host's address, if that may be contacted.
+%% Any container's name makes a node name of the host.
+on_host(Host, Family, Limit, Fun) ->
+    case query(["x@", Host], Family, Limit, eid_routing:read()) of
+        {ok, Query} -> with_address(Query, fun(Ip) -> Fun(Ip, Query) end);
+        {error, _} = Error -> Error
+    end.
+
+epmd_error(Detail) -> {error, {unreachable, {epmd, Detail}}}.
+
+engine(HostIp, #query{host = Host, settings = Settings}) ->
+    eid_routing:engine(Host, HostIp, Settings).
+
+%% Calls `Fun' with the host's address if eid may contact it.
 with_address(#query{host = Host, settings = #{hosts := Hosts}} = Query, Fun) ->
-    case eid_routes:may_be_allowed(Host, Hosts) andalso address(Query) of
+    case eid_routing:may_be_allowed(Host, Hosts) andalso address(Query) of
         false -> {error, host_not_allowed};
         {ok, Ip} ->
-            case eid_routes:is_allowed(Host, Ip, Hosts) of
+            case eid_routing:is_allowed(Host, Ip, Hosts) of
                 true -> Fun(Ip);
                 false -> {error, host_not_allowed}
             end;
@@ -256,8 +266,8 @@ own_family() ->
         _ -> inet
     end.
 
-%% @doc Whether a host, as it stands in a node name, can be dialled over this family. It looks at
-%% the text only: a DNS name passes.
+%% @doc True if a host in a node name can be dialled over this family. It checks the text only: a
+%% DNS name passes.
 -spec is_of_family(Host :: string(), family()) -> boolean().
 is_of_family(Host, Family) ->
     case inet:parse_strict_address(Host) of
@@ -265,9 +275,9 @@ is_of_family(Host, Family) ->
         _ -> true
     end.
 
-time_left(#query{began = Began, patience = Patience}) ->
+time_left(#query{began = Began, limit = Limit}) ->
     Spent = erlang:convert_time_unit(erlang:monotonic_time() - Began, native, millisecond),
-    max(0, milliseconds(Patience) - Spent).
+    max(0, milliseconds(Limit) - Spent).
 
 milliseconds(configured) -> eid_config:lookup_time();
 milliseconds(Timeout) -> Timeout.

@@ -1,7 +1,7 @@
-%% @doc How long a message takes to each connected node and back, measured every other second.
+%% @doc Measures every other second how long a message takes to each connected node and back.
 %%
-%% It sends what `net_adm:ping/1' sends, a question that every node answers, but never connects for it and
-%% never waits: one question is under way to a node, and an answer is counted when it comes.
+%% It sends the same question as `net_adm:ping/1', which every node answers, but it never connects
+%% and never waits. At most one question to each node is under way.
 -module(eid_round_trips).
 
 -behaviour(gen_server).
@@ -19,13 +19,13 @@
 
 -type microseconds() :: non_neg_integer().
 
-%% @doc Starts it. There is one, and only while the status page is on.
+%% @doc Starts the only process, while the status page is on.
 -spec start_link() -> {ok, pid()} | {error, term()}.
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
-%% @doc The last round trip to each visible node that has answered, in microseconds; or, if the next answer is out
-%% for longer than that, how long it is. Empty while nothing measures.
+%% @doc The last round trip to each visible node that has answered, in microseconds. If the next
+%% answer already takes longer, it is the time until now. Empty while no process measures.
 -spec all() -> #{node() => microseconds()}.
 all() ->
     try gen_server:call(?MODULE, all)
@@ -34,7 +34,7 @@ all() ->
 
 %% @private
 init([]) ->
-    %% A hidden one may be a C node, erl_call for one, that takes the question for the answer to its own.
+    %% A hidden node may be a C node such as erl_call, which would take the question for an answer.
     ok = net_kernel:monitor_nodes(true, [{node_type, visible}]),
     self() ! ask,
     {ok, #state{trips = maps:from_keys(nodes(), #trip{})}}.
@@ -42,8 +42,9 @@ init([]) ->
 %% @private
 handle_call(all, _From, #state{trips = Trips} = State) ->
     Now = erlang:monotonic_time(),
-    {reply, maps:from_list([{Node, shown(Trip, Now)} || {Node, #trip{last = Last} = Trip} <- maps:to_list(Trips),
-                                                        Last =/= unknown]), State}.
+    {reply, maps:from_list([{Node, shown(Trip, Now)}
+                            || {Node, #trip{last = Last} = Trip} <- maps:to_list(Trips),
+                               Last =/= unknown]), State}.
 
 shown(#trip{last = Last, asked = no}, _Now) -> Last;
 shown(#trip{last = Last, asked = {_Ref, Asked}}, Now) -> max(Last, microseconds(Asked, Now)).
@@ -66,15 +67,17 @@ handle_info({nodedown, Node, _Info}, #state{trips = Trips, asked = Asked} = Stat
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 
-%% A call of a `gen_server' by hand, because `gen_server:send_request/2' would connect a node that has
-%% just left.
+%% A call of a `gen_server' by hand: `gen_server:send_request/2' would connect a node that has just
+%% left.
 ask(Node, #state{trips = Trips, asked = Asked} = State) ->
     case Trips of
         #{Node := #trip{asked = no} = Trip} ->
             Ref = make_ref(),
             Now = erlang:monotonic_time(),
-            case erlang:send({net_kernel, Node}, {'$gen_call', {self(), Ref}, {is_auth, node()}}, [noconnect, nosuspend]) of
-                ok -> State#state{trips = Trips#{Node := Trip#trip{asked = {Ref, Now}}}, asked = Asked#{Ref => Node}};
+            Question = {'$gen_call', {self(), Ref}, {is_auth, node()}},
+            case erlang:send({net_kernel, Node}, Question, [noconnect, nosuspend]) of
+                ok -> State#state{trips = Trips#{Node := Trip#trip{asked = {Ref, Now}}},
+                                  asked = Asked#{Ref => Node}};
                 _NotNow -> State
             end;
         #{} -> State
@@ -83,7 +86,8 @@ ask(Node, #state{trips = Trips, asked = Asked} = State) ->
 answered(Node, Ref, #state{trips = Trips} = State) ->
     case Trips of
         #{Node := #trip{asked = {Ref, Asked}}} ->
-            State#state{trips = Trips#{Node := #trip{last = microseconds(Asked, erlang:monotonic_time())}}};
+            Last = microseconds(Asked, erlang:monotonic_time()),
+            State#state{trips = Trips#{Node := #trip{last = Last}}};
         #{} -> State    % of an earlier connection
     end.
 

@@ -1,4 +1,4 @@
-%% @doc The report as a page for people. Everything that is not written here is escaped.
+%% @doc Writes the status data as a page for people. It escapes every text that comes from outside.
 -module(eid_status_html).
 
 -export([render/1, security_policy/0]).
@@ -6,52 +6,51 @@
 -type html() :: unicode:chardata().
 -type level() :: ok | wait | bad | idle.
 
-%% @doc What the page may load: its own style, its own script, its icon, and itself once more.
+%% @doc The Content-Security-Policy: the page loads its style, its script, its icon and itself.
 -spec security_policy() -> string().
 security_policy() ->
-    "default-src 'none'; style-src 'sha256-" ++ eid_status_style:hash() ++ "'; script-src 'sha256-"
-        ++ eid_status_script:hash() ++ "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'".
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'".
 
-%% @doc Writes the report down.
--spec render(eid_status_data:report()) -> binary().
-render(#{node := #{name := Name}} = Report) ->
-    Page = unicode:characters_to_binary(
+%% @doc The page in UTF-8.
+-spec render(eid_status_data:data()) -> binary().
+render(#{node := #{name := Name}} = Data) ->
+    {ok, Page} = eid_text:parse(
       ["<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-       "<title>", headline(Report), " · ", escape(Name), "</title>\n"
+       "<title>", headline(Data), " · ", escape(Name), "</title>\n"
        "<link rel=\"icon\" href=\"", icon(), "\">\n"
+       "<link rel=\"stylesheet\" href=\"status.css\">\n"
        "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\n"
-       "<style>", eid_status_style:text(), "</style>\n"
        "</head>\n<body>\n<p id=\"lost\" role=\"alert\" hidden></p>\n<main>\n",
-       head(Report), summary(Report), peers(Report), clusters(Report), engines(Report), foot(Report),
-       "</main>\n<script>", eid_status_script:text(), "</script>\n</body>\n</html>\n"]),
-    %% As a pattern, compiled on OTP 25, it would not load on 29.
-    true = is_binary(Page),
+       head(Data), summary(Data), peers(Data), clusters(Data), engines(Data), foot(Data),
+       "</main>\n<script src=\"status.js\"></script>\n</body>\n</html>\n"]),
     Page.
 
 icon() ->
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cg stroke='%2314803f' "
-        "stroke-width='1.5'%3E%3Cpath d='M4 4.5l8 0M4 4.5l4 8M12 4.5l-4 8'/%3E%3C/g%3E%3Cg fill='%2314803f'%3E%3Ccircle "
-        "cx='4' cy='4.5' r='2.5'/%3E%3Ccircle cx='12' cy='4.5' r='2.5'/%3E%3Ccircle cx='8' cy='12' r='2.5'/%3E%3C/g%3E"
-        "%3C/svg%3E".
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cg "
+        "stroke='%2314803f' stroke-width='1.5'%3E%3Cpath d='M4 4.5l8 0M4 4.5l4 8M12 4.5l-4 8'/%3E"
+        "%3C/g%3E%3Cg fill='%2314803f'%3E%3Ccircle cx='4' cy='4.5' r='2.5'/%3E%3Ccircle cx='12' "
+        "cy='4.5' r='2.5'/%3E%3Ccircle cx='8' cy='12' r='2.5'/%3E%3C/g%3E%3C/svg%3E".
 
-head(#{now := Now, node := #{name := Name, otp_release := Otp, eid_version := Version, carrier := Carrier, started := Started}}) ->
-    ["<header>\n<p class=\"brand\">eid status</p>\n<h1>", node_name(Name), "</h1>\n<dl class=\"facts\">\n",
-     [["<div><dt>", Term, "</dt><dd>", Value, "</dd></div>\n"]
-      || {Term, Value} <- [{"OTP", escape(Otp)}, {"eid", escape(Version)}, {"carrier", escape(Carrier)},
-                           {"up", since(Started, Now)}]],
+head(#{now := Now, node := #{name := Name, otp_release := Otp, eid_version := Version,
+                             carrier := Carrier, started := Started}}) ->
+    Facts = [{"OTP", escape(Otp)}, {"eid", escape(Version)}, {"carrier", escape(Carrier)},
+             {"up", since(Started, Now)}],
+    ["<header>\n<p class=\"brand\">eid status</p>\n<h1>", node_name(Name), "</h1>\n"
+     "<dl class=\"facts\">\n",
+     [["<div><dt>", Fact, "</dt><dd>", Value, "</dd></div>\n"] || {Fact, Value} <- Facts],
      "</dl>\n</header>\n"].
 
-%% What a person wants to know first.
-
-summary(#{readiness := Readiness} = Report) ->
-    ["<section class=\"summary\" aria-label=\"Summary\">\n<p class=\"headline\" role=\"status\"><span class=\"dot ",
-     atom_to_list(level(Report)), " ", atom_to_list(level(Report)), "\" aria-hidden=\"true\"></span><span>", headline(Report),
-     "</span></p>\n<p class=\"more\">", readiness(Readiness), "</p>\n",
-     case problems(Report) of
+summary(#{readiness := Readiness} = Data) ->
+    Level = atom_to_list(level(Data)),
+    ["<section class=\"summary\" aria-label=\"Summary\">\n<p class=\"headline\" role=\"status\">"
+     "<span class=\"dot ", Level, " ", Level, "\" aria-hidden=\"true\"></span><span>",
+     headline(Data), "</span></p>\n<p class=\"more\">", readiness(Readiness), "</p>\n",
+     case problems(Data) of
          [] -> "";
-         Problems -> ["<ul>\n", [["<li><a href=\"#", Where, "\">", Text, "</a></li>\n"] || {Where, Text} <- Problems], "</ul>\n"]
+         Problems -> ["<ul>\n", [["<li><a href=\"#", Where, "\">", Text, "</a></li>\n"]
+                                 || {Where, Text} <- Problems], "</ul>\n"]
      end,
      "</section>\n"].
 
@@ -71,83 +70,85 @@ headline(#{peers := Peers}) ->
     end.
 
 readiness(#{required := 0}) -> "Ready; it needs no peers for that";
-readiness(#{ready := true, required := Required}) -> ["Ready; it needs ", counted(Required, "peer"), " for that"];
+readiness(#{ready := true, required := Required}) ->
+    ["Ready; it needs ", counted(Required, "peer"), " for that"];
 readiness(#{ready := false, required := Required, connected := Connected}) ->
     ["Not ready; it needs ", counted(Required, "peer"), " and has ", integer_to_list(Connected)].
 
--spec level(eid_status_data:report()) -> level().
+-spec level(eid_status_data:data()) -> level().
 level(#{readiness := #{ready := false}}) -> bad;
-level(Report) ->
-    case problems(Report) of
+level(Data) ->
+    case problems(Data) of
         [] -> ok;
         _ -> wait
     end.
 
 problems(#{peers := Peers, clusters := Clusters, engines := Engines}) ->
-    [{"peers", [counted(N, "peer"), " not connected"]} || N <- [length([away || #{state := State} <- Peers, State =/= connected])],
-                                                          N > 0]
-        ++ [{["cluster-", id(Name)], ["The ", escape(Strategy), " strategy of ", escape(Name), " has a problem"]}
+    Away = length([away || #{state := State} <- Peers, State =/= connected]),
+    [{"peers", [counted(Away, "peer"), " not connected"]} || Away > 0]
+        ++ [{["cluster-", id(Name)],
+             ["The ", escape(Strategy), " strategy of ", escape(Name), " has a problem"]}
             || #{name := Name, strategy := Strategy, error := #{}} <- Clusters]
-        ++ [{"engines", ["The engine at ", escape(Endpoint), " has a problem"]} || #{endpoint := Endpoint, error := Error} <- Engines,
-                                                                                   Error =/= none].
+        ++ [{"engines", ["The engine at ", escape(Endpoint), " has a problem"]}
+            || #{endpoint := Endpoint, error := Error} <- Engines, Error =/= none].
 
 peers(#{peers := []}) ->
     section("peers", "Peers", "", none("No node is connected, and no cluster lists one."));
 peers(#{now := Now, peers := Peers, clusters := Clusters}) ->
     {There, Away} = lists:partition(fun(#{state := State}) -> State =:= connected end, Peers),
     section("peers", "Peers", integer_to_list(length(Peers)),
-            table("peers", [{"Node", ""}, {"State", ""}, {"Route", ""}, {"Address", ""}, {"Connected for", "number"},
-                            {"Round trip", "number"}],
+            table("peers", [{"Node", ""}, {"State", ""}, {"Route", ""}, {"Address", ""},
+                            {"Connected for", "number"}, {"Round trip", "number"}],
                   [peer(Peer, Now, length(Clusters)) || Peer <- Away ++ There])).
 
 peer(#{node := Node, state := State, since := Since, route := Route, ip := Ip, port := Port,
        round_trip := RoundTrip, error := Error} = Peer, Now, Clusters) ->
+    Level = case State of
+                connected -> ok;
+                _ when Error =/= none -> bad;
+                _ -> wait
+            end,
     {["peer-", id(Node)],
-     ["<span class=\"who\">", node_name(Node), [chip(Text) || Text <- chips(Peer, Clusters)], "</span>"],
-     [{"State", "short", state(case State of
-                                   connected -> ok;
-                                   _ when Error =/= none -> bad;
-                                   _ -> wait
-                               end, atom_to_list(State))},
-      {"Route", "short", case Route of
-                             none -> none;
-                             _ -> atom_to_list(Route)
-                         end},
-      {"Address", "address", case Ip of
-                                 none -> none;
-                                 _ -> ["<code>", address(Ip, Port), "</code>"]
-                             end},
-      {"Connected for", "number", case Since of
-                                  none -> none;
-                                  _ -> since(Since, Now)
-                              end},
-      {"Round trip", "number", case RoundTrip of
-                                   none -> none;
-                                   _ -> milliseconds(RoundTrip)
-                               end}],
+     ["<span class=\"who\">", node_name(Node), [chip(Text) || Text <- chips(Peer, Clusters)],
+      "</span>"],
+     [{"State", "short", state(Level, atom_to_list(State))},
+      {"Route", "short", if_known(Route, fun atom_to_list/1)},
+      {"Address", "address",
+       if_known(Ip, fun(_) -> ["<code>", address(Ip, Port), "</code>"] end)},
+      {"Connected for", "number", if_known(Since, fun(Then) -> since(Then, Now) end)},
+      {"Round trip", "number", if_known(RoundTrip, fun milliseconds/1)}],
      problem(Error)}.
 
-%% The clusters' names only where there are several.
+if_known(none, _Format) -> none;
+if_known(Value, Format) -> Format(Value).
+
+%% The names of the clusters appear only if there are several.
 chips(#{hidden := Hidden, clusters := Names}, Clusters) ->
     ["hidden" || Hidden]
         ++ ["not listed" || Names =:= [], Clusters > 0]
         ++ [escape(Name) || Clusters > 1, Name <- Names].
 
 clusters(#{clusters := []}) ->
-    section("clusters", "Clusters", "", none("None is configured: nodes connect when somebody names them."));
+    section("clusters", "Clusters", "",
+            none("No cluster is configured: nodes connect when a process names them."));
 clusters(#{now := Now, clusters := Clusters}) ->
     section("clusters", "Clusters", integer_to_list(length(Clusters)),
-            ["<div class=\"cards\">\n", [cluster(Cluster, Now) || Cluster <- Clusters], "</div>\n"]).
+            ["<div class=\"cards\">\n", [cluster(Cluster, Now) || Cluster <- Clusters],
+             "</div>\n"]).
 
-cluster(#{name := Name, strategy := Strategy, nodes := Nodes, answered := Answered, error := Error}, Now) ->
-    {Level, Text} = case {Answered, Error} of
-                        {none, none} -> {wait, "no answer yet"};
-                        {none, _} -> {bad, "no answer yet"};
-                        {_, none} -> {ok, [counted(length(Nodes), "node"), ", answered ", since(Answered, Now), " ago"]};
-                        {_, _} -> {bad, [counted(length(Nodes), "node"), ", answered ", since(Answered, Now), " ago"]}
-                    end,
-    ["<article class=\"card\" id=\"cluster-", id(Name), "\">\n<h3>", escape(Name), chip(escape(Strategy)), "</h3>\n",
-     state(Level, Text), "\n",
+cluster(#{name := Name, strategy := Strategy, nodes := Nodes, answered := Answered,
+          error := Error}, Now) ->
+    Level = case {Answered, Error} of
+                {none, none} -> wait;
+                {_, none} -> ok;
+                {_, _} -> bad
+            end,
+    Text = case Answered of
+               none -> "no answer yet";
+               _ -> [counted(length(Nodes), "node"), ", answered ", since(Answered, Now), " ago"]
+           end,
+    ["<article class=\"card\" id=\"cluster-", id(Name), "\">\n<h3>", escape(Name),
+     chip(escape(Strategy)), "</h3>\n", state(Level, Text), "\n",
      case Error of
          none -> "";
          #{text := Sentence, since := Since} ->
@@ -155,27 +156,29 @@ cluster(#{name := Name, strategy := Strategy, nodes := Nodes, answered := Answer
      end,
      case Nodes of
          [] -> "";
-         _ -> ["<details><summary>Its nodes</summary>\n<ul>\n", [["<li>", node_name(Node), "</li>\n"] || Node <- Nodes],
-               "</ul></details>\n"]
+         _ -> ["<details><summary>Its nodes</summary>\n<ul>\n",
+               [["<li>", node_name(Node), "</li>\n"] || Node <- Nodes], "</ul></details>\n"]
      end,
      "</article>\n"].
 
 engines(#{engines := []}) ->
-    section("engines", "Docker Engines", "", none("None has been asked yet."));
+    section("engines", "Docker Engines", "", none("No engine has been asked yet."));
 engines(#{engines := Engines}) ->
     section("engines", "Docker Engines", integer_to_list(length(Engines)),
-            table("engines", [{"Endpoint", ""}, {"State", ""} | [{Column, "number"} || {Column, _} <- engine_figures()]],
+            table("engines", [{"Endpoint", ""}, {"State", ""}
+                              | [{Column, "number"} || {Column, _} <- engine_figures()]],
                   [engine(Engine) || Engine <- Engines])).
 
 engine(#{endpoint := Endpoint, state := State, error := Error} = Engine) ->
+    Level = case State of
+                _ when Error =/= none -> bad;
+                live -> ok;
+                closed -> idle;
+                _ -> wait
+            end,
     {["engine-", id(Endpoint)],
      ["<span class=\"name\">", escape(Endpoint), "</span>"],
-     [{"State", "short", state(case State of
-                                   _ when Error =/= none -> bad;
-                                   live -> ok;
-                                   closed -> idle;
-                                   _ -> wait
-                               end, atom_to_list(State))}
+     [{"State", "short", state(Level, atom_to_list(State))}
       | [{Column, "number", Figure(Engine)} || {Column, Figure} <- engine_figures()]],
      problem(Error)}.
 
@@ -185,19 +188,20 @@ engine_figures() ->
      {"Resyncs", fun(#{resyncs := N}) -> number(N) end},
      {"Requests", fun(#{requests := N}) -> number(N) end},
      {"Lookups", fun(#{lookups := Lookups}) -> number(lists:sum(maps:values(Lookups))) end},
-     {"Median lookup", fun(#{latency := #{p50 := Median}, lookups := Lookups}) when map_size(Lookups) > 0 -> microseconds(Median);
+     {"Median lookup", fun(#{lookups := Lookups}) when map_size(Lookups) =:= 0 -> none;
+                          (#{latency := #{p50 := Median}}) -> microseconds(Median);
                           (_) -> none
                        end}].
 
 foot(#{now := Now}) ->
     ["<footer>\n<p>As of ", time(Now, clock(Now)), " UTC</p>\n<nav aria-label=\"For programs\">",
-     [["<a href=\"", Path, "\">", Path, "</a>\n"] || Path <- ["cluster.json", "metrics", "live", "ready"]],
+     [["<a href=\"", Path, "\">", Path, "</a>\n"]
+      || Path <- ["cluster.json", "metrics", "live", "ready"]],
      "</nav>\n</footer>\n"].
 
-%% Parts.
-
 section(Id, Title, Count, Content) ->
-    ["<section id=\"", Id, "\" aria-labelledby=\"", Id, "-title\">\n<h2 id=\"", Id, "-title\">", Title,
+    ["<section id=\"", Id, "\" aria-labelledby=\"", Id, "-title\">\n<h2 id=\"", Id, "-title\">",
+     Title,
      case Count of
          "" -> "";
          _ -> [" <span class=\"soft\">", Count, "</span>"]
@@ -205,72 +209,85 @@ section(Id, Title, Count, Content) ->
 
 none(Text) -> ["<p class=\"none\">", Text, "</p>\n"].
 
-%% The roles are said once more, because a table that is laid out as cards is none for some browsers. What is
-%% wrong with a row's subject stands in a row of its own below it.
+%% The roles repeat the elements' meaning, because some browsers drop the meaning of a table that is
+%% laid out as cards. A problem has its own row below the row of its subject.
 -spec table(Id :: string(), [{Title :: string(), Class :: string()}],
-            [{Id :: html(), Header :: html(), [{Label :: string(), Class :: string(), html() | none}],
+            [{Id :: html(), Header :: html(),
+              [{Label :: string(), Class :: string(), html() | none}],
               Problem :: html() | none}]) -> html().
 table(Id, Columns, Rows) ->
-    ["<table role=\"table\" aria-labelledby=\"", Id, "-title\">\n<thead role=\"rowgroup\"><tr role=\"row\">",
-     [["<th role=\"columnheader\" scope=\"col\" class=\"", Class, "\">", Title, "</th>"] || {Title, Class} <- Columns],
-     "</tr></thead>\n<tbody role=\"rowgroup\">\n", [row(Row, integer_to_list(length(Columns))) || Row <- Rows],
+    ["<table role=\"table\" aria-labelledby=\"", Id, "-title\">\n<thead role=\"rowgroup\">"
+     "<tr role=\"row\">",
+     [["<th role=\"columnheader\" scope=\"col\" class=\"", Class, "\">", Title, "</th>"]
+      || {Title, Class} <- Columns],
+     "</tr></thead>\n<tbody role=\"rowgroup\">\n",
+     [row(Row, integer_to_list(length(Columns))) || Row <- Rows],
      "</tbody>\n</table>\n"].
 
 row({Id, Header, Cells, none}, _Columns) ->
     row(Id, "", Header, Cells);
 row({Id, Header, Cells, Problem}, Columns) ->
     [row(Id, "noted", Header, Cells),
-     "<tr role=\"row\" class=\"note\" id=\"", Id, "-problem\"><td role=\"cell\" colspan=\"", Columns, "\">", Problem,
-     "</td></tr>\n"].
+     "<tr role=\"row\" class=\"note\" id=\"", Id, "-problem\"><td role=\"cell\" "
+     "colspan=\"", Columns, "\">", Problem, "</td></tr>\n"].
 
 row(Id, Class, Header, Cells) ->
-    ["<tr role=\"row\" id=\"", Id, "\" class=\"", Class, "\"><th role=\"rowheader\" scope=\"row\">", Header, "</th>",
-     [cell(Label, CellClass, Content) || {Label, CellClass, Content} <- Cells], "</tr>\n"].
+    ["<tr role=\"row\" id=\"", Id, "\" class=\"", Class, "\"><th role=\"rowheader\" scope=\"row\">",
+     Header, "</th>", [cell(Cell) || Cell <- Cells], "</tr>\n"].
 
-cell(Label, Class, none) ->
-    ["<td role=\"cell\" class=\"", Class, " empty\" data-label=\"", Label, "\"><span class=\"soft\">–</span></td>"];
-cell(Label, Class, Content) ->
-    ["<td role=\"cell\" class=\"", Class, "\" data-label=\"", Label, "\"><span>", Content, "</span></td>"].
+cell({Label, Class, none}) ->
+    cell({Label, [Class, " empty"], "–", " class=\"soft\""});
+cell({Label, Class, Content}) ->
+    cell({Label, Class, Content, ""});
+cell({Label, Class, Content, Attribute}) ->
+    ["<td role=\"cell\" class=\"", Class, "\" data-label=\"", Label, "\"><span", Attribute, ">",
+     Content, "</span></td>"].
 
 -spec state(level(), html()) -> html().
 state(Level, Text) ->
-    ["<span class=\"state ", atom_to_list(Level), "\"><span class=\"dot\" aria-hidden=\"true\"></span><span>", Text,
-     "</span></span>"].
+    ["<span class=\"state ", atom_to_list(Level),
+     "\"><span class=\"dot\" aria-hidden=\"true\"></span><span>", Text, "</span></span>"].
 
 chip(Text) -> ["<span class=\"chip\">", Text, "</span>"].
 
 problem(none) -> none;
 problem(Text) -> ["<p class=\"error\">", sentence(Text), "</p>"].
 
-%% eid's own sentences begin with a small letter, because they follow something in the log.
+%% eid's sentences begin with a small letter, because in the log they follow another text.
 sentence(Text) ->
     [First | Rest] = string:next_grapheme(Text),
     [escape(unicode:characters_to_binary(string:titlecase([First]))), escape(Rest)].
 
 node_name(Node) ->
     case string:split(Node, "@") of
-        [Name, Host] -> ["<span class=\"name\">", escape(Name), "<span class=\"host\">@<wbr>", escape(Host), "</span></span>"];
+        [Name, Host] -> ["<span class=\"name\">", escape(Name), "<span class=\"host\">@<wbr>",
+                         escape(Host), "</span></span>"];
         [Name] -> ["<span class=\"name\">", escape(Name), "</span>"]
     end.
 
 address(Ip, none) -> inet:ntoa(Ip);
-address(Ip, Port) when tuple_size(Ip) =:= 8 -> ["[", inet:ntoa(Ip), "]<wbr>:", integer_to_list(Port)];
+address(Ip, Port) when tuple_size(Ip) =:= 8 ->
+    ["[", inet:ntoa(Ip), "]<wbr>:", integer_to_list(Port)];
 address(Ip, Port) -> [inet:ntoa(Ip), "<wbr>:", integer_to_list(Port)].
 
 counted(1, Thing) -> ["1 ", Thing];
 counted(N, Thing) -> [number(N), " ", Thing, "s"].
 
-%% In groups of three digits, with a narrow space that does not break.
+%% Groups of three digits with a narrow no-break space between.
 number(N) when N < 1000 -> integer_to_list(N);
 number(N) -> [number(N div 1000), 16#202F, string:pad(integer_to_list(N rem 1000), 3, leading, $0)].
 
 milliseconds(Microseconds) ->
-    [float_to_list(Microseconds / 1000, [{decimals, if Microseconds < 100_000 -> 2;
-                                                       true -> 0
-                                                    end}]), " ms"].
+    Decimals = if
+                   Microseconds < 100_000 -> 2;
+                   true -> 0
+               end,
+    [float_to_list(Microseconds / 1000, [{decimals, Decimals}]), " ms"].
 
-microseconds(Microseconds) when Microseconds < 10 -> [float_to_list(Microseconds / 1, [{decimals, 1}]), " µs"];
-microseconds(Microseconds) when Microseconds < 1000 -> [integer_to_list(round(Microseconds)), " µs"];
+microseconds(Microseconds) when Microseconds < 10 ->
+    [float_to_list(Microseconds / 1, [{decimals, 1}]), " µs"];
+microseconds(Microseconds) when Microseconds < 1000 ->
+    [integer_to_list(round(Microseconds)), " µs"];
 microseconds(Microseconds) -> milliseconds(Microseconds).
 
 since(Then, Now) -> time(Then, age(max(0, Now - Then) div 1000)).
@@ -290,7 +307,7 @@ time(Milliseconds, Text) ->
 clock(Milliseconds) ->
     string:slice(calendar:system_time_to_rfc3339(Milliseconds div 1000, [{offset, "Z"}]), 11, 8).
 
-%% An id of ASCII letters, whatever the name is.
+%% An element's id of ASCII characters.
 id(Text) -> uri_string:quote(Text).
 
 escape(Text) ->

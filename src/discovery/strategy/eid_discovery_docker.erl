@@ -1,13 +1,14 @@
 %% @doc Discovery strategy: the running containers of Docker hosts that have a label or a name,
 %% `{docker, #{hosts => ["192.168.4.231", "192.168.4.232"], label => "eid.cluster=shop"}}'.
 %%
-%% It is told by event: {@link eid_discovery_docker_host} follows each host's engine. A host that does not answer keeps the nodes that
-%% it had last, and holds up none of the others.
+%% It follows the events of each host's engine ({@link eid_discovery_docker_host}). A host that does
+%% not answer keeps its last nodes and delays no other host.
 %%
-%% `hosts' are the hosts as they stand in the nodes' names, or one DNS name whose addresses they are. `label' is `"key=value"'
-%% or `"key"'; `name' a container's name, with `*' for any text. A node is the label `eid.node' of its container if there is
-%% one, with `@Host' after it if it has none itself; otherwise ID and host ({@link eid_own_name:id/1}), or with `node => name' the
-%% container's name and host.
+%% `hosts' are the hosts as in the nodes' names, or one DNS name whose addresses are the hosts.
+%% `label' is `"key=value"' or `"key"'. `name' is a container's name, with `*' for any text. A node
+%% is the label `eid.node' of its container, with `@Host' added if the label has no host. Without
+%% the label it is ID and host ({@link eid_own_name:id/1}), or with `node => name' the container's
+%% name and host.
 -module(eid_discovery_docker).
 
 -behaviour(eid_discovery).
@@ -15,75 +16,71 @@
 -export([init/1, list/1]).
 
 -record(host, {watcher :: pid(),
-               containers = unknown :: unknown | [eid_nif:container()],    % what it had last
+               containers = unknown :: unknown | [eid_nif:container()],    % last list
                problem = none :: none | eid:reason()}).
 
 -record(state, {source :: {list, [binary(), ...]} | {dns, string()},
                 filter :: eid_nif:filter(),
                 node_is :: id | name,
                 hosts = #{} :: #{Host :: binary() => #host{}},
-                resolver = none :: none | pid(),    % of a DNS name
+                resolver = none :: none | pid(),    % follows the DNS name
                 dns_problem = [] :: [eid_discovery:problem()]}).
 
 %% @private
 -spec init(term()) -> #state{}.
 init(Options) ->
     #{hosts := Hosts, label := Label, name := Name, node := NodeIs} =
-        eid_discovery_config:options(docker, Options,
-                             #{hosts => {required, fun are_hosts/1,
-                                         "a list of hosts, or a DNS name whose addresses are hosts"},
-                               label => {none, fun is_text/1, "\"key=value\" or \"key\""},
-                               name => {none, fun is_text/1, "a container's name, in which * stands for any text"},
-                               node => {id, fun(Is) -> Is =:= id orelse Is =:= name end, "id or name"}}),
+        eid_discovery:options(
+          docker, Options,
+          #{hosts => {required, fun are_hosts/1,
+                      "a list of hosts, or a DNS name whose addresses are hosts"},
+            label => {none, fun is_text/1, "\"key=value\" or \"key\""},
+            name => {none, fun is_text/1, "a container's name, in which * matches any text"},
+            node => {id, fun(Is) -> Is =:= id orelse Is =:= name end, "id or name"}}),
     #state{source = source(Hosts), filter = filter(Label, Name), node_is = NodeIs}.
 
 are_hosts(Hosts) ->
     is_list_of_hosts(Hosts)
-        orelse ((is_binary(Hosts) orelse io_lib:printable_unicode_list(Hosts)) andalso eid_discovery_dns:is_name(Hosts)).
+        orelse ((is_binary(Hosts) orelse io_lib:printable_unicode_list(Hosts))
+                andalso eid_discovery_dns:is_name(Hosts)).
 
 is_list_of_hosts(Hosts) ->
     is_list(Hosts) andalso length(Hosts) > 0
         andalso lists:all(fun(Host) -> not is_integer(Host) andalso is_host(Host) end, Hosts).
 
 is_host(Host) ->
-    try eid_discovery:node_name(["x@", text(Host)]) =/= error
-    catch error:_ -> false
+    case eid_text:parse(Host) of
+        {ok, Text} -> eid_discovery:node_name(["x@", Text]) =/= error;
+        error -> false
     end.
 
-text(Text) when is_atom(Text) -> atom_to_binary(Text);
-text(Text) ->
-    Binary = unicode:characters_to_binary(Text),
-    true = is_binary(Binary),
-    Binary.
-
-is_text(Text) ->
-    try text(Text) =/= <<>>
-    catch error:_ -> false
-    end.
+is_text(Text) -> not lists:member(eid_text:parse(Text), [error, {ok, <<>>}]).
 
 source(Hosts) ->
     case is_list_of_hosts(Hosts) of
-        true -> {list, lists:usort([text(Host) || Host <- Hosts])};
+        true -> {list, lists:usort([eid_text:show(Host) || Host <- Hosts])};
         false -> {dns, unicode:characters_to_list(Hosts)}
     end.
 
 filter(none, none) ->
-    eid_config:bad_setting("label or name of docker is missing in {eid, [{clusters, ...}]}: not every container is a node of the "
-                           "cluster", []);
+    eid_discovery:bad_setting("label or name of docker is missing in {eid, [{clusters, ...}]}: not "
+                              "every container is a node of the cluster", []);
 filter(Label, none) ->
-    case binary:split(text(Label), <<"=">>) of
-        [<<>> | _] -> eid_config:bad_setting("label of docker in {eid, [{clusters, ...}]} must be \"key=value\" or \"key\"; it is ~0tp",
-                                             [Label]);
+    case binary:split(eid_text:show(Label), <<"=">>) of
+        [<<>> | _] ->
+            eid_discovery:bad_setting("label of docker in {eid, [{clusters, ...}]} must be "
+                                      "\"key=value\" or \"key\"; it is ~0tp", [Label]);
         [Key] -> {label, Key, any};
         [Key, Value] -> {label, Key, Value}
     end;
 filter(none, Name) ->
-    {name, text(Name)};
+    {name, eid_text:show(Name)};
 filter(_Label, _Name) ->
-    eid_config:bad_setting("docker in {eid, [{clusters, ...}]} has both a label and a name; it takes one of them", []).
+    eid_discovery:bad_setting("docker in {eid, [{clusters, ...}]} has both a label and a name; it "
+                              "takes one of them", []).
 
 %% @private
-%% Waits until something has changed on some host, or which hosts there are.
+%% Waits until the containers of a host or the addresses of the DNS name change.
 -spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
 list(State) ->
     Next = take_more(await_change(follow_hosts(State))),
@@ -91,17 +88,20 @@ list(State) ->
 
 answer(#state{hosts = Hosts, node_is = NodeIs, dns_problem = DnsProblem}) ->
     All = maps:to_list(Hosts),
-    Known = [{Host, Containers} || {Host, #host{containers = Containers}} <- All, Containers =/= unknown],
+    Known = [{Host, Containers}
+             || {Host, #host{containers = Containers}} <- All, Containers =/= unknown],
     #{nodes => case Known of
                    [] when All =/= []; DnsProblem =/= [] -> unchanged;
-                   _ -> lists:append([nodes(Host, Containers, NodeIs) || {Host, Containers} <- Known])
+                   _ -> lists:append([nodes(Host, Containers, NodeIs)
+                                      || {Host, Containers} <- Known])
                end,
       partial => length(Known) < length(All),
       problems => DnsProblem
-          ++ [{Host, eid:format_error(Problem)} || {Host, #host{problem = Problem}} <- All, Problem =/= none],
+          ++ [{Host, eid:format_error(Problem)}
+              || {Host, #host{problem = Problem}} <- All, Problem =/= none],
       again => now}.
 
-%% The first time.
+%% Starts to follow in the first call.
 follow_hosts(#state{source = {list, Names}, hosts = Hosts} = State) when map_size(Hosts) =:= 0 ->
     follow(Names, State);
 follow_hosts(#state{source = {dns, Name}, resolver = none} = State) ->
@@ -110,22 +110,24 @@ follow_hosts(State) ->
     State.
 
 follow(Names, #state{hosts = Hosts, filter = Filter} = State) ->
-    _ = [eid_discovery_docker_host:stop(Watcher) || #host{watcher = Watcher} <- maps:values(maps:without(Names, Hosts))],
+    _ = [eid_discovery_docker_host:stop(Watcher)
+         || #host{watcher = Watcher} <- maps:values(maps:without(Names, Hosts))],
     Started = [{Name, #host{watcher = eid_discovery_docker_host:start_link(Name, Filter)}}
                || Name <- Names, not is_map_key(Name, Hosts)],
     State#state{hosts = maps:merge(maps:with(Names, Hosts), maps:from_list(Started))}.
 
+-define(IS_SOURCE(Source), Source =:= eid_discovery_docker_host;
+                           Source =:= eid_discovery_docker_dns).
+
 await_change(State) ->
     receive
-        {Source, _, _, _} = Change when Source =:= eid_discovery_docker_host; Source =:= eid_discovery_docker_dns ->
-            take(Change, State)
+        {Source, _, _, _} = Change when ?IS_SOURCE(Source) -> take(Change, State)
     end.
 
-%% What else has come by now.
+%% Takes all other changes that have arrived by now.
 take_more(State) ->
     receive
-        {Source, _, _, _} = Change when Source =:= eid_discovery_docker_host; Source =:= eid_discovery_docker_dns ->
-            take_more(take(Change, State))
+        {Source, _, _, _} = Change when ?IS_SOURCE(Source) -> take_more(take(Change, State))
     after 0 -> State
     end.
 
@@ -139,15 +141,17 @@ take({eid_discovery_docker_dns, Name, _Resolver, {error, Reason}}, State) ->
 changed(Name, Watcher, Outcome, #state{hosts = Hosts} = State) ->
     case Hosts of
         #{Name := #host{watcher = Watcher} = Host} ->
-            State#state{hosts = Hosts#{Name := case Outcome of
-                                                   {ok, Containers} -> Host#host{containers = Containers, problem = none};
-                                                   {error, Reason} -> Host#host{problem = Reason}
-                                               end}};
-        #{} -> State    % of a watcher that has been stopped
+            Changed = case Outcome of
+                          {ok, Containers} -> Host#host{containers = Containers, problem = none};
+                          {error, Reason} -> Host#host{problem = Reason}
+                      end,
+            State#state{hosts = Hosts#{Name := Changed}};
+        #{} -> State    % from a watcher that was stopped
     end.
 
 nodes(Host, Containers, NodeIs) ->
-    [node_of(Host, Container, NodeIs) || {Id, _Name, _Label} = Container <- Containers, not eid_own_name:is_own_container(Id)].
+    [node_of(Host, Container, NodeIs)
+     || {Id, _Name, _Label} = Container <- Containers, not eid_own_name:is_own_container(Id)].
 
 node_of(Host, {Id, _Name, <<>>}, id) -> <<(eid_own_name:id(Id))/binary, "@", Host/binary>>;
 node_of(Host, {_Id, Name, <<>>}, name) -> <<Name/binary, "@", Host/binary>>;

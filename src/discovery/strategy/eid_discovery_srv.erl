@@ -1,7 +1,9 @@
-%% @doc Discovery strategy: the SRV records of a DNS name, `{srv, #{name => "_erlang._tcp.shop.example.org"}}'.
+%% @doc Discovery strategy: the SRV records of a DNS name, `{srv, #{name =>
+%% "_erlang._tcp.shop.example.org"}}'.
 %%
-%% Each record is a node `Base@Target' that is dialled at the record's port and the target's address. `base' is as with
-%% {@link eid_discovery_dns}. A target has one node: of several ports the one of the record that comes first by priority is taken.
+%% Each record is a node `Base@Target', which is dialled at the record's port and the target's
+%% address. `base' is as in {@link eid_discovery_dns}. A target has one node: of several ports the
+%% port of the first record by priority counts.
 -module(eid_discovery_srv).
 
 -behaviour(eid_discovery).
@@ -15,9 +17,10 @@
 -spec init(term()) -> #state{}.
 init(Options) ->
     #{name := Name, base := Base} =
-        eid_discovery_config:options(srv, Options,
-                             #{name => {required, fun eid_discovery_dns:is_name/1, "a DNS name"},
-                               base => {own, fun eid_discovery_dns:is_base/1, "what stands before the @ in the nodes' names"}}),
+        eid_discovery:options(srv, Options,
+                              #{name => {required, fun eid_discovery_dns:is_name/1, "a DNS name"},
+                                base => {own, fun eid_discovery_dns:is_base/1,
+                                         "the part of the nodes' names before the @"}}),
     #state{name = unicode:characters_to_list(Name), base = Base}.
 
 %% @private
@@ -26,8 +29,9 @@ list(#state{name = Name, known = Before} = State) ->
     case eid_dns:services(Name, eid_resolver:own_family()) of
         {ok, Services, Ttl, Missing} ->
             Base = base(State),
-            Found = [{Target, {unicode:characters_to_binary([Base, "@", Target]), {Ip, Port}}} || {Target, Port, Ip} <- Services],
-            %% DNS still lists them, and says for now not where they are.
+            Found = [{Target, {unicode:characters_to_binary([Base, "@", Target]), {Ip, Port}}}
+                     || {Target, Port, Ip} <- Services],
+            %% DNS still lists these targets, but has no address for them at the moment.
             Kept = maps:with([Target || {Target, _} <- Missing], Before),
             Known = maps:merge(Kept, maps:from_list(lists:reverse(Found))),
             {#{nodes => [Peer || {_, Peer} <- Found] ++ maps:values(Kept),
@@ -39,7 +43,8 @@ list(#state{name = Name, known = Before} = State) ->
     end.
 
 missing([{Target, Reason} | _] = Missing) ->
-    io_lib:format("~b targets have no address, for example ~ts: ~ts", [length(Missing), Target, eid_dns:format_error(Reason)]).
+    io_lib:format("~b targets have no address, for example ~ts: ~ts",
+                  [length(Missing), Target, eid_dns:format_error(Reason)]).
 
 base(#state{base = own}) -> eid_own_name:base();
 base(#state{base = Base}) -> Base.

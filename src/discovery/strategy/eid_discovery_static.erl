@@ -8,10 +8,12 @@
 %% @private
 -spec init(term()) -> [eid_discovery:peer()].
 init(Options) ->
-    #{nodes := Nodes} = eid_discovery_config:options(static, Options, #{nodes => {required, fun are_nodes/1, "a list of node names"}}),
+    Known = #{nodes => {required, fun are_nodes/1, "a list of node names"}},
+    #{nodes := Nodes} = eid_discovery:options(static, Options, Known),
     Nodes.
 
-are_nodes(Nodes) -> length(Nodes) >= 0 andalso lists:all(fun eid_discovery_answer:is_peer/1, Nodes).
+are_nodes(Nodes) ->
+    length(Nodes) >= 0 andalso lists:all(fun eid_discovery_answer:is_peer/1, Nodes).
 
 %% @private
 -spec list([eid_discovery:peer()]) -> {eid_discovery:answer(), [eid_discovery:peer()]}.
