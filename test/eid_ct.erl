@@ -120,7 +120,8 @@ keep_log() ->
     receive {?MODULE, made} -> ok end.
 
 log(#{level := Level, msg := {Format, Arguments}, meta := #{mfa := {Module, _, _}}}, _Config) ->
-    case lists:member(Module, [eid_report, eid_connector, eid_discovery_worker]) andalso Level =/= debug of
+    case lists:member(Module, [eid_failures, eid_library, eid_resolver, eid_discovery_connector,
+                               eid_discovery_cluster]) andalso Level =/= debug of
         true -> ets:insert(?MODULE, {erlang:unique_integer([monotonic]), lists:flatten(io_lib:format(Format, Arguments))});
         false -> ok
     end;

@@ -260,7 +260,7 @@ wrong_settings(_) ->
     ok = application:start(eid),
     ?assertEqual([], eid_discovery:info()),
     ok = application:stop(eid),
-    ?assertEqual({[], #{}}, {eid_discovery:info(), eid_connector:info()}).
+    ?assertEqual({[], #{}}, {eid_discovery:info(), eid_discovery_connector:info()}).
 
 wrong_setting_on_the_command_line(_) ->
     {Status, Output} = eid_ct:run_erl(["-noinput", "-pa", eid_ct:ebin(), "-eid", "clusters", "[#{name=>shop}]", "-s", "eid"], []),
@@ -309,12 +309,12 @@ hosts_file(Config) ->
 names_that_become_atoms(_) ->
     %% Names that an earlier run of this VM has not made atoms of.
     Names = names(io_lib:format("atoms_~b_", [erlang:system_time()]), 3000, "127.0.0.1"),
-    {Answers, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(), Names),
+    {Answers, _} = lists:mapfoldl(fun eid_discovery_atoms:take/2, eid_discovery_atoms:new(), Names),
     {Good, Bad} = lists:partition(fun({Answer, _}) -> Answer =:= ok end, Answers),
     ?assertEqual({error, too_many_names}, hd(Bad)),
     ?assert(length(Good) >= 1000 andalso length(Good) < 1100),
     %% What is an atom already costs nothing.
-    {Known, _} = lists:mapfoldl(fun eid_node_atoms:take/2, eid_node_atoms:new(),
+    {Known, _} = lists:mapfoldl(fun eid_discovery_atoms:take/2, eid_discovery_atoms:new(),
                                 lists:append(lists:duplicate(20, lists:sublist(Names, 500)))),
     ?assertEqual([], [Answer || {error, _} = Answer <- Known]).
 
@@ -346,10 +346,10 @@ routes_of_several_clusters(_) ->
     answer(A, two, #{nodes => [{Node, {{127,0,0,9}, 23452}}]}),
     eid_ct:eventually(fun() -> Port() =:= 23452 end),
     %% A new connector has the routes that the clusters list now.
-    Connector = peer:call(A, erlang, whereis, [eid_connector]),
+    Connector = peer:call(A, erlang, whereis, [eid_discovery_connector]),
     kill(A, Connector),
     eid_ct:eventually(fun() ->
-                              New = peer:call(A, erlang, whereis, [eid_connector]),
+                              New = peer:call(A, erlang, whereis, [eid_discovery_connector]),
                               is_pid(New) andalso New =/= Connector
                                   andalso is_map_key(Node, peers(A))
                       end),

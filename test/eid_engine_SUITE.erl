@@ -129,7 +129,7 @@ equal_cold_lookups(Config) ->
     [{error, {unreachable, _}} = receive {Pid, Answer} -> Answer end || Pid <- [Other | Same]].
 
 is_waiting(Pid) ->
-    process_info(Pid, current_function) =:= {current_function, {eid_promise, await, 2}}.
+    process_info(Pid, current_function) =:= {current_function, {eid_library, ask, 1}}.
 
 refused_events_are_told_once(Config) ->
     add(Config, "db", 4711),
@@ -240,17 +240,17 @@ bad_engines(_Config) ->
                     #{'db@192.0.2.1' => "tcp://{host}:4243"}, #{"default" => "tcp://{host}:4243"}, #{"192.0.2.1" => "https://{host}:2376/v1.41"}]],
     ok = application:set_env(eid, engines, #{default => <<"tcp://{host}:4243">>, "192.0.2.0/24" => "https://{host}:2376",
                                              'db.example.org' => "unix:///var/run/docker.sock"}),
-    ok = eid_config:check(),
+    ok = eid_routing:check(),
     [begin
          application:set_env(eid, engine_token_file, File),
          ?assertMatch({File, {bad_setting, "{eid, [{engine_token_file, " ++ _}}, {File, refusal(#{})})
      end || File <- ["", token, 7, [token], <<>>, <<255>>]],
     application:unset_env(eid, engine_token_file),
-    ok = eid_config:check().
+    ok = eid_routing:check().
 
 refusal(Engines) ->
     application:set_env(eid, engines, Engines),
-    try eid_config:check() catch error:Reason -> Reason end.
+    try eid_routing:check() catch error:Reason -> Reason end.
 
 %% A host's own entry comes before the default, and the default before the port.
 engines_of_hosts(Config) ->
@@ -316,7 +316,7 @@ watch_that_is_wrong(Config) ->
     Host = {127,0,0,9},
     Watch = fun(Engine, Filter, Known) ->
                     Ref = make_ref(),
-                    pending = eid_nif:call(fun() -> eid_nif:watch(Ref, Engine, Host, Filter, Known,
+                    pending = eid_library:call(fun() -> eid_nif:watch(Ref, Engine, Host, Filter, Known,
                                                                   ?LIMITS, ?HANGS)
                                            end),
                     watched(Ref)
@@ -337,7 +337,7 @@ add_labelled(Config, Name, Labels) ->
 start_watch(Config, Filter, Known, WithinMs) ->
     Engine = {list_to_binary("tcp://" ++ eid_engine_double:address(double(Config))), <<"127.0.0.9">>, <<>>, <<>>},
     Ref = make_ref(),
-    pending = eid_nif:call(fun() ->
+    pending = eid_library:call(fun() ->
                                    eid_nif:watch(Ref, Engine, {127,0,0,9}, Filter, Known, ?LIMITS,
                                                  WithinMs)
                            end),

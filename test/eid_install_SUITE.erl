@@ -75,6 +75,7 @@ expected(Library, Prefix) ->
     lists:sort(
       [["644 ", filename:join(Application, Beam)] || Beam <- Beams]
       ++ [["755 ", filename:join(Application, "priv/eid_nif.so")], ["755 ", Prefix, "bin/eid"]]
+      ++ [["644 ", filename:join(Application, "priv/status." ++ Type)] || Type <- ["css", "js"]]
       ++ [["644 ", Prefix, "share/man/man1/eid", Command, ".1"] || Command <- ?COMMANDS]
       ++ [["644 ", Prefix, "share/", File] || File <- ["bash-completion/completions/eid", "zsh/site-functions/_eid",
                                                        "fish/vendor_completions.d/eid.fish"]]).

@@ -79,23 +79,24 @@ sentences(_) ->
                                  "docker port", "erlang_port"]},
                 {published_on_loopback, ["loopback", "docker run -p HOST_IP::12345"]},
                 {published_elsewhere, ["not on the address", "docker port"]},
-                {{unreachable, <<"connection refused">>},
+                {{unreachable, {connection, <<"connection refused">>}},
                  ["connection refused", "docker_daemon_port", "firewall"]},
-                {{unreachable, <<"epmd does not answer there">>},
+                {{unreachable, {epmd, <<"epmd does not answer there">>}},
                  ["epmd does not answer", "node runs, with epmd"]},
-                {{unreachable, <<"eid_nif was changed">>}, ["Restart this node"]},
-                {{unreachable, <<"eid_nif can't be loaded">>}, ["priv folder"]},
-                {{unreachable, <<"there is no folder /certs">>},
+                {{unreachable, {changed_library, <<"it was changed">>}}, ["Restart this node"]},
+                {{unreachable, {library, <<"it can't be loaded">>}}, ["priv folder"]},
+                {{unreachable, {certificates, <<"there is no folder /certs">>}},
                  ["/certs", "ca.pem", "engine_certs", "DOCKER_CERT_PATH"]},
-                {{unreachable, <<"the token file /t is empty">>}, ["/t", "engine_token_file"]},
-                {{unreachable, <<"nobody listens on /run/d.sock">>},
+                {{unreachable, {token_file, <<"the token file /t is empty">>}},
+                 ["/t", "engine_token_file"]},
+                {{unreachable, {socket, <<"nobody listens on /run/d.sock">>}},
                  ["/run/d.sock", "docker run -v"]},
                 {{refused, 401, <<"who?">>}, ["HTTP 401: who?", "engine_token_file"]},
                 {{refused, 403, <<"no">>}, ["HTTP 403: no", "/containers/*/json"]},
                 {bad_response, ["max_response_size", "engines", "docker_daemon_port"]},
                 {timeout, ["no answer in time", "firewall", "docker ps"]},
                 {{dial, Route, econnrefused},
-                 ["published", "192.0.2.1 port 32768", "connection refused", "erlang port"]},
+                 ["published", "192.0.2.1 port 32768", "connection refused", "erlang_port"]},
                 {{dial, Route, timeout},
                  ["192.0.2.1 port 32768", "no answer in time", "firewalls"]},
                 {{handshake, bad_cookie}, ["-setcookie", ".erlang.cookie"]},
@@ -133,12 +134,12 @@ trips_meanwhile(Lookups, Trips) ->
     eid_ct:eventually(fun() -> waiting(Pids) =:= Lookups end),
     Echo = spawn_link(fun echo/0),
     Made = length([pong || _ <- lists:seq(1, Trips), pong <- [round_trip(Echo)]]),
-    _ = eid_nif:call(fun eid_nif:info/0),    % on a dirty CPU scheduler
+    _ = eid_library:call(fun eid_nif:info/0),    % on a dirty CPU scheduler
     {ok, _} = file:read_file_info(code:which(?MODULE)),    % on a dirty I/O scheduler
     {waiting(Pids), Made}.
 
 waiting(Pids) ->
-    Awaits = {current_function, {eid_promise, await, 2}},
+    Awaits = {current_function, {eid_library, ask, 1}},
     length([Pid || Pid <- Pids, process_info(Pid, current_function) =:= Awaits]).
 
 start_asker(Config, Arguments) ->

@@ -117,7 +117,7 @@ a_hanging_service(_) ->
     ?assertEqual({error, timeout}, rancher(Url, ?LIMITS, 50)),
     ok = all_closed(Listen),
     Ref = make_ref(),
-    pending = eid_nif:call(fun() -> eid_nif:node_name(Ref, iolist_to_binary(Url), ?ENGINE, ?LIMITS, 50) end),
+    pending = eid_library:call(fun() -> eid_nif:node_name(Ref, iolist_to_binary(Url), ?ENGINE, ?LIMITS, 50) end),
     ?assertMatch({error, {no_name, _}}, answer(Ref)),
     ok = all_closed(Listen),
     receive {Ref, _} = Second -> error(Second) after 0 -> ok end.
@@ -139,7 +139,7 @@ rancher(Url) -> rancher(Url, ?LIMITS, 60_000).
 
 rancher(Url, Limits, WithinMs) ->
     Ref = make_ref(),
-    pending = eid_nif:call(fun() ->
+    pending = eid_library:call(fun() ->
                                    eid_nif:rancher(Ref, iolist_to_binary(Url), Limits, WithinMs)
                            end),
     answer(Ref).
@@ -177,7 +177,7 @@ headers(Socket) ->
         {ok, http_eoh} -> []
     end.
 
-json(Term) -> eid_nif:call(fun() -> eid_nif:to_json(Term) end).
+json(Term) -> eid_library:call(fun() -> eid_nif:to_json(Term) end).
 
 terms_as_json(_) ->
     Wide = binary_to_atom(<<"日本"/utf8>>),

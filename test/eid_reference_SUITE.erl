@@ -71,7 +71,7 @@ cluster_tables() ->
     maps:map(fun(_, Text) -> table(Text, [3]) end, Tables).
 
 cluster_options(_) ->
-    [Cluster] = eid_clusters:parse([#{name => shop, strategy => {static, #{nodes => []}}}]),
+    [Cluster] = eid_discovery_config:parse([#{name => shop, strategy => {static, #{nodes => []}}}]),
     Known = [{"name", "required"}, {"strategy", "required"}
              | [{atom_to_list(Key), lists:flatten(io_lib:format("~0p", [Value]))}
                 || {Key, Value} <- maps:to_list(maps:without([name, strategy, module, state, position], Cluster))]],
@@ -92,7 +92,7 @@ strategy_options(_) ->
      end || Strategy <- Strategies].
 
 wrong(Strategy) ->
-    try eid_clusters:parse([#{name => shop, strategy => Strategy}]) of
+    try eid_discovery_config:parse([#{name => shop, strategy => Strategy}]) of
         _ -> error(not_wrong)
     catch error:{bad_setting, Sentence} -> Sentence
     end.
@@ -179,7 +179,7 @@ variables_in(Source) ->
 
 %% Names and types, from the code that writes them down.
 metrics_of_a_node(_) ->
-    Source = eid_markdown:read("src/eid_status_metrics.erl"),
+    Source = eid_markdown:read("src/status/eid_status_metrics.erl"),
     {match, Known} = re:run(Source, "[({](eid_[a-z_]+), (?:[a-z]+, )?(gauge|counter),", [global, {capture, all_but_first, list}]),
     ?assert(length(Known) > 15),
     equal(lists:sort([{Name, Type} || [Name, Type] <- Known]), lists:sort(table(reference("Metrics of a node"), [2]))).
@@ -232,7 +232,7 @@ routes(_) ->
           lists:sort([Kind || {Kind} <- table(eid_markdown:section("Routes", eid_markdown:read("doc/inside.md")), [])])),
     [Types] = [Type || ["`eid routes`", Type | _] <- eid_markdown:rows(reference("Settings of a node"))],
     {match, Targets} = re:run(Types, "`([a-z]+)`", [global, {capture, all_but_first, list}]),
-    equal(union(eid_routes, target), lists:sort(lists:append(Targets))).
+    equal(union(eid_routing, target), lists:sort(lists:append(Targets))).
 
 %% The atoms that a type is a union of, and those that its tagged tuples begin with.
 union(Module, Type) ->
@@ -262,8 +262,8 @@ check(Options) ->
     Before = application:get_all_env(eid),
     [application:set_env(eid, Key, Value) || {Key, Value} <- Options],
     try
-        ok = eid_config:check(),
-        _ = eid_clusters:parse(eid_config:clusters()),
+        ok = eid_routing:check(),
+        _ = eid_discovery_config:parse(eid_config:clusters()),
         _ = [eid_status:parse(eid_config:status()) || eid_config:status() =/= off],
         ok
     after
@@ -286,7 +286,7 @@ house(_) ->
     House = eid_markdown:section("The house", eid_markdown:read("doc/inside.md")),
     {match, Found} = re:run(House, "[a-z0-9_]+", [global, {capture, all, list}]),
     Words = lists:append(Found),
-    Sources = lists:append([filelib:wildcard(Glob, eid_ct:root()) || Glob <- ["src/*.erl", "native/*/src/**/*.rs"]]),
+    Sources = lists:append([filelib:wildcard(Glob, eid_ct:root()) || Glob <- ["src/**/*.erl", "native/*/src/**/*.rs"]]),
     ?assert(length(Sources) > 120),
     ?assertEqual([], [Source || Source <- Sources,
                                 Name <- [case filename:basename(filename:rootname(Source)) of

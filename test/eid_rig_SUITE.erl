@@ -90,7 +90,7 @@ one_of_each(Options) ->
 %% And each compiles it itself.
 compiles_everywhere(_) ->
     Folder = filename:join(eid_ct:root(), "src"),
-    Files = filelib:wildcard("*.erl", Folder),
+    Files = filelib:wildcard("**/*.erl", Folder),
     Compile = fun({_, A}) ->
                       [{File, call(A, compile, file, ["/src/" ++ File, [binary, return_errors]])}
                        || File <- Files]

@@ -15,7 +15,7 @@ init(#{key := Key}) ->
 init(#{calls := {Module, Options}, times := Times}) ->
     persistent_term:erase(?MODULE),
     {Module, Module:init(Options), Times};
-init(Other) -> eid_config:bad_setting("a scripted discovery in {eid, [{clusters, ...}]} takes a key; it has ~p", [Other]).
+init(Other) -> eid_discovery:bad_setting("a scripted discovery in {eid, [{clusters, ...}]} takes a key; it has ~p", [Other]).
 
 list(#{key := Key, asked := Asked} = State) ->
     counters:add(Asked, 1, 1),

@@ -7,7 +7,7 @@
 
 -export([all/0, groups/0, suite/0, init_per_group/2, end_per_group/2]).
 -export([endpoints/1, readiness/1, refusals/1, slow_clients/1, hostile_texts/1, json/1, metrics/1, no_cookie/1,
-         application/1, bad_settings/1, port_taken/1, without_inets/1, round_trips/1, hashes/1, many_peers/1, releases/1, browser/1]).
+         application/1, bad_settings/1, port_taken/1, without_inets/1, round_trips/1, many_peers/1, releases/1, browser/1]).
 
 -define(PAGE, eid_ct:ip(2)).
 
@@ -15,7 +15,7 @@ suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
     [endpoints, readiness, refusals, slow_clients, hostile_texts, json, metrics, no_cookie, application, bad_settings, port_taken,
-     without_inets, round_trips, hashes, many_peers, browser, {group, rig}].
+     without_inets, round_trips, many_peers, browser, {group, rig}].
 
 groups() -> [{rig, [releases]}].
 
@@ -40,6 +40,8 @@ endpoints(_) ->
          ?assertEqual({match, [{0, length(Policy)}]}, re:run(Policy, "^((?!unsafe|http|\\*).)*$", [{capture, first}])),
          {200, #{"content-type" := Type, "content-length" := _}, <<>>} = eid_status_node:request(Page, "HEAD", Path)
      end || {Path, Type} <- [{"/", "text/html; charset=utf-8"}, {"/?a=b", "text/html; charset=utf-8"},
+                             {"/status.css", "text/css; charset=utf-8"},
+                             {"/status.js", "text/javascript; charset=utf-8"},
                              {"/cluster.json", "application/json"},
                              {"/metrics", "text/plain; version=0.0.4; charset=utf-8"},
                              {"/live", "text/plain; charset=utf-8"}, {"/ready", "text/plain; charset=utf-8"}]].
@@ -85,7 +87,7 @@ refusals(_) ->
 slow_clients(_) ->
     {{Ip, Port} = Page, Peer} = start_page(#{}),
     Ports = length(peer:call(Peer, erlang, ports, [])),
-    pretend(Peer, eid_connector, maps:from_list([{integer_to_binary(N), peer(waiting, [shop], lists:duplicate(500, $x))}
+    pretend(Peer, eid_discovery_connector, maps:from_list([{integer_to_binary(N), peer(waiting, [shop], lists:duplicate(500, $x))}
                                                  || N <- lists:seq(1, 10_000)])),
     {ok, Deaf} = gen_tcp:connect(Ip, Port, [binary, {active, false}, {recbuf, 1024}]),
     ok = gen_tcp:send(Deaf, "GET / HTTP/1.1\r\nhost: a\r\n\r\n"),
@@ -105,7 +107,7 @@ pretend_hostile(Peer) ->
     Node = <<"<b>", (?HOSTILE)/binary, "@", (?HOSTILE)/binary>>,
     Invalid = <<"caf", 16#E9, 16#FF, "<i>">>,
     Now = erlang:system_time(millisecond),
-    pretend(Peer, eid_connector, #{Node => peer(waiting, [binary_to_atom(?HOSTILE)], unicode:characters_to_list(?HOSTILE)),
+    pretend(Peer, eid_discovery_connector, #{Node => peer(waiting, [binary_to_atom(?HOSTILE)], unicode:characters_to_list(?HOSTILE)),
                                    Invalid => peer(connecting, [shop], "x" ++ lists:duplicate(100_000, $y)),
                                    <<>> => peer(waiting, [''], [$a, 16#10FFFF, $b])}),
     pretend(Peer, eid_discovery, [#{name => binary_to_atom(?HOSTILE), strategy => '<u>', nodes => [Node, Invalid],
@@ -135,7 +137,7 @@ json(_) ->
     NodeB = atom_to_binary(peer:call(B, erlang, node, [])),
     Address = list_to_binary(eid_ct:ip(3)),
     Now = erlang:system_time(millisecond),
-    pretend(Peer, eid_connector, #{NodeB => (peer(connected, [shop], none))#{since => Now - 5000},
+    pretend(Peer, eid_discovery_connector, #{NodeB => (peer(connected, [shop], none))#{since => Now - 5000},
                                    <<"c@127.0.0.4">> => peer(waiting, [shop], "nobody answers")}),
     pretend(Peer, eid_discovery, [#{name => shop, strategy => static, nodes => [NodeB, <<"c@127.0.0.4">>], answered => Now,
                                     error => none}]),
@@ -166,7 +168,7 @@ metrics(_) ->
     B = start_peer(Peer, b, eid_ct:ip(3)),
     NodeB = atom_to_binary(peer:call(B, erlang, node, [])),
     Now = erlang:system_time(millisecond),
-    pretend(Peer, eid_connector, #{NodeB => peer(connected, [shop], none), <<"c@127.0.0.4">> => peer(waiting, [shop], "no")}),
+    pretend(Peer, eid_discovery_connector, #{NodeB => peer(connected, [shop], none), <<"c@127.0.0.4">> => peer(waiting, [shop], "no")}),
     pretend(Peer, eid_discovery, [#{name => shop, strategy => static, nodes => [NodeB], answered => Now, error => none},
                                   #{name => jobs, strategy => dns, nodes => [], answered => never,
                                     error => #{text => "no such name", since => Now}}]),
@@ -246,7 +248,7 @@ no_cookie(_) ->
     pong = peer:call(Peer, net_adm, ping, [NodeB], 30_000),
     %% This one has another cookie, and so there is an error that is about it.
     pang = peer:call(Peer, net_adm, ping, [NodeC], 30_000),
-    pretend(Peer, eid_connector, #{atom_to_binary(NodeC) => peer(waiting, [shop], eid:format_error({handshake, bad_cookie}))}),
+    pretend(Peer, eid_discovery_connector, #{atom_to_binary(NodeC) => peer(waiting, [shop], eid:format_error({handshake, bad_cookie}))}),
     Digests = [Cookie | [binary_to_list(Encoded)
                          || Hash <- [md5, sha, sha256], Digest <- [crypto:hash(Hash, Cookie)],
                             Encoded <- [binary:encode_hex(Digest), base64:encode(Digest),
@@ -356,15 +358,10 @@ round_trips(_) ->
     ?assertEqual([NodeC], peer:call(Peer, erlang, nodes, [])),
     peer:stop(Hidden).
 
-%% The page's policy allows exactly this style and this script.
-hashes(_) ->
-    [?assertEqual({Module, base64:encode(crypto:hash(sha256, Module:text()))}, {Module, list_to_binary(Module:hash())})
-     || Module <- [eid_status_style, eid_status_script]].
-
 many_peers(_) ->
     {Page, Peer} = start_page(#{}),
     Nodes = [iolist_to_binary(io_lib:format("~12.16.0b@192.168.4.231", [N])) || N <- lists:seq(1, 500)],
-    pretend(Peer, eid_connector, maps:from_list([{Node, peer(waiting, [shop], "nobody answers")} || Node <- Nodes])),
+    pretend(Peer, eid_discovery_connector, maps:from_list([{Node, peer(waiting, [shop], "nobody answers")} || Node <- Nodes])),
     {200, _, Body} = get(Page, "/"),
     ?assertEqual(500, length(matches(Body, "<tr role=\"row\" id=\"peer-[0-9a-f]+%40192.168.4.231\""))),
     ?assertNotEqual(nomatch, binary:match(Body, <<"0 of 500 peers connected">>)).
@@ -450,7 +447,7 @@ start_page(Settings, Arguments) ->
 serve_on(Peer, Settings) ->
     {Module, Binary, File} = code:get_object_code(eid_status_node),
     {module, Module} = peer:call(Peer, code, load_binary, [Module, File, Binary]),
-    pretend(Peer, eid_connector, #{}),
+    pretend(Peer, eid_discovery_connector, #{}),
     pretend(Peer, eid_discovery, []),
     Port = eid_ct:free_port(maps:get(ip, Settings, {127,0,0,1})),
     #{ip := Ip} = Config = eid_status:parse(Settings#{port => Port}),
