@@ -13,7 +13,6 @@
 start_link(Clusters, Status) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, {Clusters, Status}).
 
-%% @private
 init({Clusters, Status}) ->
     ok = eid_discovery:open_info(),
     Connector = #{id => eid_discovery_connector,

@@ -92,6 +92,8 @@ advice(token_file) ->
 advice(socket) ->
     "Check that the engine's socket is mounted into this container (docker run -v "
     "/var/run/docker.sock:/var/run/docker.sock) and that this user may open it.";
+advice(defect) ->
+    "This is a fault in eid. Please report it.";
 advice(_Network) ->
     "Check that its Docker API listens at the address of {eid, [{engines, ...}]} or on -kernel "
     "docker_daemon_port (port 4243 by default), and that no firewall is between.".

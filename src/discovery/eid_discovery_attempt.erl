@@ -21,7 +21,7 @@
 -define(REPORT_TIME, 200).
 
 %% @doc Starts the attempt. {@link outcome/1} explains its exit reason. `ToAtom' makes an atom of
-%% the node's name after a successful dial.
+%% the node's name after a successful dial. It is an external fun, so that code can be loaded.
 -spec start_monitor(Node :: binary(), to_atom()) -> {pid(), reference()}.
 start_monitor(Node, ToAtom) ->
     spawn_monitor(?MODULE, run, [Node, ToAtom]).

@@ -4,7 +4,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/1]).
+-export([start_link/1, answer/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -22,16 +22,17 @@
 start_link(Cluster) ->
     gen_server:start_link(?MODULE, Cluster, []).
 
-%% @private
+%% @doc Gives the strategy's answer to the cluster. It waits until the cluster has taken the answer,
+%% so that answers can't pile up.
+-spec answer(Cluster :: pid(), eid_discovery_answer:checked()) -> ok.
+answer(Cluster, Answer) -> gen_server:call(Cluster, {answer, Answer}, infinity).
+
 init(Cluster) ->
     process_flag(trap_exit, true),
-    {ok, put_info(#state{cluster = Cluster, poller = start_poller(Cluster)})}.
+    {ok, put_info(start_poller(#state{cluster = Cluster, poller = none}))}.
 
-%% The call waits, so that answers can't pile up.
-start_poller(Cluster) ->
-    Self = self(),
-    Take = fun(Answer) -> gen_server:call(Self, {answer, Answer}, infinity) end,
-    eid_discovery_poller:start_link(Cluster, Take).
+start_poller(#state{cluster = Cluster, poller = none} = State) ->
+    State#state{poller = eid_discovery_poller:start_link(Cluster, fun ?MODULE:answer/2)}.
 
 put_info(#state{cluster = #{position := Position, name := Name, strategy := Strategy}} = State) ->
     Info = #{name => Name, strategy => Strategy, nodes => nodes_of(State#state.peers),
@@ -39,15 +40,12 @@ put_info(#state{cluster = #{position := Position, name := Name, strategy := Stra
     ok = eid_discovery:put_info(Position, Info),
     State.
 
-%% @private
 handle_call({answer, #{problems := Problems} = Answer}, From, State) ->
     gen_server:reply(From, ok),
     {noreply, put_info(take_nodes(Answer, take_problems(Problems, State)))}.
 
-%% @private
 handle_cast(_Unexpected, State) -> {noreply, State}.
 
-%% @private
 %% The strategy has crashed, and its poller has reported it if it could.
 handle_info({'EXIT', Poller, _Reason},
             #state{poller = Poller, cluster = #{interval := Interval}} = State) ->
@@ -55,8 +53,8 @@ handle_info({'EXIT', Poller, _Reason},
     {noreply, State#state{poller = none}};
 handle_info({'EXIT', _Parent, Reason}, State) ->
     {stop, Reason, State};
-handle_info(start_poller, #state{cluster = Cluster, poller = none} = State) ->
-    {noreply, State#state{poller = start_poller(Cluster)}};
+handle_info(start_poller, #state{poller = none} = State) ->
+    {noreply, start_poller(State)};
 handle_info(_Unexpected, State) ->
     {noreply, State}.
 

@@ -8,7 +8,7 @@
 
 -behaviour(gen_server).
 
--export([start_link/0, want/3, info/0]).
+-export([start_link/0, want/3, atom/1, info/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([peer_info/0]).
@@ -77,6 +77,11 @@ start_link() ->
 want(Cluster, Peers, Prune) ->
     gen_server:cast(?MODULE, {want, Cluster, Peers, Prune}).
 
+%% @doc The atom of a node that has answered a dial, within the limits of
+%% {@link eid_discovery_atoms}.
+-spec atom(Node :: binary()) -> {ok, node()} | {error, too_many_names}.
+atom(Node) -> gen_server:call(?MODULE, {atom, Node}, infinity).
+
 %% @doc Every node that some cluster lists, and every other connected node. Empty while the
 %% application does not run.
 -spec info() -> #{Node :: binary() => peer_info()}.
@@ -85,7 +90,6 @@ info() ->
     catch exit:_ -> #{}
     end.
 
-%% @private
 init([]) ->
     %% For terminate/2, which removes the routes and ends the attempts.
     process_flag(trap_exit, true),
@@ -99,12 +103,10 @@ connection() ->
     #connection{since = erlang:system_time(millisecond),
                 began = erlang:monotonic_time(millisecond)}.
 
-%% @private
 terminate(_Reason, #state{attempts = Attempts}) ->
     _ = [exit(Attempt, kill) || Attempt <- maps:keys(Attempts)],
     eid_routing:set_discovered(#{}).
 
-%% @private
 handle_call({atom, Node}, _From, State) ->
     {Answer, Allowance} = eid_discovery_atoms:take(Node, State#state.allowance),
     {reply, Answer, State#state{allowance = Allowance}};
@@ -133,7 +135,6 @@ peer_info(Node, #peer{error = Error} = Peer,
                    _ -> eid_discovery_attempt:format(Error)
                end}.
 
-%% @private
 handle_cast({want, Cluster, Peers, Prune}, #state{clusters = Clusters} = State) ->
     Listed = maps:remove(atom_to_binary(node()), maps:from_list(Peers)),
     Before = maps:get(Cluster, Clusters, #{}),
@@ -198,7 +199,6 @@ begin_peer(Node, #state{peers = Peers, connections = Connections, unwanted = Unw
     State#state{peers = Peers#{Node => #peer{state = PeerState}},
                 unwanted = maps:remove(Node, Unwanted)}.
 
-%% @private
 handle_info({nodeup, Node, _Info}, State) when Node =:= node() ->
     %% This node got its name. Until now it was listed as a peer.
     {noreply, drop(atom_to_binary(Node), false, State)};
@@ -294,8 +294,7 @@ start_due(#state{peers = Peers, attempts = Attempts} = State) ->
                 ++ lists:sublist(Again, max(0, Slots - length(First)))).
 
 attempt(Node, #state{peers = Peers, attempts = Attempts} = State) ->
-    ToAtom = fun(Name) -> gen_server:call(?MODULE, {atom, Name}, infinity) end,
-    {Attempt, _Monitor} = eid_discovery_attempt:start_monitor(Node, ToAtom),
+    {Attempt, _Monitor} = eid_discovery_attempt:start_monitor(Node, fun ?MODULE:atom/1),
     Timer = erlang:send_after(?ATTEMPT_TIME, self(), {give_up, Attempt}),
     #{Node := Peer} = Peers,
     State#state{peers = Peers#{Node := Peer#peer{state = {connecting, Attempt}}},

@@ -7,31 +7,31 @@
 
 -export([start_link/2]).
 %% Called by full name, so that code can be loaded while it runs.
--export([run/3, pause/3]).
+-export([run/4, pause/3]).
 
--type take() :: fun((eid_discovery_answer:checked()) -> ok).
+-type give() :: fun((Owner :: pid(), eid_discovery_answer:checked()) -> ok).
 
-%% @doc Starts the process, linked to the calling cluster. `Take' gives an answer to the cluster and
-%% waits until the cluster has taken it.
--spec start_link(eid_discovery_config:cluster(), take()) -> pid().
-start_link(#{state := State} = Cluster, Take) ->
-    spawn_link(fun() -> ?MODULE:run(Take, Cluster, State) end).
+%% @doc Starts the process, linked to its caller. `Give', an external fun, gives each answer to the
+%% caller.
+-spec start_link(eid_discovery_config:cluster(), give()) -> pid().
+start_link(#{state := State} = Cluster, Give) ->
+    spawn_link(?MODULE, run, [self(), Give, Cluster, State]).
 
 %% @private
--spec run(take(), eid_discovery_config:cluster(), State :: term()) -> no_return().
-run(Take, #{module := Module, interval := Interval} = Cluster, State) ->
+-spec run(Owner :: pid(), give(), eid_discovery_config:cluster(), State :: term()) -> no_return().
+run(Owner, Give, #{module := Module, interval := Interval} = Cluster, State) ->
     case list(Module, State) of
         {ok, #{again := Again} = Answer, Next} ->
-            ok = Take(Answer),
+            ok = Give(Owner, Answer),
             timer:sleep(pause(Again, Interval, rand:uniform())),
-            ?MODULE:run(Take, Cluster, Next);
+            ?MODULE:run(Owner, Give, Cluster, Next);
         {crashed, Why} ->
             Sentence = io_lib:format("the strategy failed: ~0tP. Correct the module, or its "
                                      "options.", [Why, 30]),
             {ok, Answer} = eid_discovery_answer:check(#{nodes => unchanged,
                                                         problems => [{atom_to_list(Module),
                                                                       Sentence}]}),
-            ok = Take(Answer),
+            ok = Give(Owner, Answer),
             exit(shutdown)
     end.
 

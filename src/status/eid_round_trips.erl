@@ -32,14 +32,12 @@ all() ->
     catch exit:_ -> #{}
     end.
 
-%% @private
 init([]) ->
     %% A hidden node may be a C node such as erl_call, which would take the question for an answer.
     ok = net_kernel:monitor_nodes(true, [{node_type, visible}]),
     self() ! ask,
     {ok, #state{trips = maps:from_keys(nodes(), #trip{})}}.
 
-%% @private
 handle_call(all, _From, #state{trips = Trips} = State) ->
     Now = erlang:monotonic_time(),
     {reply, maps:from_list([{Node, shown(Trip, Now)}
@@ -49,10 +47,8 @@ handle_call(all, _From, #state{trips = Trips} = State) ->
 shown(#trip{last = Last, asked = no}, _Now) -> Last;
 shown(#trip{last = Last, asked = {_Ref, Asked}}, Now) -> max(Last, microseconds(Asked, Now)).
 
-%% @private
 handle_cast(_Unexpected, State) -> {noreply, State}.
 
-%% @private
 handle_info(ask, #state{trips = Trips} = State) ->
     _ = erlang:send_after(?PERIOD, self(), ask),
     {noreply, lists:foldl(fun ask/2, State, maps:keys(Trips))};

@@ -92,14 +92,13 @@ problems(#{peers := Peers, clusters := Clusters, engines := Engines}) ->
         ++ [{"engines", ["The engine at ", escape(Endpoint), " has a problem"]}
             || #{endpoint := Endpoint, error := Error} <- Engines, Error =/= none].
 
-peers(#{peers := []}) ->
-    section("peers", "Peers", "", none("No node is connected, and no cluster lists one."));
 peers(#{now := Now, peers := Peers, clusters := Clusters}) ->
     {There, Away} = lists:partition(fun(#{state := State}) -> State =:= connected end, Peers),
-    section("peers", "Peers", integer_to_list(length(Peers)),
-            table("peers", [{"Node", ""}, {"State", ""}, {"Route", ""}, {"Address", ""},
-                            {"Connected for", "number"}, {"Round trip", "number"}],
-                  [peer(Peer, Now, length(Clusters)) || Peer <- Away ++ There])).
+    section("peers", "Peers", [peer(Peer, Now, length(Clusters)) || Peer <- Away ++ There],
+            fun(Rows) -> table("peers", [{"Node", ""}, {"State", ""}, {"Route", ""},
+                                         {"Address", ""}, {"Connected for", "number"},
+                                         {"Round trip", "number"}], Rows)
+            end, "No node is connected, and no cluster lists one.").
 
 peer(#{node := Node, state := State, since := Since, route := Route, ip := Ip, port := Port,
        round_trip := RoundTrip, error := Error} = Peer, Now, Clusters) ->
@@ -128,13 +127,10 @@ chips(#{hidden := Hidden, clusters := Names}, Clusters) ->
         ++ ["not listed" || Names =:= [], Clusters > 0]
         ++ [escape(Name) || Clusters > 1, Name <- Names].
 
-clusters(#{clusters := []}) ->
-    section("clusters", "Clusters", "",
-            none("No cluster is configured: nodes connect when a process names them."));
 clusters(#{now := Now, clusters := Clusters}) ->
-    section("clusters", "Clusters", integer_to_list(length(Clusters)),
-            ["<div class=\"cards\">\n", [cluster(Cluster, Now) || Cluster <- Clusters],
-             "</div>\n"]).
+    section("clusters", "Clusters", [cluster(Cluster, Now) || Cluster <- Clusters],
+            fun(Cards) -> ["<div class=\"cards\">\n", Cards, "</div>\n"] end,
+            "No cluster is configured: nodes connect when a process names them.").
 
 cluster(#{name := Name, strategy := Strategy, nodes := Nodes, answered := Answered,
           error := Error}, Now) ->
@@ -161,13 +157,11 @@ cluster(#{name := Name, strategy := Strategy, nodes := Nodes, answered := Answer
      end,
      "</article>\n"].
 
-engines(#{engines := []}) ->
-    section("engines", "Docker Engines", "", none("No engine has been asked yet."));
 engines(#{engines := Engines}) ->
-    section("engines", "Docker Engines", integer_to_list(length(Engines)),
-            table("engines", [{"Endpoint", ""}, {"State", ""}
-                              | [{Column, "number"} || {Column, _} <- engine_figures()]],
-                  [engine(Engine) || Engine <- Engines])).
+    Figures = [{Column, "number"} || {Column, _} <- engine_figures()],
+    section("engines", "Docker Engines", [engine(Engine) || Engine <- Engines],
+            fun(Rows) -> table("engines", [{"Endpoint", ""}, {"State", ""} | Figures], Rows) end,
+            "No engine has been asked yet.").
 
 engine(#{endpoint := Endpoint, state := State, error := Error} = Engine) ->
     Level = case State of
@@ -199,15 +193,14 @@ foot(#{now := Now}) ->
       || Path <- ["cluster.json", "metrics", "live", "ready"]],
      "</nav>\n</footer>\n"].
 
-section(Id, Title, Count, Content) ->
+section(Id, Title, Items, Format, Empty) ->
     ["<section id=\"", Id, "\" aria-labelledby=\"", Id, "-title\">\n<h2 id=\"", Id, "-title\">",
      Title,
-     case Count of
-         "" -> "";
-         _ -> [" <span class=\"soft\">", Count, "</span>"]
-     end, "</h2>\n", Content, "</section>\n"].
-
-none(Text) -> ["<p class=\"none\">", Text, "</p>\n"].
+     case Items of
+         [] -> ["</h2>\n<p class=\"none\">", Empty, "</p>\n"];
+         _ -> [" <span class=\"soft\">", integer_to_list(length(Items)), "</span></h2>\n",
+               Format(Items)]
+     end, "</section>\n"].
 
 %% The roles repeat the elements' meaning, because some browsers drop the meaning of a table that is
 %% laid out as cards. A problem has its own row below the row of its subject.

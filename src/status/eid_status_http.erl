@@ -105,10 +105,6 @@ response_default_headers() ->
      {"x-content-type-options", "nosniff"},
      {"referrer-policy", "no-referrer"}].
 
-%% @private
--spec response_header({string(), string()}) -> {true, {string(), string()}}.
 response_header(Header) -> {true, Header}.
 
-%% @private
--spec request_header({string(), string()}) -> {true, {string(), string()}}.
 request_header(Header) -> {true, Header}.

@@ -11,43 +11,21 @@ render(Data) ->
     true = is_binary(Json),    % and no error
     Json.
 
-term(#{now := Now, node := #{started := Started} = Own, readiness := Readiness, peers := Peers,
-       clusters := Clusters, engines := Engines}) ->
-    #{time => time(Now),
-      node => Own#{started := time(Started)},
-      readiness => Readiness,
-      peers => [peer(Peer) || Peer <- Peers],
-      clusters => [cluster(Cluster) || Cluster <- Clusters],
-      engines => [engine(Engine) || Engine <- Engines]}.
+term(Map) when is_map(Map) ->
+    maps:from_list([member(Key, Value) || {Key, Value} <- maps:to_list(Map)]);
+term(List) when is_list(List) -> [term(Element) || Element <- List];
+term(none) -> null;
+term(Value) -> Value.
 
-peer(#{node := Node, hidden := Hidden, clusters := Clusters, state := State, since := Since,
-       route := Route, ip := Ip, port := Port, round_trip := RoundTrip, error := Error}) ->
-    #{node => Node, hidden => Hidden, clusters => Clusters, state => State, since => time(Since),
-      route => value(Route), port => value(Port), round_trip_us => value(RoundTrip),
-      error => value(Error),
-      address => case Ip of
-                     none -> null;
-                     _ -> list_to_binary(inet:ntoa(Ip))
-                 end}.
+member(now, Time) -> {time, time(Time)};
+member(Key, none) when Key =/= ip, Key =/= round_trip -> {Key, null};
+member(Key, Time) when Key =:= started; Key =:= since; Key =:= answered -> {Key, time(Time)};
+member(ip, none) -> {address, null};
+member(ip, Ip) -> {address, list_to_binary(inet:ntoa(Ip))};
+member(round_trip, Microseconds) -> {round_trip_us, term(Microseconds)};
+member(latency, Microseconds) -> {latency_us, Microseconds};
+member(Key, Value) -> {Key, term(Value)}.
 
-cluster(#{answered := Answered, error := Error} = Cluster) ->
-    Cluster#{answered := time(Answered),
-             error := case Error of
-                          none -> null;
-                          #{since := Since} -> Error#{since := time(Since)}
-                      end}.
-
-engine(#{endpoint := Endpoint, state := State, containers := Containers, events := Events,
-         resyncs := Resyncs, requests := Requests, lookups := Lookups, latency := Latency,
-         error := Error}) ->
-    #{endpoint => Endpoint, state => State, containers => Containers, events => Events,
-      resyncs => Resyncs, requests => Requests, lookups => Lookups, latency_us => Latency,
-      error => value(Error)}.
-
-value(none) -> null;
-value(Value) -> Value.
-
-time(none) -> null;
 time(Milliseconds) ->
     Options = [{unit, millisecond}, {offset, "Z"}],
     list_to_binary(calendar:system_time_to_rfc3339(Milliseconds, Options)).

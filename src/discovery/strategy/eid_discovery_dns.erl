@@ -15,8 +15,6 @@
 -record(state, {name :: string(), base :: unicode:chardata() | own, families :: [inet | inet6, ...],
                 last = #{} :: #{inet | inet6 => [inet:ip_address()]}}).    % the last answers
 
-%% @private
--spec init(term()) -> #state{}.
 init(Options) ->
     #{name := Name, base := Base, family := Family} =
         eid_discovery:options(dns, Options,
@@ -36,8 +34,6 @@ families(carrier) ->
 families(any) -> [inet, inet6];
 families(Family) -> [Family].
 
-%% @private
--spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
 list(#state{name = Name, base = Base, families = Families, last = Before} = State) ->
     Answers = eid_tasks:map(fun(Family) -> {Family, eid_dns:addresses(Name, Family)} end, Families),
     %% A name with addresses of one family may be unknown in the other family.

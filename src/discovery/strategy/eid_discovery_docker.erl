@@ -26,8 +26,6 @@
                 resolver = none :: none | pid(),    % follows the DNS name
                 dns_problem = [] :: [eid_discovery:problem()]}).
 
-%% @private
--spec init(term()) -> #state{}.
 init(Options) ->
     #{hosts := Hosts, label := Label, name := Name, node := NodeIs} =
         eid_discovery:options(
@@ -79,9 +77,7 @@ filter(_Label, _Name) ->
     eid_discovery:bad_setting("docker in {eid, [{clusters, ...}]} has both a label and a name; it "
                               "takes one of them", []).
 
-%% @private
 %% Waits until the containers of a host or the addresses of the DNS name change.
--spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
 list(State) ->
     Next = take_more(await_change(follow_hosts(State))),
     {answer(Next), Next}.

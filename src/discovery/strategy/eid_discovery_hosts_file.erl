@@ -13,8 +13,6 @@
 -record(state, {file :: file:name_all() | standard,
                 names = #{} :: #{Host :: binary() => [Node :: binary()]}}).    % last answers
 
-%% @private
--spec init(term()) -> #state{}.
 init(Options) ->
     Known = #{file => {standard, fun is_file/1, "the name of a file"}},
     #{file := File} = eid_discovery:options(hosts_file, Options, Known),
@@ -23,8 +21,6 @@ init(Options) ->
 is_file(File) -> is_binary(File) orelse io_lib:printable_unicode_list(File).
 
 %% It reads the file each time, so that the file can be changed.
-%% @private
--spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
 list(#state{names = Before} = State) ->
     case hosts(State#state.file) of
         {ok, Hosts} ->

@@ -12,8 +12,6 @@
 
 -record(state, {url :: binary(), base :: unicode:chardata() | service}).
 
-%% @private
--spec init(term()) -> #state{}.
 init(Options) ->
     #{url := Url, base := Base} =
         eid_discovery:options(rancher, Options,
@@ -28,8 +26,6 @@ is_url(Url) ->
     %% If the library can't be loaded, each question will report it.
     eid_library:call(fun() -> eid_nif:is_metadata_url(Text) end) =/= false.
 
-%% @private
--spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
 list(#state{url = Url, base = Base} = State) ->
     Limits = eid_config:limits(),
     Time = eid_config:lookup_time(),

@@ -13,8 +13,6 @@
 -record(state, {name :: string(), base :: unicode:chardata() | own,
                 known = #{} :: #{Target :: string() => eid_discovery:peer()}}).
 
-%% @private
--spec init(term()) -> #state{}.
 init(Options) ->
     #{name := Name, base := Base} =
         eid_discovery:options(srv, Options,
@@ -23,8 +21,6 @@ init(Options) ->
                                          "the part of the nodes' names before the @"}}),
     #state{name = unicode:characters_to_list(Name), base = Base}.
 
-%% @private
--spec list(#state{}) -> {eid_discovery:answer(), #state{}}.
 list(#state{name = Name, known = Before} = State) ->
     case eid_dns:services(Name, eid_resolver:own_family()) of
         {ok, Services, Ttl, Missing} ->
