@@ -26,8 +26,8 @@
                 family :: family(),
                 began :: integer(),    % monotonic, native units
                 limit :: time_limit(),
-                bridge :: eid_nif:bridge(),
-                again :: boolean(),    % the route that was found before could not be dialled
+                bridge = preferred :: eid_nif:bridge(),
+                again = false :: boolean(),    % the route of before could not be dialled
                 settings :: eid_routing:settings()}).
 
 %% @doc See {@link eid:lookup/1}.
@@ -40,40 +40,30 @@ lookup(Node) -> resolve(Node, any, configured, preferred).
 -spec resolve(Node :: iodata(), family() | any, time_limit(), preferred | never) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve(Node, Family, Limit, Bridge) ->
-    case query(Node, Family, Limit, eid_routing:read()) of
-        {ok, Query} -> find(Query#query{bridge = Bridge});
-        {error, _} = Error -> Error
-    end.
+    query(Node, Family, Limit, fun(Query) -> find(Query#query{bridge = Bridge}) end).
 
 %% @doc The same after a dial of this route has failed: earlier answers do not count, and a bridge
 %% is the last resort.
 -spec resolve_again(Node :: iodata(), family() | any, timeout_ms(), Failed :: eid:route()) ->
           {ok, eid:route()} | {error, eid:reason()}.
 resolve_again(Node, Family, Timeout, Failed) ->
-    case query(Node, Family, Timeout, eid_routing:read()) of
-        {ok, Query} ->
-            Bridge = case Failed of
-                         #{route := bridge, ip := Ip} -> {last_resort, Ip};
-                         _ -> preferred
-                     end,
-            find(Query#query{bridge = Bridge, again = true});
-        {error, _} = Error -> Error
-    end.
+    Bridge = case Failed of
+                 #{route := bridge, ip := Ip} -> {last_resort, Ip};
+                 _ -> preferred
+             end,
+    query(Node, Family, Timeout,
+          fun(Query) -> find(Query#query{bridge = Bridge, again = true}) end).
 
-query(NodeText, Family, Limit, Settings) ->
+query(NodeText, Family, Limit, Fun) ->
+    Settings = eid_routing:read(),
     %% `parse_node_name' checks every byte.
-    try iolist_to_binary(NodeText) of
-        Node ->
-            case eid_library:call(fun() -> eid_nif:parse_node_name(Node) end) of
-                {ok, {Container, Host, Ip}} ->
-                    {ok, #query{node = Node, container = Container, host = Host, ip = Ip,
-                                family = family(Family, Ip), began = erlang:monotonic_time(),
-                                limit = Limit, bridge = preferred, again = false,
-                                settings = Settings}};
-                {error, _} = Error -> Error
-            end
-    catch
-        error:badarg -> {error, bad_node_name}    % a character above 255
+    Node = try iolist_to_binary(NodeText) catch error:badarg -> <<>> end,    % a code above 255
+    case eid_library:call(fun() -> eid_nif:parse_node_name(Node) end) of
+        {ok, {Container, Host, Ip}} ->
+            Fun(#query{node = Node, container = Container, host = Host, ip = Ip,
+                       family = family(Family, Ip), began = erlang:monotonic_time(),
+                       limit = Limit, settings = Settings});
+        {error, _} = Error -> Error
     end.
 
 family(any, {_, _, _, _}) -> inet;
@@ -209,10 +199,8 @@ watch(Host, Family, Filter, Known, Limits, Timeout) ->
 
 %% Any container's name makes a node name of the host.
 on_host(Host, Family, Limit, Fun) ->
-    case query(["x@", Host], Family, Limit, eid_routing:read()) of
-        {ok, Query} -> with_address(Query, fun(Ip) -> Fun(Ip, Query) end);
-        {error, _} = Error -> Error
-    end.
+    query(["x@", Host], Family, Limit,
+          fun(Query) -> with_address(Query, fun(Ip) -> Fun(Ip, Query) end) end).
 
 epmd_error(Detail) -> {error, {unreachable, {epmd, Detail}}}.
 
