@@ -99,7 +99,7 @@ a_bad_service(_) ->
     ?assertEqual({error, bad_response}, rancher(metadata(#{"/latest/self/service" => "<html>"}))),
     ?assertEqual({error, {refused, 200, <<"this container has no service there">>}},
                  rancher(metadata(#{"/latest/self/service" => "null"}))),
-    ?assertEqual({error, {unreachable, <<"connection refused">>}}, rancher("http://127.0.0.1:1/latest")),
+    ?assertEqual({error, {unreachable, {connection, <<"connection refused">>}}}, rancher("http://127.0.0.1:1/latest")),
     [?assertMatch({error, {unreachable, _}}, rancher(NoUrl))
      || NoUrl <- ["", "rancher-metadata", "https://h", "http://h/\r\nX: y", <<255>>]],
     %% And of the wrong type, nothing is sent.

@@ -303,7 +303,7 @@ reasons(_) ->
     %% An address that nobody has: Linux itself gives up after three seconds.
     {error, timeout} = lookup(A, 'a@192.0.2.3'),
     {0, _} = eid_rig:command("dockerd 2 kill"),
-    {error, {unreachable, Detail}} = lookup(A, 'a@192.0.2.2'),
+    {error, {unreachable, {connection, Detail}}} = lookup(A, 'a@192.0.2.2'),
     ?assertNotEqual({nomatch, Detail}, {string:find(Detail, "refused"), Detail}),
     {0, _} = eid_rig:command("dockerd 2 start"),
     eid_ct:eventually(fun() -> length(eid_ct:log_lines(maps:get(peer, A))) >= length(Cases) end),

@@ -121,7 +121,7 @@ nodes_that_reach_nothing_else(_) ->
     #{lookups := #{ok := _}, state := live} = maps:get(<<"https://192.0.2.2:2376">>, maps:get(engines, call(A, eid, info, []))),
     %% Somebody else gets nothing.
     Stranger = eid_rig:start_node(1, Newest, (options([]))#{mount => [{eid_rig:info("tls.stranger"), "/certs"}, {token_file(), "/token"}]}),
-    {error, {unreachable, Why}} = call(Stranger, eid, lookup, [NodeB]),
+    {error, {unreachable, {_, Why}}} = call(Stranger, eid, lookup, [NodeB]),
     ?assertNotEqual({nomatch, Why}, {string:find(Why, "certificate"), Why}),
     ok = call(A, application, unset_env, [eid, engine_token_file]),
     {error, {refused, 401, _}} = call(A, eid, lookup, [NodeB]),

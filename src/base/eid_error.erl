@@ -37,8 +37,6 @@ text(published_elsewhere) ->
 text({unreachable, {Subject, Detail}}) ->
     io_lib:format("the host can't be asked where the node is: ~ts. ~ts",
                   [Detail, advice(Subject)]);
-text({unreachable, Detail}) ->
-    text({unreachable, {connection, Detail}});
 text({refused, 401, Message}) ->
     io_lib:format("the Docker API, or a proxy in front of it, demands a token (HTTP 401: ~ts). "
                   "Check the token in the file of {eid, [{engine_token_file, File}]}; eid does not "

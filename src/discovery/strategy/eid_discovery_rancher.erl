@@ -43,8 +43,6 @@ base(Base, _Service) -> Base.
 problem({unreachable, {_Subject, Detail}}) ->
     ["the metadata service can't be asked: ", Detail, ". Check url, and that this container is in "
      "Rancher's managed network."];
-problem({unreachable, Detail}) ->
-    problem({unreachable, {connection, Detail}});
 problem({refused, Status, Message}) ->
     io_lib:format("the metadata service refused to answer (HTTP ~b: ~ts). Check url: it ends with "
                   "the version, for example /latest.", [Status, Message]);
