@@ -82,7 +82,7 @@ workers(Peer) ->
     lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- peer:call(Peer, supervisor, which_children, [eid_sup])]).
 
 %% The connector answers this after everything that was sent to it before.
-peers(Peer) -> peer:call(Peer, eid_connector, info, []).
+peers(Peer) -> peer:call(Peer, eid_discovery_connector, info, []).
 
 listed(Peer) -> [lists:sort(Nodes) || #{nodes := Nodes} <- peer:call(Peer, eid_discovery, info, [])].
 

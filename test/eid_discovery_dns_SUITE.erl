@@ -63,7 +63,7 @@ time_to_live(Config) ->
 %% The pauses without the tuning of tests: not shorter than a second, and up to a tenth shorter than the
 %% interval.
 pauses(_) ->
-    [?assertEqual({Pause, Asked}, {apply(eid_discovery_runner, pause, Asked), Asked})
+    [?assertEqual({Pause, Asked}, {apply(eid_discovery_poller, pause, Asked), Asked})
      || {Pause, Asked} <-
             [{0, [now, 5000, 0.0]}, {5000, [interval, 5000, 0.0]}, {4500, [interval, 5000, 1.0]},
              {1000, [interval, 1000, 1.0]}, {1000, [{within, 0}, 5000, 0.0]},

@@ -127,7 +127,7 @@ on(Host, Cluster) -> [Member || #{host := H} = Member <- eid_cluster:members(Clu
 await_logs(Mark, Cluster) ->
     Members = eid_cluster:members(Cluster),
     Text = "Mark of the test: " ++ atom_to_list(Mark),
-    [{_, {ok, #{}}} = Answer || Answer <- eid_cluster:call(Cluster, Members, eid_connector, info, [])],
+    [{_, {ok, #{}}} = Answer || Answer <- eid_cluster:call(Cluster, Members, eid_discovery_connector, info, [])],
     [{_, {ok, ok}} = Answer || Answer <- eid_cluster:call(Cluster, Members, eid_mesh_recorder, log, [Text])],
     Has = fun(Events) -> lists:member(Text, Events) end,
     ok = eid_ct:eventually(fun() -> lists:all(Has, maps:values(logs(Cluster))) end, 60_000),
