@@ -4,14 +4,11 @@
 
 use serde_json::Value;
 
-use crate::error::printable;
-use crate::Container;
+use crate::error::excerpt;
+use crate::{Container, OWN_LABELS};
 
 /// How Go's zero time begins, for what has never happened.
 const NEVER: &str = "0001-01-01";
-
-/// Labels that begin so are eid's own.
-const OWN_LABEL: &str = "eid.";
 
 /// Which containers are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +45,7 @@ impl Description {
     /// Reads what an inspect says; `container` has been read from the same answer.
     pub(crate) fn read(container: Container, inspect: &Value) -> Self {
         let text = |path: &str| {
-            let text = inspect.pointer(path).and_then(Value::as_str).map(printable);
+            let text = inspect.pointer(path).and_then(Value::as_str).map(excerpt);
             text.filter(|text| !text.is_empty())
         };
         let time = |path: &str| text(path).filter(|time| !time.starts_with(NEVER));
@@ -75,8 +72,8 @@ impl Description {
         }
     }
 
-    /// What a list has already said.
-    pub(crate) fn listed(container: Container) -> Self {
+    /// The description of a container that the engine lists but fails to inspect.
+    pub fn listed(container: Container) -> Self {
         let tcp = container.bindings.iter().filter(|binding| binding.tcp);
         let mut ports: Vec<u16> = tcp.map(|binding| binding.container_port).collect();
         ports.sort_unstable();
@@ -94,7 +91,7 @@ impl Description {
         let mut labels = self.container.labels.iter();
         self.container.host_network
             || self.ports.contains(&erlang_port)
-            || labels.any(|(key, _)| key.starts_with(OWN_LABEL))
+            || labels.any(|(key, _)| key.starts_with(OWN_LABELS))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::api_version::ApiVersion;
 use crate::container::{Inspected, Listed};
-use crate::error::printable;
+use crate::error::excerpt;
 use crate::events::{self, EventStream, Events};
 use crate::http::{Answer, Http, Kept, Unconnected};
 use crate::node_name::is_host;
@@ -105,7 +105,7 @@ impl Engine {
             .get("server")
             .map(|name| String::from_utf8_lossy(name.as_bytes()));
         Ok(Greeting {
-            server: server.map(|name| printable(&name)).filter(|name| !name.is_empty()),
+            server: server.map(|name| excerpt(&name)).filter(|name| !name.is_empty()),
             version: match version {
                 ApiVersion::Numbered(major, minor) => Some(format!("{major}.{minor}")),
                 ApiVersion::Unnumbered => None,

@@ -74,7 +74,7 @@ impl Error {
             Ok(ErrorResponse { message }) => message,
             Err(_) => String::from_utf8_lossy(body).into_owned(),
         };
-        let message = match printable(&text) {
+        let message = match excerpt(&text) {
             nothing if nothing.is_empty() => status.canonical_reason().unwrap_or("no reason given").to_owned(),
             text => text,
         };
@@ -85,10 +85,22 @@ impl Error {
     }
 }
 
-/// What others have written, fit to be shown.
-pub(crate) fn printable(text: &str) -> String {
-    let printable = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(MAX_MESSAGE).collect::<String>().trim().to_owned()
+/// Makes a text from outside safe to show on a terminal or in a log: white space becomes a blank, and each other control
+/// character, and each character that changes the direction of writing, becomes U+FFFD.
+pub fn sanitize(text: &str) -> String {
+    let safe = |c: char| match c {
+        '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => ' ',
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(safe).collect()
+}
+
+/// The sanitised beginning of a text from outside.
+pub(crate) fn excerpt(text: &str) -> String {
+    let beginning: String = sanitize(text.trim()).chars().take(MAX_MESSAGE).collect();
+    beginning.trim().to_owned()
 }
 
 impl std::error::Error for Error {}
@@ -132,8 +144,11 @@ mod tests {
     fn the_message_of_a_refusal() {
         assert_eq!(message(500, br#"{"message":"no space left"}"#), "no space left");
         assert_eq!(message(403, b"<h1>Forbidden</h1>\r\n"), "<h1>Forbidden</h1>");
-        assert_eq!(message(500, b"a\x1b[31mb\nc"), "a [31mb c");
-        assert_eq!(message(500, b"{\"message\":\"a\\u0000b\\u0085c\"}"), "a b c");
+        assert_eq!(message(500, b"a\x1b[31mb\nc"), "a\u{fffd}[31mb c");
+        assert_eq!(
+            message(500, b"{\"message\":\"a\\u0000b\\u202ec\"}"),
+            "a\u{fffd}b\u{fffd}c"
+        );
         assert_eq!(message(502, b""), "Bad Gateway");
         assert_eq!(message(503, b"{\"message\":\" \\n \"}"), "Service Unavailable");
         assert_eq!(message(599, b""), "no reason given");

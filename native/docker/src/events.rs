@@ -148,7 +148,7 @@ impl Lines {
 
 /// Reads the events of one line, and adds the IDs of the containers that they tell of.
 fn changed_in(line: &[u8], which: Which, changed: &mut Vec<String>) -> Result<(), Error> {
-    parse(line, |event: Event| {
+    parse(line, |event: ContainerEvent| {
         changed.extend(event.changed(which)?);
         Ok(())
     })
@@ -162,10 +162,12 @@ fn parse<T: DeserializeOwned>(line: &[u8], mut read: impl FnMut(T) -> Result<(),
     Ok(())
 }
 
+/// An event, read as far as it takes to find the container that it is about.
+///
 /// `Type`, `Action` and `Actor` are in every version of the API since 1.22; `status`, `id` and `from` left in 1.52.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Event {
+pub struct ContainerEvent {
     r#type: String,
     action: String,
     actor: Option<Actor>,
@@ -185,8 +187,13 @@ struct Attributes {
     container: Value,
 }
 
-impl Event {
-    fn changed(self, which: Which) -> Result<Option<String>, Error> {
+impl ContainerEvent {
+    /// The full ID of the container that may have changed. `None` if the event changes nothing that eid reads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadResponse`] if the event names no container.
+    pub fn changed(self, which: Which) -> Result<Option<String>, Error> {
         let actor = self.actor.unwrap_or_default();
         match self.r#type.as_str() {
             "container" if self.action == "create" && which == Which::Running => Ok(None),
@@ -212,9 +219,10 @@ fn full_id(value: Value) -> Result<String, Error> {
     }
 }
 
-/// Actions that change nothing that anybody here wants to know. A health check alone makes three `exec_…` each time. `kill` is a
-/// signal that was sent; if it ends the container, `die` follows. Unknown actions do count.
-fn is_noise(action: &str) -> bool {
+/// Whether a container event with this action changes nothing that eid reads. Unknown actions are not noise.
+///
+/// A health check alone makes three `exec_…` each time. `kill` is any signal; if it ends the container, `die` follows.
+pub fn is_noise(action: &str) -> bool {
     ["exec_", "health_status"]
         .iter()
         .any(|prefix| action.starts_with(prefix))

@@ -10,8 +10,8 @@ use serde_json::Value;
 /// The bytes that are kept of one container's labels.
 pub(crate) const MAX_SIZE: usize = 2048;
 
-/// Labels that begin so are eid's own.
-const OWN: &str = "eid.";
+/// How the keys of eid's own labels begin.
+pub const OWN_LABELS: &str = "eid.";
 
 /// Labels of a container, each key once, in the order of the keys.
 ///
@@ -33,7 +33,7 @@ impl Labels {
 
     fn kept<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut labels: Vec<_> = labels.collect();
-        labels.sort_unstable_by_key(|&(key, value)| (!key.starts_with(OWN), key.len() + value.len(), key));
+        labels.sort_unstable_by_key(|&(key, value)| (!key.starts_with(OWN_LABELS), key.len() + value.len(), key));
         let mut room = MAX_SIZE;
         labels.retain(|label| {
             let rest = room.checked_sub(size(label));

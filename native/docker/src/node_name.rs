@@ -109,7 +109,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 }
 
 /// Whether `text` is a container ID in full.
-pub(crate) fn is_full_id(text: &str) -> bool {
+pub fn is_full_id(text: &str) -> bool {
     text.len() == 64 && is_id(text)
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn is_container(text: &str) -> bool {
 }
 
 /// Whether `text` is an IPv4 address, an IPv6 address (no brackets, no zone) or a DNS name.
-pub(crate) fn is_host(text: &str) -> bool {
+pub fn is_host(text: &str) -> bool {
     text.parse::<Ipv4Addr>().is_ok() || text.parse::<Ipv6Addr>().is_ok() || is_dns_name(text)
 }
 
