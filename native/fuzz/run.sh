@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs each fuzz target, or those that are named, for FUZZ_SECONDS; ends with 1 if one of them has found something.
+# Runs each fuzz target, or the targets in its arguments, for FUZZ_SECONDS each. Exits with 1 if a target found a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -12,8 +12,8 @@ if [ ${#targets[@]} -eq 0 ]; then
     targets=(inspect list events gateway endpoint node_name)
 fi
 
-# What cargo-fuzz would pass, without it and on a stable compiler. A --target, even the machine's own, keeps the flags away
-# from build scripts and macros.
+# The flags of cargo-fuzz, for a stable compiler. With --target, even for this machine, cargo does not pass them to build
+# scripts and macros.
 host=$(rustc -vV | sed -n 's/^host: //p')
 flags="--cfg fuzzing -Cpasses=sancov-module -Clink-dead-code"
 for flag in level=4 inline-8bit-counters pc-table trace-compares; do
@@ -27,7 +27,7 @@ for target in "${targets[@]}"; do
     crashes=$built/crashes/$target
     log=$built/$target.log
     mkdir -p "$corpus" "$crashes"
-    # The samples are read; what is new is written to the first folder.
+    # libFuzzer reads both directories and writes new inputs to the first.
     if "$built/$host/release/$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=16384 \
         -print_final_stats=1 -verbosity=1 -artifact_prefix="$crashes/" "$corpus" "$samples/$target" >"$log" 2>&1; then
         awk -v target="$target" '

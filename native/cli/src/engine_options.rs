@@ -112,7 +112,7 @@ pub fn endpoint(text: &str) -> Result<Endpoint, String> {
 
 fn wrong(error: Error) -> String {
     match error {
-        Error::Unreachable(why) => why,
+        Error::Config(_, why) | Error::Unreachable(_, why) => why,
         error => error.to_string(),
     }
 }

@@ -71,7 +71,9 @@ impl Failure {
             Self::Docker { error, .. } => match error {
                 Error::BadNodeName | Error::NoSuchContainer => 3,
                 Error::NotRunning | Error::NotPublished | Error::PublishedOnLoopback | Error::PublishedElsewhere => 4,
-                Error::Unreachable(_)
+                Error::Unreachable(..)
+                | Error::Config(..)
+                | Error::Defect(_)
                 | Error::Refused { .. }
                 | Error::BadResponse(_)
                 | Error::TooLarge(_)
@@ -109,7 +111,7 @@ pub fn advice(error: &Error) -> &'static str {
             "compare docker port with the node name: publish on that address, or name the node after the one it is \
              published on"
         }
-        Error::Unreachable(_) => {
+        Error::Unreachable(..) | Error::Config(..) | Error::Defect(_) => {
             "check that the host's Docker API listens at the address that --engine says, that no firewall is between, and \
              the files that --certs and --token-file name"
         }

@@ -1,53 +1,77 @@
-//! What can go wrong, as far as a caller may want to act on it.
+//! The errors of this crate, and how text from outside becomes part of them.
 
-use std::fmt;
+use std::error::Error as StdError;
+use std::{fmt, io};
 
 use hyper::StatusCode;
 use serde::Deserialize;
 
-/// The longest message that is kept of an engine's refusal, in characters.
+/// Maximum length of a message from an engine, in characters.
 const MAX_MESSAGE: usize = 200;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The text is no `Container@Host`. No request was sent.
+    /// The text has not the form `Container@Host`. No request was sent.
     BadNodeName,
     /// The engine knows no container of exactly this name or ID.
     NoSuchContainer,
     /// The container exists, but its process does not run.
     NotRunning,
-    /// The container runs, but its Erlang port is not published on the host.
+    /// The container runs, but does not publish its distribution port on the host.
     NotPublished,
-    /// The Erlang port is published on loopback addresses of the host only, so no other host gets there.
+    /// The container publishes its distribution port on loopback addresses of the host only, so other hosts can't reach it.
     PublishedOnLoopback,
-    /// The Erlang port is published, but on other addresses of the host than the one that was asked for.
+    /// The container publishes its distribution port, but on other addresses of the host than the requested one.
     PublishedElsewhere,
-    /// The engine could not be reached; the text says why, for example `connection refused`.
-    Unreachable(String),
+    /// The engine could not be reached: which part failed, and why, for example `connection refused`.
+    Unreachable(Subject, String),
+    /// A setting or a file is wrong, so nothing was sent: which one, and why.
+    Config(Subject, String),
+    /// A defect of eid: a task ended without an answer.
+    Defect(String),
     /// The engine answered, but not with what it was asked for.
     Refused {
-        /// The HTTP status of its answer.
+        /// The HTTP status.
         status: u16,
-        /// What it said: at most 200 characters without control characters, otherwise as it came. It is the engine's
-        /// text, or that of a proxy before it, HTML for example: show it as text.
+        /// The message of the engine or of a proxy before it, at most 200 characters: see [`sanitize`]. It may be HTML.
         message: String,
     },
-    /// The engine's answer was cut off or not what the Docker API describes; the text says which.
+    /// The engine's answer was cut off, or is not what the Docker API describes; the text says which.
     BadResponse(String),
-    /// The engine's answer has more bytes than it may, which is this number.
+    /// The engine's answer has more bytes than this limit.
     TooLarge(usize),
-    /// No answer within the limit.
+    /// No answer within the time limit.
     Timeout,
 }
 
+/// The part that an [`Error::Unreachable`] or an [`Error::Config`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The connection to the engine.
+    Connection,
+    /// The unix socket of the engine.
+    Socket,
+    /// The certificates of either side, or the TLS handshake.
+    Certificates,
+    /// The file with the token.
+    TokenFile,
+    /// The address of the engine or of another service.
+    Address,
+}
+
 impl Error {
-    /// The task that worked on the answer is gone without one, which only a defect of ours brings about.
-    pub fn abandoned() -> Self {
-        Self::Unreachable("the lookup was abandoned".to_owned())
+    /// The connection failed for this reason.
+    pub fn unreachable(why: impl Into<String>) -> Self {
+        Self::Unreachable(Subject::Connection, why.into())
     }
 
-    /// What kind of error this is, as one word for counting.
+    /// The task that worked on the answer ended without one. Only a defect of eid causes this.
+    pub fn abandoned() -> Self {
+        Self::Defect("the lookup was abandoned".to_owned())
+    }
+
+    /// The kind of this error, as one word for counters.
     pub fn name(&self) -> &'static str {
         match self {
             Self::BadNodeName => "bad_node_name",
@@ -56,15 +80,23 @@ impl Error {
             Self::NotPublished => "not_published",
             Self::PublishedOnLoopback => "published_on_loopback",
             Self::PublishedElsewhere => "published_elsewhere",
-            Self::Unreachable(_) => "unreachable",
+            Self::Unreachable(..) | Self::Config(..) | Self::Defect(_) => "unreachable",
             Self::Refused { .. } => "refused",
             Self::BadResponse(_) | Self::TooLarge(_) => "bad_response",
             Self::Timeout => "timeout",
         }
     }
 
-    /// Reads the answer of an engine that did not do what it was asked. Docker explains itself in a JSON object
-    /// (`ErrorResponse` in the API's reference: `{"message": "…"}`); a proxy may send anything.
+    /// The reason, if no engine was reached: the text of [`Error::Unreachable`], [`Error::Config`] and [`Error::Defect`].
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(_, why) | Self::Config(_, why) | Self::Defect(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Reads an answer with another status than 200. Docker explains itself in a JSON object (`ErrorResponse` in the API's
+    /// reference: `{"message": "…"}`); a proxy may send anything.
     pub(crate) fn refused(status: StatusCode, body: &[u8]) -> Self {
         #[derive(Deserialize)]
         struct ErrorResponse {
@@ -78,15 +110,22 @@ impl Error {
             nothing if nothing.is_empty() => status.canonical_reason().unwrap_or("no reason given").to_owned(),
             text => text,
         };
-        Self::Refused {
-            status: status.as_u16(),
-            message,
-        }
+        let status = status.as_u16();
+        Self::Refused { status, message }
+    }
+
+    /// The JSON of an answer is not what `what` describes. The text names the place only, because serde's own text may repeat
+    /// what the engine sent.
+    pub(crate) fn bad_json(what: &str, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        Self::BadResponse(format!(
+            "it is not what {what} describes, at line {line} column {column}"
+        ))
     }
 }
 
-/// Makes a text from outside safe to show on a terminal or in a log: white space becomes a blank, and each other control
-/// character, and each character that changes the direction of writing, becomes U+FFFD.
+/// Makes a text from outside safe to show on a terminal or in a log. White space becomes a blank. Every other control
+/// character, and every character that changes the direction of writing, becomes U+FFFD.
 pub fn sanitize(text: &str) -> String {
     let safe = |c: char| match c {
         '\t' | '\n' | '\r' | '\u{2028}' | '\u{2029}' => ' ',
@@ -97,13 +136,28 @@ pub fn sanitize(text: &str) -> String {
     text.chars().map(safe).collect()
 }
 
-/// The sanitised beginning of a text from outside.
+/// The beginning of a text from outside, sanitised.
 pub(crate) fn excerpt(text: &str) -> String {
     let beginning: String = sanitize(text.trim()).chars().take(MAX_MESSAGE).collect();
     beginning.trim().to_owned()
 }
 
-impl std::error::Error for Error {}
+/// The innermost error of this type.
+pub(crate) fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref())
+        .last()
+}
+
+/// `connection refused` for the standard library's `Connection refused (os error 111)`.
+pub(crate) fn io_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let (first, rest) = text.split_at(text.chars().next().map_or(0, char::len_utf8));
+    first.to_lowercase() + rest
+}
+
+impl StdError for Error {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,41 +172,17 @@ impl fmt::Display for Error {
             Self::PublishedElsewhere => {
                 f.write_str("the container's Erlang port is published on another address of the host")
             }
-            Self::Unreachable(detail) => write!(f, "the engine is unreachable: {detail}"),
-            Self::Refused { status, message } => {
-                write!(f, "the engine refused with status {status}: {message}")
+            Self::Unreachable(_, why) | Self::Config(_, why) | Self::Defect(why) => {
+                write!(f, "the engine is unreachable: {why}")
             }
-            Self::BadResponse(detail) => write!(f, "the engine's answer makes no sense: {detail}"),
-            Self::TooLarge(bound) => write!(f, "the engine's answer has more than {bound} bytes"),
+            Self::Refused { status, message } => write!(f, "the engine refused with status {status}: {message}"),
+            Self::BadResponse(why) => write!(f, "the engine's answer makes no sense: {why}"),
+            Self::TooLarge(limit) => write!(f, "the engine's answer has more than {limit} bytes"),
             Self::Timeout => f.write_str("the engine did not answer in time"),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(status: u16, body: &[u8]) -> String {
-        match Error::refused(StatusCode::from_u16(status).unwrap(), body) {
-            Error::Refused { status: s, message } if s == status => message,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_message_of_a_refusal() {
-        assert_eq!(message(500, br#"{"message":"no space left"}"#), "no space left");
-        assert_eq!(message(403, b"<h1>Forbidden</h1>\r\n"), "<h1>Forbidden</h1>");
-        assert_eq!(message(500, b"a\x1b[31mb\nc"), "a\u{fffd}[31mb c");
-        assert_eq!(
-            message(500, b"{\"message\":\"a\\u0000b\\u202ec\"}"),
-            "a\u{fffd}b\u{fffd}c"
-        );
-        assert_eq!(message(502, b""), "Bad Gateway");
-        assert_eq!(message(503, b"{\"message\":\" \\n \"}"), "Service Unavailable");
-        assert_eq!(message(599, b""), "no reason given");
-        assert_eq!(message(500, &[0xff, 0xfe]), "\u{fffd}\u{fffd}");
-        assert_eq!(message(500, "é".repeat(5000).as_bytes()), "é".repeat(200));
-    }
-}
+#[path = "../tests/unit/error.rs"]
+mod tests;

@@ -10,15 +10,19 @@ use std::future::{pending, Future};
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::{yield_now, JoinSet};
 use tokio::time::{sleep, sleep_until, Instant};
 
-use crate::events::EventStream;
-use crate::{Backoff, ContainerRef, Engine, Error};
+use crate::api::events::EventStream;
+use crate::error::Error;
+use crate::node_name::ContainerRef;
+
+mod sink;
+
+pub use sink::{Asking, Lost, NextStep, Retry, Sink, ToAsk};
 
 /// Time between two lists while events arrive: a stream may have died silently.
 pub const LIST_INTERVAL: Duration = Duration::from_secs(60);
@@ -40,126 +44,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Maximum number of containers that the follower asks about at the same time.
 const INSPECTS: usize = 16;
 
-/// A request to an engine that has not been sent yet: `Box::pin(async move { … })`.
-pub type Asking<T> = BoxFuture<'static, Result<T, Error>>;
+/// Limits of [`Backoff`].
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// The user of a [`Follower`]: what to ask the engine, and where the answers go.
-///
-/// The follower calls one method at a time, from one task. No method may block.
-pub trait Sink: Send + 'static {
-    /// An element of the list.
-    type Listed: Send + 'static;
-    /// The answer about one container.
-    type Inspected: Send + 'static;
-    /// An event, for example [`ContainerEvent`](crate::ContainerEvent).
-    type Event: DeserializeOwned + Send;
-
-    /// If more containers than this wait to be asked about, the follower lists instead. Only for a sink whose list says
-    /// everything that it needs.
-    const MAX_QUEUE: usize = usize::MAX;
-
-    /// The engine to follow.
-    fn engine(&self) -> &Engine;
-
-    /// Lists the containers, for example with [`Engine::list`].
-    fn list(&self) -> Asking<Vec<Self::Listed>>;
-
-    /// Asks about one container, for example with [`Engine::inspect`].
-    fn inspect(&self, id: ContainerRef) -> Asking<Self::Inspected>;
-
-    /// A number that the follower takes before it sends a question, and passes on with the answer. A sink that counts
-    /// events in it can tell which events an answer already includes.
-    fn mark(&self) -> u64 {
-        0
-    }
-
-    /// An event arrived. Returns the full ID of the container to ask about, if any.
-    ///
-    /// # Errors
-    ///
-    /// If the event can't be understood: the follower reconnects, because it may have missed a change.
-    fn event(&mut self, event: Self::Event) -> Result<Option<String>, Error>;
-
-    /// A list arrived: the first one of a subscription, or a later one. All events that were readable by then have been
-    /// passed to [`Sink::event`].
-    fn listed(&mut self, mark: u64, list: Vec<Self::Listed>) -> ToAsk;
-
-    /// The engine answered about the container with this ID; `None` if it has no such container.
-    fn changed(&mut self, mark: u64, id: &str, answer: Result<Option<Self::Inspected>, Error>) -> NextStep;
-
-    /// The engine has answered about each container that the first list of a subscription asked about.
-    fn ready(&mut self) {}
-
-    /// The follower lost the engine, or did not reach it. The sink says when to try again.
-    fn lost(&mut self, lost: &Lost) -> Retry;
-
-    /// The follower starts over with a new subscription or list, because it may have missed events.
-    fn resync(&mut self) {}
-}
-
-/// What to ask after a list.
-#[derive(Debug, Default)]
-pub struct ToAsk {
-    /// Full IDs of the containers to ask about.
-    pub ids: Vec<String>,
-    /// Full IDs of containers that changed although no event mentioned them. If no event about one of them follows within a
-    /// second, the follower replaces the event stream. Ignored after the first list of a subscription.
-    pub unexplained: Vec<String>,
-}
-
-/// What the follower does after an answer about one container.
-#[derive(Debug)]
-pub enum NextStep {
-    /// Go on.
-    Follow,
-    /// List the containers within a second.
-    List,
-    /// Ask about this container again after a second.
-    AskAgain,
-    /// Give up this subscription, and report this error as [`Lost::Container`].
-    Reconnect(Error),
-}
-
-/// When the follower tries again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// After 100 ms to 3 s: see [`Backoff`].
-    Soon,
-    /// After this time.
-    After(Duration),
-    /// At once, without events: the follower lists at this interval until a list fails.
-    Poll(Duration),
-}
-
-/// Why the follower does not follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// The engine refused the event stream, or the stream ended.
-    Events(Error),
-    /// A list failed.
-    List(Error),
-    /// The sink asked to reconnect after an answer about one container.
-    Container(Error),
-}
-
-impl Lost {
-    /// The error of any kind.
-    pub fn error(&self) -> &Error {
-        match self {
-            Self::Events(error) | Self::List(error) | Self::Container(error) => error,
-        }
-    }
-
-    /// Whether the next try would probably end in the same way: the engine, or a proxy before it, refused the list or the
-    /// events, or the list is too large.
-    pub fn is_refusal(&self) -> bool {
-        match self.error() {
-            Error::Refused { status, .. } => matches!(status, 300..=499) && !matches!(status, 408 | 429),
-            Error::TooLarge(_) => matches!(self, Self::List(_)),
-            _ => false,
-        }
-    }
-}
+/// A try that lasted this long was not a failed try.
+const SUCCESS: Duration = Duration::from_secs(5);
 
 /// Follows one engine for a [`Sink`].
 pub struct Follower<S> {
@@ -279,7 +169,7 @@ impl<S: Sink> Follower<S> {
                         Ok(list) => list,
                         Err(error) => return End::Lost(Lost::List(error)),
                     };
-                    // What has arrived by now counts before the list.
+                    // Events that have arrived by now come before the list.
                     while let Some(batch) = next(&mut events).now_or_never() {
                         if let Err(error) = self.take(batch, &mut queue, &mut unexplained) {
                             return End::Lost(Lost::Events(error));
@@ -394,3 +284,27 @@ impl Queue {
         self.waiting.clear();
     }
 }
+
+/// Waits from 100 ms to 3 s between tries: at first up to 200 ms, then up to twice as long each time. Each wait is random,
+/// from the upper half of its range, so that nodes that lost the same engine do not come back at the same moment.
+#[derive(Default)]
+pub struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// The wait after a try that lasted this long. A try that lasted 5 s counts as a success.
+    pub fn after(&mut self, lasted: Duration) -> Duration {
+        if lasted >= SUCCESS {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        // 2^5 times the shortest wait is more than the longest.
+        let longest = (SHORTEST_WAIT * 2u32.pow(self.failures.min(5))).min(LONGEST_WAIT);
+        longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}
+
+#[cfg(test)]
+#[path = "../tests/unit/backoff.rs"]
+mod tests;

@@ -522,7 +522,7 @@ async fn an_engine_that_restarts_as_another_version() {
     until("it is not live", || directory.info().state == State::Connecting).await;
     assert_eq!(
         find(&directory, "db").await,
-        Err(Error::Unreachable("connection refused".to_owned()))
+        Err(Error::unreachable("connection refused"))
     );
     engine.set_versions("1.44", "1.52");
     engine.restart_engine(HostPorts::New);
@@ -827,7 +827,7 @@ async fn names_come_from_memory() {
 async fn an_engine_that_was_never_there() {
     let (_closed, address) = closed();
     let directory = Directory::new(engine_at(address, PATIENT), None);
-    let refused = Err(Error::Unreachable("connection refused".to_owned()));
+    let refused = Err(Error::unreachable("connection refused"));
     assert_eq!(at_once(find(&directory, "db")).await, refused);
     assert_eq!(
         in_time(directory.names(host(), ERLANG_PORT)).await.map(drop),

@@ -6,7 +6,7 @@ mod support;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{route, Bridge, Directory, Endpoint, Engine, Error, Greeting, Limits, NodeName};
+use eid_docker::{route, Bridge, Directory, Endpoint, Engine, Error, Limits, NodeName, ServerInfo, Subject};
 use engine_double::{engine_at, response, Gate, Reply, ScriptedEngine};
 use support::closed;
 use tokio::net::{TcpSocket, TcpStream};
@@ -85,7 +85,7 @@ fn is_bad_response(outcome: &Result<u16, Error>) -> bool {
 }
 
 fn is_unreachable(outcome: &Result<u16, Error>) -> bool {
-    matches!(outcome, Err(Error::Unreachable(_)))
+    matches!(outcome, Err(Error::Unreachable(..)))
 }
 
 fn refused(status: u16, message: &str) -> Result<u16, Error> {
@@ -178,10 +178,10 @@ async fn stopped_containers_are_listed_too() {
 async fn greetings() {
     let greeted = |limits: Limits, reply: fn() -> Reply| async move {
         let double = ScriptedEngine::start_with_pings(move |_, _| reply()).await;
-        double.engine(limits).greet().await
+        double.engine(limits).ping().await
     };
     let greeting = |server: Option<&str>, version: Option<&str>| {
-        Ok(Greeting {
+        Ok(ServerInfo {
             server: server.map(str::to_owned),
             version: version.map(str::to_owned),
         })
@@ -214,17 +214,17 @@ async fn greetings() {
 #[tokio::test]
 async fn why_there_is_no_connection() {
     let double = ScriptedEngine::start(|_, _| Reply::Hang).await;
-    assert_eq!(double.engine(PATIENT).reach().await, Ok(()));
+    assert_eq!(double.engine(PATIENT).connect().await, Ok(()));
     assert_eq!(double.paths().len(), 0);
     let (_closed, address) = closed();
-    let refused = engine_at(address, PATIENT).reach().await.unwrap_err();
+    let refused = engine_at(address, PATIENT).connect().await.unwrap_err();
     assert_eq!(refused.kind, std::io::ErrorKind::ConnectionRefused);
-    assert_eq!(refused.error, Error::Unreachable("connection refused".to_owned()));
+    assert_eq!(refused.error, Error::unreachable("connection refused"));
     let nowhere = Endpoint::parse("unix:///nonexistent/docker.sock").unwrap();
-    let nowhere = Engine::new(nowhere, PATIENT).reach().await.unwrap_err();
+    let nowhere = Engine::new(nowhere, PATIENT).connect().await.unwrap_err();
     assert_eq!(
         nowhere.error,
-        Error::Unreachable("there is no /nonexistent/docker.sock".to_owned())
+        Error::Unreachable(Subject::Socket, "there is no /nonexistent/docker.sock".to_owned())
     );
 }
 
@@ -447,7 +447,7 @@ async fn an_engine_that_always_closes_is_asked_twice() {
 async fn an_engine_that_is_not_there() {
     let (_closed, address) = closed();
     let outcome = ask(&engine_at(address, PATIENT), "db").await;
-    assert_eq!(outcome, Err(Error::Unreachable("connection refused".to_owned())));
+    assert_eq!(outcome, Err(Error::unreachable("connection refused")));
 }
 
 #[tokio::test]

@@ -306,7 +306,7 @@ async fn an_engine_that_is_away_for_long() {
         skip(Duration::from_millis(100)).await;
     }
     let failed = change.await.unwrap();
-    assert_eq!(error(&failed), Error::Unreachable("connection refused".to_owned()));
+    assert_eq!(error(&failed), Error::unreachable("connection refused"));
     assert!(began.elapsed() >= GAP, "{:?}", began.elapsed());
     assert_ne!(failed.digest(), 0);
     assert_eq!(directory.info().error, Some(error(&failed)));
@@ -329,7 +329,7 @@ async fn an_engine_that_was_never_there() {
     let (_closed, address) = closed();
     let directory = Directory::new(engine_at(address, PATIENT), None);
     let failed = at_once(directory.listing(&all(), 0)).await;
-    assert_eq!(error(&failed), Error::Unreachable("connection refused".to_owned()));
+    assert_eq!(error(&failed), Error::unreachable("connection refused"));
 }
 
 #[tokio::test]

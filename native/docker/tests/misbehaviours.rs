@@ -348,7 +348,7 @@ impl Case {
             Err(Error::NoSuchContainer) => End::NoSuchContainer,
             Err(Error::NotRunning) => End::NotRunning,
             Err(Error::NotPublished) => End::NotPublished,
-            Err(Error::Unreachable(_)) => End::Unreachable,
+            Err(Error::Unreachable(..) | Error::Config(..) | Error::Defect(_)) => End::Unreachable,
             Err(Error::Refused { status, .. }) => End::Refused(status),
             Err(Error::BadResponse(_)) => End::BadResponse,
             Err(Error::TooLarge(_)) => End::TooLarge,

@@ -12,7 +12,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
-use eid_docker::{Directory, Engines, Filter, Listing, Location, State, MAX_CONTAINER_SIZE};
+use eid_docker::{Directory, Filter, Listing, Location, Registry, State, MAX_CONTAINER_SIZE};
 use engine_double::{EngineDouble, Notes};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 use support::{agrees, in_time, until, until_quiet, PATIENT};
@@ -50,7 +50,7 @@ const MOST_DESCRIPTORS: usize = (HOSTS + EMPTY + 1) * (DESCRIPTORS_OF_A_DOUBLE +
 #[tokio::test]
 async fn a_hundred_hosts_with_two_thousand_containers() {
     allow_descriptors();
-    let node = Engines::default();
+    let node = Registry::new(|| None);
 
     let empty: Vec<_> = (0..EMPTY).map(|_| EngineDouble::start()).collect();
     let of_an_engine = held_by(&node, &empty).await / EMPTY;
@@ -175,7 +175,7 @@ fn assert_asked(notes: &Notes, subscriptions: usize, changes: usize, since: Inst
 }
 
 /// Bytes that the node has taken to know what these engines have, when nothing is under way any more.
-async fn held_by(node: &Engines, engines: &[EngineDouble]) -> usize {
+async fn held_by(node: &Registry, engines: &[EngineDouble]) -> usize {
     MEMORY.reset();
     let began = Instant::now();
     let mut lists = JoinSet::new();
@@ -194,7 +194,7 @@ async fn held_by(node: &Engines, engines: &[EngineDouble]) -> usize {
     usize::try_from(MEMORY.held()).unwrap()
 }
 
-fn directories(node: &Engines, engines: &[EngineDouble]) -> Vec<Directory> {
+fn directories(node: &Registry, engines: &[EngineDouble]) -> Vec<Directory> {
     let directory = |engine: &EngineDouble| {
         let address = engine.address();
         let location = Location {

@@ -1,20 +1,19 @@
-//! Terms as JSON.
+//! Erlang terms as JSON, because OTP has a `json` module only since 27.
 //!
-//! The `json` module of OTP came with 27. Here a list is always an array, since nothing tells a text of code points from
-//! a list of numbers, and a binary is always a text.
+//! A list is always an array, since a text of code points looks like a list of numbers. A binary is always a text.
 
 use rustler::{Binary, ListIterator, MapIterator, Term, TermType};
 use serde::ser::{Error, Serialize, SerializeMap, SerializeSeq, Serializer};
 
-/// How deep maps and lists may be in each other: recursion has the small stack of a scheduler.
+/// Maximum depth of nested maps and lists: the stack of a scheduler is small.
 const MAX_DEPTH: usize = 64;
 
-/// The text of an atom in the external term format, of up to 255 and of more bytes ("External Term Format" in ERTS' User's
-/// Guide).
+/// The tags of an atom's text in the external term format, for up to 255 bytes and for more ("External Term Format" in ERTS'
+/// User's Guide).
 const SMALL_ATOM_UTF8: u8 = 119;
 const ATOM_UTF8: u8 = 118;
 
-/// The term as JSON; `None` if it is, or has in it, what has no such form.
+/// The term as JSON. `None` if the term, or a part of it, has no form in JSON.
 pub fn encode(term: Term<'_>) -> Option<Vec<u8>> {
     serde_json::to_vec(&Json { term, depth: 0 }).ok()
 }
@@ -53,7 +52,7 @@ impl Serialize for Json<'_> {
             },
             TermType::Float => to.serialize_f64(term.decode().map_err(|_| no_json())?),
             TermType::List => {
-                // An improper list has no length.
+                // This fails for an improper list.
                 let length = term.list_length().map_err(|_| no_json())?;
                 let items: ListIterator<'_> = term.decode().map_err(|_| no_json())?;
                 let mut array = to.serialize_seq(Some(length))?;
@@ -87,7 +86,7 @@ fn text(term: Term<'_>) -> Option<&str> {
     str::from_utf8(binary.as_slice()).ok()
 }
 
-/// An atom's text. The function for it knows Latin-1 alone before NIF version 2.17.
+/// An atom's text. Before NIF version 2.17 the VM's function for it knows only Latin-1.
 fn atom(term: Term<'_>) -> Option<String> {
     if !term.is_atom() {
         return None;

@@ -1,19 +1,21 @@
-//! `eid-docker` for the Erlang VM: decodes terms, reads what is in memory, or starts a task and sends its outcome back as
-//! a message.
+//! `eid-docker` for the Erlang VM: decodes terms, then reads memory, or starts a task that sends its outcome as a message.
 //!
-//! No function waits for anything, and each takes microseconds; `info`, which counts, runs on a dirty scheduler. They are the
-//! functions of `src/eid_nif.erl`. An argument of the wrong type is `badarg`; whatever else is wrong comes back as an error term of
-//! `term::Reason`.
+//! These are the functions of the Erlang module `eid_nif`. None waits for a network or a file, and each takes microseconds.
+//! `info` and `to_json` may take longer and run on a dirty scheduler. An argument of the wrong type raises `badarg`. Every other
+//! error is a term: see `term::Reason`.
+
+#![warn(missing_docs)]
 
 mod json;
 mod reply;
 mod term;
 
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engine, Engines, Error, NameError, Naming, NodeName, Rancher, Wanted};
-use once_cell::sync::{Lazy, OnceCell};
+use eid_docker::{Bridge, Directory, Engine, Error, NameError, Naming, NodeName, Rancher, Registry, Wanted};
+use once_cell::sync::OnceCell;
 use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifResult, Reference, Term};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -27,10 +29,10 @@ use crate::term::{
 rustler::init!("eid_nif");
 
 /// All engines that this VM asks.
-static ENGINES: Lazy<Engines> = Lazy::new(Engines::default);
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry::new(eid_docker::own_container));
 
 /// `parse_node_name(Text :: binary()) -> {ok, {Container :: binary(), Host :: binary(), inet:ip_address() | none}} |
-/// {error, bad_node_name}`. The address is there if the host is one.
+/// {error, bad_node_name}`. The third element is the address if the host is one.
 #[rustler::nif]
 fn parse_node_name<'a>(env: Env<'a>, text: Binary<'a>) -> Term<'a> {
     match NodeName::parse(text.as_slice()) {
@@ -61,7 +63,7 @@ fn own_container(env: Env<'_>) -> Term<'_> {
 }
 
 /// `known_route(Container :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge) -> {ok,
-/// inet:ip_address(), inet:port_number(), Kind} | unknown`. It reads memory.
+/// inet:ip_address(), inet:port_number(), Kind} | unknown`. This only reads memory.
 #[rustler::nif]
 fn known_route<'a>(
     env: Env<'a>,
@@ -73,7 +75,7 @@ fn known_route<'a>(
 ) -> Term<'a> {
     let known = || {
         let container = str::from_utf8(&container).ok()?;
-        let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
+        let directory = REGISTRY.existing(&engine.location(host.0).ok()?)?;
         directory.known_route(container, &wanted(&host, &erlang_port, bridge.0))
     };
     match known() {
@@ -85,10 +87,10 @@ fn known_route<'a>(
 /// `lookup(Ref :: reference(), NodeName :: binary(), Engine, Host :: inet:ip_address(), ErlangPort :: 1..65535, Bridge,
 /// {ConnectMs, ResponseMs, BodyBytes}, WithinMs, Again :: boolean()) -> pending`.
 ///
-/// `Again` says that what is known of this node is wrong: the engine is asked, and no request is shared that is under way.
+/// If `Again` is true, memory is wrong about this node: the engine is asked, with a new request.
 ///
-/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, inet:ip_address(), inet:port_number(),
-/// Kind}}`, or `{Ref, {error, Reason}}` also if `NodeName` or `Engine` does not parse.
+/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, inet:ip_address(), inet:port_number(), Kind}}` or
+/// `{Ref, {error, Reason}}`, also if `NodeName` or `Engine` is malformed.
 #[rustler::nif]
 #[allow(clippy::too_many_arguments)]
 fn lookup<'a>(
@@ -141,8 +143,8 @@ fn names<'a>(
 /// BodyBytes}, WithinMs) -> pending`.
 ///
 /// The caller gets one message: `{Ref, {changed, Digest, [{Id, Name, Node}]}}` or `{Ref, {failed, Digest, Reason}}` as soon as the
-/// digest is not `Known`, `{Ref, unchanged}` after `WithinMs` milliseconds, or `{Ref, {error, Reason}}` if `Engine` does not
-/// parse.
+/// digest differs from `Known`, `{Ref, unchanged}` after `WithinMs` milliseconds, or `{Ref, {error, Reason}}` if `Engine` is
+/// malformed.
 #[rustler::nif]
 fn watch<'a>(
     reference: Reference<'a>,
@@ -162,11 +164,12 @@ fn watch<'a>(
 
 /// `take_notice(Engine, Host :: inet:ip_address()) -> {refused, Endpoint :: binary(), Reason} | none`.
 ///
-/// Once for each engine that refuses its list or its events, or whose list is too large, so that each lookup has to ask it.
+/// Returns a notice once for each engine that refuses its list or its events, or whose list is too large: each lookup must ask
+/// that engine.
 #[rustler::nif]
 fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<'a> {
     let notice = || {
-        let directory = ENGINES.existing(&engine.location(host.0).ok()?)?;
+        let directory = REGISTRY.existing(&engine.location(host.0).ok()?)?;
         let error = directory.take_notice()?;
         Some((atoms::refused(), directory.endpoint().to_string(), Reason(error)))
     };
@@ -176,11 +179,10 @@ fn take_notice<'a>(env: Env<'a>, engine: EngineTerm<'a>, host: Address) -> Term<
     }
 }
 
-/// `info() -> #{Endpoint :: binary() => map()}`: see `eid:info/0`. It counts the containers of all engines, which may take
-/// longer than the other functions.
+/// `info() -> #{Endpoint :: binary() => map()}`: see `eid:info/0`. It counts the containers of all engines.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn info(env: Env<'_>) -> Term<'_> {
-    let info = ENGINES.info();
+    let info = REGISTRY.info();
     let pairs: Vec<_> = info
         .into_iter()
         .map(|info| (info.endpoint.clone(), InfoTerm(info)))
@@ -196,8 +198,8 @@ fn is_metadata_url(url: Binary<'_>) -> bool {
 
 /// `rancher(Ref :: reference(), BaseUrl :: binary(), {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
 ///
-/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, {Service :: binary(), [inet:ip_address()]}}}`, or
-/// `{Ref, {error, Reason}}` also if `BaseUrl` does not parse.
+/// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, {Service :: binary(), [inet:ip_address()]}}}` or
+/// `{Ref, {error, Reason}}`, also if `BaseUrl` is malformed.
 #[rustler::nif]
 fn rancher<'a>(reference: Reference<'a>, url: Binary<'a>, limits: LimitsTerm, within_ms: u64) -> Atom {
     let rancher = Rancher::new(&String::from_utf8_lossy(&url), limits.0);
@@ -209,7 +211,8 @@ fn rancher<'a>(reference: Reference<'a>, url: Binary<'a>, limits: LimitsTerm, wi
 /// `node_name(Ref :: reference(), Rancher :: binary() | none, Engine, {ConnectMs, ResponseMs, BodyBytes}, WithinMs) -> pending`.
 ///
 /// Within `WithinMs` milliseconds the caller gets one message: `{Ref, {ok, Name :: binary()}}` or `{Ref, {error, {no_name,
-/// Sentence :: binary()}}}`. `Engine` is where `eid serve` is; its host does not matter. The environment is that of the process, which `os:putenv/2` does not change.
+/// Sentence :: binary()}}}`. `Engine` is the location of `eid serve`; its host is ignored. This reads the environment of the
+/// process, which `os:putenv/2` does not change.
 #[rustler::nif]
 fn node_name<'a>(
     reference: Reference<'a>,
@@ -230,12 +233,12 @@ fn node_name<'a>(
         let name = timeout(Duration::from_millis(within_ms), ask).await;
         Ok(NameTerm(name.unwrap_or(Err(NameError::Timeout))))
     };
-    // It keeps the time itself.
+    // The work has its own time limit.
     answer(reference, u64::MAX, in_time)
 }
 
-/// `to_json(term()) -> binary()`: maps with atoms and binaries for keys, lists, which are always arrays, binaries, which are
-/// UTF-8, integers of 64 bits, floats, `true`, `false` and `null`; any other atom is a string. The rest is `badarg`.
+/// `to_json(term()) -> binary()`. It takes maps with atoms and binaries as keys, lists (always arrays), binaries in UTF-8,
+/// integers of 64 bits, floats, `true`, `false`, `null`, and other atoms (strings). Any other term raises `badarg`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn to_json<'a>(env: Env<'a>, term: Term<'a>) -> NifResult<Binary<'a>> {
     let json = json::encode(term).ok_or(rustler::Error::BadArg)?;
@@ -243,7 +246,7 @@ fn to_json<'a>(env: Env<'a>, term: Term<'a>) -> NifResult<Binary<'a>> {
 }
 
 fn directory(engine: &EngineTerm<'_>, host: &Address, limits: &LimitsTerm) -> Result<Directory, Error> {
-    ENGINES.get(&engine.location(host.0)?, limits.0)
+    REGISTRY.get(&engine.location(host.0)?, limits.0)
 }
 
 fn wanted(host: &Address, erlang_port: &ErlangPort, bridge: Bridge) -> Wanted {
@@ -254,8 +257,8 @@ fn wanted(host: &Address, erlang_port: &ErlangPort, bridge: Bridge) -> Wanted {
     }
 }
 
-/// Has the work done by the runtime and its outcome sent to the calling process as `{Ref, Outcome}`, at the latest when
-/// the time is over.
+/// Runs the work on the runtime and sends its outcome to the calling process as `{Ref, Outcome}`, at the latest when the time
+/// is over.
 fn answer<T: Encoder + Send + 'static>(
     reference: Reference<'_>,
     within_ms: u64,
@@ -264,7 +267,7 @@ fn answer<T: Encoder + Send + 'static>(
     answer_or(reference, within_ms, Err(Error::Timeout), work)
 }
 
-/// The same with what is to be sent when the time is over.
+/// Does the same, with another outcome when the time is over.
 fn answer_or<T: Encoder + Send + 'static>(
     reference: Reference<'_>,
     within_ms: u64,
@@ -284,19 +287,19 @@ fn answer_or<T: Encoder + Send + 'static>(
     atoms::pending()
 }
 
-/// The runtime that does all work. It is made on first use and never shut down: `halt()` may end the process under it.
+/// The runtime for all work, made at the first use. It is never shut down: `halt()` may end the process under it.
 fn runtime() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceCell<Runtime> = OnceCell::new();
     RUNTIME
         .get_or_try_init(|| {
             Builder::new_multi_thread()
                 .worker_threads(2)
-                // Only the DNS names of engines need these.
+                // For DNS lookups, certificates and tokens.
                 .max_blocking_threads(4)
                 .thread_name("eid")
                 .enable_io()
                 .enable_time()
                 .build()
         })
-        .map_err(|error| Error::Unreachable(format!("no threads for lookups: {error}")))
+        .map_err(|error| Error::Defect(format!("no threads for lookups: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Exactly one message for each question, whatever happens to the task that works on it.
+//! Sends exactly one message for each question, whatever happens to its task.
 
 use eid_docker::Error;
 use rustler::env::SavedTerm;
@@ -6,9 +6,9 @@ use rustler::{Encoder, LocalPid, OwnedEnv, Reference};
 
 use crate::term::{atoms, Reason};
 
-/// The right, and the duty, to send one message `{Ref, Outcome}`.
+/// Sends one message `{Ref, Outcome}`, at the latest when it is dropped.
 ///
-/// It is sent from the runtime's threads. The VM's own threads may send from a NIF call's environment only.
+/// Only the runtime's threads may use it. The VM's own threads may send only from the environment of a NIF call.
 pub struct Reply {
     env: OwnedEnv,
     reference: SavedTerm,
@@ -17,7 +17,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// For the process that has called the NIF with this reference.
+    /// A reply to the process that called the NIF with this reference.
     pub fn to_caller(reference: Reference<'_>) -> Self {
         let env = OwnedEnv::new();
         Self {
@@ -39,7 +39,7 @@ impl Reply {
                 Ok(value) => value.encode(env),
                 Err(error) => (atoms::error(), Reason(error)).encode(env),
             };
-            // It fails if the process is gone, and then nobody needs to know.
+            // It fails if the process has ended, which needs no handling.
             let _ = env.send(&self.to, (self.reference.load(env), outcome));
         });
         self.sent = true;
@@ -47,7 +47,7 @@ impl Reply {
 }
 
 impl Drop for Reply {
-    /// A panic has unwound the task, or the runtime has dropped it.
+    /// The task panicked, or the runtime dropped it.
     fn drop(&mut self) {
         if !self.sent {
             self.send_outcome(Err::<(), _>(Error::abandoned()));
@@ -58,6 +58,6 @@ impl Drop for Reply {
 /// Sends `{Ref, {error, Reason}}` to the calling process from within the NIF call.
 pub fn refuse(reference: Reference<'_>, error: Error) {
     let env = reference.get_env();
-    // It can't fail: the process is alive, it is calling.
+    // It can't fail, because the calling process is alive.
     let _ = env.send(&env.pid(), (reference, (atoms::error(), Reason(error))));
 }

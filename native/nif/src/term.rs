@@ -1,4 +1,4 @@
-//! How values look in Erlang.
+//! The Erlang terms of this crate's arguments and results.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eid_docker::{
     Bridge, Container, Credentials, Endpoint, Error, Filter, Info, Limits, Listing, Location, NameError, NodeName,
-    Route, RouteKind, Service, State,
+    Route, RouteKind, Service, State, Subject,
 };
 use rustler::types::tuple::{get_tuple, make_tuple};
 use rustler::{Atom, Binary, Decoder, Encoder, Env, NifResult, Term};
@@ -53,6 +53,12 @@ pub mod atoms {
         published_on_loopback,
         published_elsewhere,
         unreachable,
+        connection,
+        socket,
+        certificates,
+        token_file,
+        address,
+        defect,
         refused,
         bad_response,
         timeout,
@@ -60,8 +66,9 @@ pub mod atoms {
     }
 }
 
-/// Why there is no answer: an atom, `{unreachable, Detail :: binary()}` or `{refused, Status :: 100..999, Message ::
-/// binary()}`, the texts in UTF-8. What was wrong with a bad response stays behind.
+/// Why there is no answer: an atom, `{unreachable, {Subject, Detail :: binary()}}` or `{refused, Status :: 100..999, Message ::
+/// binary()}`. `Subject` is `connection`, `socket`, `certificates`, `token_file`, `address` or `defect`. Texts are in UTF-8. The
+/// details of a bad response are not part of the term.
 pub struct Reason(pub Error);
 
 impl Encoder for Reason {
@@ -73,7 +80,17 @@ impl Encoder for Reason {
             Error::NotPublished => atoms::not_published().encode(env),
             Error::PublishedOnLoopback => atoms::published_on_loopback().encode(env),
             Error::PublishedElsewhere => atoms::published_elsewhere().encode(env),
-            Error::Unreachable(detail) => (atoms::unreachable(), detail).encode(env),
+            Error::Unreachable(subject, detail) | Error::Config(subject, detail) => {
+                let subject = match subject {
+                    Subject::Connection => atoms::connection(),
+                    Subject::Socket => atoms::socket(),
+                    Subject::Certificates => atoms::certificates(),
+                    Subject::TokenFile => atoms::token_file(),
+                    Subject::Address => atoms::address(),
+                };
+                (atoms::unreachable(), (subject, detail)).encode(env)
+            }
+            Error::Defect(detail) => (atoms::unreachable(), (atoms::defect(), detail)).encode(env),
             Error::Refused { status, message } => (atoms::refused(), status, message).encode(env),
             Error::BadResponse(_) | Error::TooLarge(_) => atoms::bad_response().encode(env),
             Error::Timeout => atoms::timeout().encode(env),
@@ -141,9 +158,9 @@ impl<'a> Decoder<'a> for LimitsTerm {
     }
 }
 
-/// Where the engine is: `{Template :: binary(), Host :: binary(), Certs :: binary(), TokenFile :: binary()}`, for example
-/// `{<<"https://{host}:2376">>, <<"docker.example">>, <<"/certs">>, <<>>}`: the host as it stands in the node's name, the folder
-/// of certificates and the file of a token, each of which may be empty.
+/// The location of an engine: `{Template :: binary(), Host :: binary(), Certs :: binary(), TokenFile :: binary()}`, for example
+/// `{<<"https://{host}:2376">>, <<"docker.example">>, <<"/certs">>, <<>>}`. `Host` is the host part of a node name. `Certs` is the
+/// directory of certificates and `TokenFile` the file with a token; both may be empty.
 pub struct EngineTerm<'a> {
     template: Binary<'a>,
     host: Binary<'a>,
@@ -164,12 +181,12 @@ impl<'a> Decoder<'a> for EngineTerm<'a> {
 }
 
 impl EngineTerm<'_> {
-    /// The template of its address. What is not UTF-8 becomes something that is no address.
+    /// The template of its address. A binary that is not UTF-8 becomes a text that is not an address.
     pub fn template(&self) -> String {
         String::from_utf8_lossy(&self.template).into_owned()
     }
 
-    /// What it takes to be let in there.
+    /// The files with its credentials.
     pub fn credentials(&self) -> Credentials {
         let path =
             |binary: &[u8]| Some(String::from_utf8_lossy(binary).into_owned().into()).filter(|_| !binary.is_empty());
@@ -179,9 +196,9 @@ impl EngineTerm<'_> {
         }
     }
 
-    /// Where the engine is for a host that has this address.
+    /// Its location, for a host with this address.
     pub fn location(&self, ip: IpAddr) -> Result<Location<'_>, Error> {
-        let no_text = |_| Error::Unreachable("the engine's address is not in UTF-8".to_owned());
+        let no_text = |_| Error::Config(Subject::Address, "the engine's address is not in UTF-8".to_owned());
         let text = |binary| str::from_utf8(binary).map_err(no_text);
         Ok(Location {
             template: text(&self.template)?,
@@ -193,7 +210,7 @@ impl EngineTerm<'_> {
     }
 }
 
-/// Whether this is the template of an engine's address, for whatever host.
+/// Returns `true` for the template of an engine's address.
 pub fn is_engine(template: &Binary<'_>) -> bool {
     let template = std::str::from_utf8(template).unwrap_or_default();
     Endpoint::for_host(template, "192.0.2.1", Ipv4Addr::new(192, 0, 2, 1).into()).is_ok()
@@ -314,14 +331,14 @@ impl Encoder for InfoTerm {
     }
 }
 
-/// A map of these keys and values. Of equal keys the last one counts.
+/// A map of these keys and values. If keys are equal, the last one counts.
 pub fn map<'a>(env: Env<'a>, pairs: impl IntoIterator<Item = (impl Encoder, impl Encoder)>) -> Term<'a> {
     let empty = Term::map_new(env);
     let put = |map: Term<'a>, (key, value)| map.map_put(key, value).unwrap_or(map);
     pairs.into_iter().fold(empty, put)
 }
 
-/// The URL of Rancher's metadata service: `binary() | none`. What is not UTF-8 becomes something that is no URL.
+/// The URL of Rancher's metadata service: `binary() | none`. A binary that is not UTF-8 becomes a text that is not a URL.
 pub struct UrlTerm(pub Option<String>);
 
 impl<'a> Decoder<'a> for UrlTerm {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use eid_docker::{ContainerRef, Description, Engine, Error, Unconnected};
+use eid_docker::{ConnectError, ContainerRef, Description, Engine, Error};
 use serde_json::{json, Value};
 use tokio::time::timeout;
 
@@ -22,15 +22,17 @@ pub async fn reach(options: &EngineOptions, host: &str, ip: IpAddr) -> Result<Pa
     })?;
     let at = engine.endpoint().to_string();
     engine
-        .reach()
+        .connect()
         .await
         .map_err(|unconnected| unreached(&at, &unconnected))?;
     let is_tls = at.starts_with("https://");
     // Only an answer shows whether the certificate of this end was good enough.
     if is_tls {
-        if let Err(error @ Error::Unreachable(_)) = in_time(options.timeout(), engine.greet()).await {
+        if let Err(error @ (Error::Unreachable(..) | Error::Config(..))) =
+            in_time(options.timeout(), engine.ping()).await
+        {
             let kind = ErrorKind::Other;
-            return Err(unreached(&at, &Unconnected { kind, error }));
+            return Err(unreached(&at, &ConnectError { kind, error }));
         }
     }
     Ok(Passed {
@@ -43,9 +45,9 @@ pub async fn reach(options: &EngineOptions, host: &str, ip: IpAddr) -> Result<Pa
     })
 }
 
-fn unreached(at: &str, Unconnected { kind, error }: &Unconnected) -> Fault {
+fn unreached(at: &str, ConnectError { kind, error }: &ConnectError) -> Fault {
     let why = match error {
-        Error::Unreachable(detail) => detail.as_str(),
+        Error::Unreachable(_, detail) | Error::Config(_, detail) | Error::Defect(detail) => detail.as_str(),
         _ => "no answer in time",
     };
     let fault = Fault::docker(error).saying(format!("the Docker API at {at} can't be reached: {why}"));
@@ -71,7 +73,7 @@ fn unreached(at: &str, Unconnected { kind, error }: &Unconnected) -> Fault {
 /// Asks what it is.
 pub async fn greet(engine: &Engine, container: &ContainerRef, limit: Duration) -> Result<Passed<()>, Fault> {
     let at = engine.endpoint();
-    match in_time(limit, engine.greet()).await {
+    match in_time(limit, engine.ping()).await {
         Ok(greeting) => {
             let server = greeting.server.as_deref().unwrap_or("an engine that gives no name");
             let version = match &greeting.version {

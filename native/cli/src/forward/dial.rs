@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use eid_docker::{Bridge, Directory, Engines, Error, Route, RouteKind, Wanted};
+use eid_docker::{own_container, Bridge, Directory, Error, Registry, Route, RouteKind, Wanted};
 use rustix::io::Errno;
 use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
 use tokio::net::{lookup_host, TcpStream};
@@ -25,7 +25,7 @@ const BRIDGE_TIME: Duration = Duration::from_secs(1);
 
 /// Finds targets and connects to them. Whatever waits has to run on the one runtime of the command.
 pub struct Dialer {
-    engines: Engines,
+    engines: Registry,
     options: EngineOptions,
     connect_timeout: Duration,
     own: Own,
@@ -42,7 +42,7 @@ pub struct Known {
 impl Dialer {
     pub fn new(options: EngineOptions, connect_timeout: Duration, own: Own) -> Self {
         Self {
-            engines: Engines::default(),
+            engines: Registry::new(own_container),
             options,
             connect_timeout,
             own,
@@ -238,7 +238,9 @@ fn begin_to_connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
 fn may_be_over(error: &Error) -> bool {
     matches!(
         error,
-        Error::Unreachable(_)
+        Error::Unreachable(..)
+            | Error::Config(..)
+            | Error::Defect(_)
             | Error::NoSuchContainer
             | Error::NotRunning
             | Error::NotPublished

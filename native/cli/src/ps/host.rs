@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::IpAddr;
 
-use eid_docker::{ContainerRef, Description, Engine, Error, Events, Which};
+use eid_docker::{ContainerRef, Description, Engine, Error, EventStream, ListScope};
 use tokio::time::timeout;
 
 use super::node::Node;
@@ -78,9 +78,9 @@ impl Host {
     /// # Errors
     ///
     /// Why it can't be known.
-    pub async fn events(&self, arguments: &Arguments) -> Result<Option<Events>, Failure> {
+    pub async fn events(&self, arguments: &Arguments) -> Result<Option<EventStream>, Failure> {
         let asked = async {
-            match self.engine.events(arguments.which()).await {
+            match self.engine.subscribe().await {
                 Err(Error::Refused { status: 400..=499, .. }) => Ok(None),
                 events => events.map(Some),
             }
@@ -113,10 +113,10 @@ impl Host {
 }
 
 impl Arguments {
-    fn which(&self) -> Which {
+    pub fn which(&self) -> ListScope {
         match self.all {
-            true => Which::All,
-            false => Which::Running,
+            true => ListScope::All,
+            false => ListScope::Running,
         }
     }
 }

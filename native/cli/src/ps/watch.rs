@@ -9,12 +9,12 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eid_docker::{Error, Events};
+use eid_docker::{ContainerEvent, Error, EventStream, ListScope};
 use serde_json::{json, Value};
 use terminal_size::{terminal_size, Height};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
-use tokio::time::{interval, sleep, sleep_until, timeout, Instant, MissedTickBehavior};
+use tokio::time::{interval, sleep, sleep_until, Instant, MissedTickBehavior};
 
 use super::host::Host;
 use super::node::Node;
@@ -147,7 +147,7 @@ async fn session(place: &Place, host: &Host, arguments: &Arguments, to: &Sender)
                 next_list = Instant::now() + if is_first { SECOND_LIST } else { interval };
                 is_first = false;
             }
-            changed = changed(&mut events), if !is_first => {
+            changed = changed(&mut events, arguments.which()), if !is_first => {
                 let changed = changed.map_err(|error| host.failure(error))?;
                 if changed.len() > MANY {
                     next_list = Instant::now();
@@ -172,15 +172,12 @@ async fn session(place: &Place, host: &Host, arguments: &Arguments, to: &Sender)
 }
 
 /// The containers that have changed, each once: the next one, and those that are known by then.
-async fn changed(events: &mut Option<Events>) -> Result<HashSet<String>, Error> {
+async fn changed(events: &mut Option<EventStream>, scope: ListScope) -> Result<HashSet<String>, Error> {
     let Some(events) = events else {
         return future::pending().await;
     };
-    let mut changed = HashSet::from([events.next().await?]);
-    while let Ok(next) = timeout(Duration::ZERO, events.next()).await {
-        changed.insert(next?);
-    }
-    Ok(changed)
+    let changed = events.next::<ContainerEvent>().await?.into_iter();
+    changed.filter_map(|event| event.changed(scope).transpose()).collect()
 }
 
 /// What has been told.

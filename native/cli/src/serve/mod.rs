@@ -203,7 +203,7 @@ impl Arguments {
             token: self.token_file.clone(),
         };
         Secrets::read(files).map_err(|error| match error {
-            Error::Unreachable(why) => other(why),
+            Error::Config(_, why) | Error::Unreachable(_, why) => other(why),
             error => other(error.to_string()),
         })
     }

@@ -44,7 +44,7 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreachable`], saying what is wrong with which file.
+    /// [`Error::Config`], saying what is wrong with which file.
     pub fn read(files: Files) -> Result<Self, Error> {
         let first = files.versions();
         let held = RwLock::new(files.read()?);
@@ -98,7 +98,7 @@ impl Secrets {
                 }
                 Err(error) => {
                     let error = match error {
-                        Error::Unreachable(why) => why,
+                        Error::Config(_, why) | Error::Unreachable(_, why) => why,
                         other => other.to_string(),
                     };
                     if told.as_ref() != Some(&error) {

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use eid_docker::{Backoff, ContainerRef, Engine, Error, Which, MAX_CONTAINERS};
+use eid_docker::{Backoff, ContainerRef, Engine, Error, ListScope, MAX_CONTAINERS};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -179,7 +179,7 @@ impl Upstream {
 
     /// The containers that are to be asked about: what is new, gone, or not what it was in the list before.
     async fn list(&mut self) -> Result<Vec<String>, Error> {
-        let list: Vec<Listed> = self.engine.list_as(Which::All).await?;
+        let list: Vec<Listed> = self.engine.list_as(ListScope::All).await?;
         let listed: HashMap<String, u64> = list
             .into_iter()
             .take(2 * MAX_CONTAINERS)
@@ -222,7 +222,7 @@ impl Upstream {
                     Answer::Gone
                 }
                 Err(Error::NoSuchContainer) => Answer::Gone,
-                Err(error @ Error::Unreachable(_)) => return Err(error),
+                Err(error @ Error::Unreachable(..)) => return Err(error),
                 Err(error) => {
                     // They stay there while they are asked about again, so it is said once.
                     if self.unanswered.is_empty() {
@@ -341,7 +341,7 @@ async fn inspect(engine: &Engine, policy: &Policy, id: &str) -> Result<Result<Sh
 /// For clients: what an engine, or a proxy before it, writes of its troubles may name anything.
 fn reason(error: &Error) -> &'static str {
     match error {
-        Error::Unreachable(_) => "it is unreachable",
+        Error::Unreachable(..) | Error::Config(..) | Error::Defect(_) => "it is unreachable",
         Error::Refused { .. } => "it refuses to answer",
         Error::Timeout => "it did not answer in time",
         _ => "its answer makes no sense",
@@ -349,5 +349,5 @@ fn reason(error: &Error) -> &'static str {
 }
 
 fn lost() -> Error {
-    Error::Unreachable("its events come faster than they can be followed".to_owned())
+    Error::unreachable("its events come faster than they can be followed")
 }

@@ -165,7 +165,7 @@ async fn mutual_tls_and_a_token() {
     for refused in [&nobody, &stranger, &posing] {
         let asked = ask(serve.address, refused, None).await;
         assert!(
-            matches!(&asked, Err(Error::Unreachable(why)) if why.contains("certificate")),
+            matches!(&asked, Err(Error::Unreachable(_, why)) if why.contains("certificate")),
             "{asked:?}"
         );
     }
