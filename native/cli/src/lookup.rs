@@ -1,4 +1,4 @@
-//! `eid lookup`: where a node would be dialled from here.
+//! `eid lookup`: prints where a node would be dialled from here.
 
 use std::net::IpAddr;
 
@@ -7,10 +7,8 @@ use eid_docker::{own_container, route, Bridge, ContainerRef, Error, NodeName, Ro
 use serde_json::{json, Value};
 use tokio::time::{timeout_at, Instant};
 
-use crate::engine_options::EngineOptions;
-use crate::failure::{Failure, STATUS};
-use crate::node_options::NodeOptions;
-use crate::output;
+use crate::args::{EngineOptions, NodeOptions};
+use crate::output::{self, Failure, STATUS};
 
 /// Print where a node would be dialled from here
 ///
@@ -19,13 +17,17 @@ use crate::output;
 ///
 ///   published 192.168.4.232:32768
 ///
-/// The route is loopback (it is this container), host (it uses its host's network),
-/// bridge (it shares a Docker network with this container, on the same engine) or
-/// published (the port of the host that its erlang port is published on). The routes
-/// that a node has been told in {eid, [{routes, ...}]} are not known here.
+/// The route is one of these:
 ///
-/// With --json that is an object, {"node","route","address","port"}. So is an error:
-/// {"node","error","sentence"}, with the same exit status.
+///   loopback   the node is in this container.
+///   host       the node uses its host's network.
+///   bridge     the node shares a Docker network with this container, on one engine.
+///   published  the node's distribution port is published on its host.
+///
+/// This command does not know the routes of {eid, [{routes, ...}]} in a node's settings.
+///
+/// With --json the answer is an object, {"node","route","address","port"}. An error is
+/// an object, too: {"node","error","sentence"}, with the same exit status.
 #[derive(Args)]
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
@@ -43,9 +45,7 @@ pub struct Arguments {
     engines: EngineOptions,
 }
 
-/// # Errors
-///
-/// Why the node can't be dialled; with `--json` that has been printed too.
+/// Runs `eid lookup`.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let found = output::block_on(arguments.find())?;
     if arguments.json {
@@ -65,7 +65,7 @@ impl Arguments {
         let limit = self.engines.timeout();
         let began = Instant::now();
         let ip = self.nodes.address(name.host(), limit).await?;
-        // What DNS has taken is no longer there for the engine.
+        // The time limit covers DNS and the engine together.
         let asked = timeout_at(began + limit, self.ask(&name, ip)).await;
         asked.unwrap_or(Err(Error::Timeout)).map_err(about)
     }
@@ -73,7 +73,7 @@ impl Arguments {
     async fn ask(&self, name: &NodeName, ip: IpAddr) -> Result<Route, Error> {
         let engine = self.engines.engine(name.host(), ip)?;
         let target = engine.inspect(name.container()).await?;
-        // Whether this process runs beside it is for the same engine to say.
+        // Only the same engine knows whether this process runs beside the container.
         let own = match own_container().and_then(ContainerRef::from_id) {
             Some(own) => engine.inspect(&own).await.ok(),
             None => None,

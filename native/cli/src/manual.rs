@@ -1,4 +1,4 @@
-//! `eid manual`: the man pages and the shells' completions, of all commands that there are. The build runs it.
+//! `eid manual`: writes the man pages and the shell completions of all commands. The build runs it.
 
 use std::fs::{create_dir_all, write};
 use std::io;
@@ -8,20 +8,18 @@ use clap::{Args, Command};
 use clap_complete::{generate_to, Shell};
 use clap_mangen::Man;
 
-use crate::failure::Failure;
+use crate::output::Failure;
 
 const VERSION: &str = concat!("eid ", env!("CARGO_PKG_VERSION"));
 
-/// Write the man pages and the shells' completions into a folder
+/// Write man pages and shell completions into a folder
 #[derive(Args)]
 pub struct Arguments {
-    /// The folder, in which man/man1 and completions are made
+    /// The folder; the pages go to man/man1 in it, the completions to completions
     folder: PathBuf,
 }
 
-/// # Errors
-///
-/// What can't be written.
+/// Runs `eid manual`.
 pub fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
     let Arguments { folder } = arguments;
     let written = pages(&folder.join("man/man1"), command.clone())
@@ -29,10 +27,10 @@ pub fn run(arguments: &Arguments, command: Command) -> Result<(), Failure> {
     written.map_err(|error| Failure::Other(format!("the manual can't be written to {}: {error}", folder.display())))
 }
 
-/// One for each command that is shown: `eid.1`, `eid-name.1` and so on.
+/// Writes a page for each visible command: `eid.1`, `eid-name.1` and so on.
 fn pages(folder: &Path, command: Command) -> io::Result<()> {
     create_dir_all(folder)?;
-    // `eid help` has no page of its own.
+    // `eid help` needs no page.
     let mut command = command.disable_help_subcommand(true);
     command.build();
     page(folder, &command)?;
@@ -48,7 +46,7 @@ fn page(folder: &Path, command: &Command) -> io::Result<()> {
     write(file, titled(&String::from_utf8_lossy(&page)))
 }
 
-/// What is below a command's help are sections of its own, each with a title that ends with a colon.
+/// Turns each titled part below a command's help, such as `Exit status:`, into a section of the page.
 fn titled(page: &str) -> String {
     let mut in_extra = false;
     let mut titled = String::new();
@@ -71,7 +69,7 @@ fn titled(page: &str) -> String {
     titled
 }
 
-/// For each shell, without what is hidden.
+/// Writes the completions for each shell, without hidden commands.
 fn completions(folder: &Path, command: Command) -> io::Result<()> {
     create_dir_all(folder)?;
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set());

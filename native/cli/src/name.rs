@@ -1,36 +1,38 @@
-//! `eid name`: the node name of the container that this runs in.
+//! `eid name`: prints the node name of the container that it runs in.
 
 use clap::Args;
 use eid_docker::{NameError, Naming, OwnName};
 use tokio::time::timeout;
 
-use crate::engine_options::EngineOptions;
-use crate::failure::{Failure, STATUS};
-use crate::output;
+use crate::args::EngineOptions;
+use crate::output::{self, Failure, STATUS};
 
 /// Print the name of the Erlang node in this container
 ///
-/// Before the @ stands EID_NAME if that is set, for nodes that share a base name,
-/// otherwise the ID of this container, with Docker and with Podman, whatever its
-/// hostname.
+/// The part before the @ is EID_NAME, for nodes that share a base name. If EID_NAME is
+/// not set, it is the ID of this container, with Docker and with Podman. The hostname
+/// does not matter.
 ///
-/// After the @ stands the first that is there of --host, EID_HOST, MY_POD_IP, and
-/// what Rancher's metadata service at --rancher or EID_RANCHER says: the address
-/// of this container's host, where a node with a container's ID is looked up; or
-/// with EID_NAME that of this container in Rancher's network, where it is dialled.
-/// Where none of these is there, eid serve on this container's host is asked for the
-/// address that it has been told to advertise: at --engine, in which {host} stands
-/// for this container's default gateway.
+/// The part after the @ is the first that exists of these:
 ///
-/// A variable that is empty counts as unset. Nobody is asked, and nothing is sent,
-/// where the environment says it all. In an entry point:
+///   1. --host
+///   2. EID_HOST
+///   3. MY_POD_IP
+///   4. The address that Rancher's metadata service at --rancher or EID_RANCHER gives:
+///      the address of this container's host, or with EID_NAME the address of this
+///      container in Rancher's network.
+///   5. The address that eid serve on this container's host advertises. eid serve is
+///      asked at --engine, where {host} means this container's default gateway.
+///
+/// An empty variable counts as unset. If the environment is sufficient, nothing is
+/// sent. In an entry point:
 ///
 ///   name=$(eid name) || exit
 ///   exec erl -name "$name" -proto_dist eid_tcp -start_epmd false
 #[derive(Args)]
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
-    /// What stands after the @: the address of this container's Docker host, or its DNS name
+    /// The part after the @: the address of this container's Docker host, or its DNS name
     #[arg(long)]
     host: Option<String>,
 
@@ -48,9 +50,7 @@ pub struct Arguments {
     engines: EngineOptions,
 }
 
-/// # Errors
-///
-/// What is missing.
+/// Runs `eid name`.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let engines = arguments.engines;
     let naming = Naming {
@@ -61,7 +61,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let name = match naming.find().map_err(missing)? {
         OwnName::Known(name) => name,
-        // Only this needs a runtime, and the time to make one.
+        // Only a question needs a runtime, and starting one takes time.
         unknown => {
             let asked = unknown.ask(engines.limits(), |endpoint| engines.at(endpoint));
             let in_time = async { timeout(engines.timeout(), asked).await };

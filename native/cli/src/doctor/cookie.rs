@@ -1,24 +1,21 @@
-//! The cookie, from a file as Erlang's own `~/.erlang.cookie`.
+//! Reads the cookie from a file such as `~/.erlang.cookie`.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::failure::Failure;
+use crate::output::Failure;
 
-/// A cookie is an atom.
+/// The maximum length, in bytes: a cookie is an atom.
 const MAX_COOKIE: usize = 255;
 
-/// Never shown: neither [`Debug`] nor [`Display`](std::fmt::Display).
+/// A cookie. It is secret, so this type has neither [`Debug`] nor [`Display`](std::fmt::Display).
 pub struct Cookie(Vec<u8>);
 
 impl Cookie {
-    /// Reads a file as OTP does (`auth:read_cookie/1`): printable ASCII, and newlines or blanks after it; nobody but its owner
-    /// may have access to it.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Other`] says what is wrong with the file, and nothing of what is in it.
+    /// Reads a file as OTP does (`auth:read_cookie/1`): printable ASCII, then blanks and newlines. Only the owner may have
+    /// access to the file.
+    /// Errors: [`Failure::Other`] explains the problem, without any of the content.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let wrong = |why: String| Failure::Other(format!("the cookie file {}: {why}", path.display()));
         let cant = |error: std::io::Error| wrong(format!("it can't be read: {error}"));
@@ -52,6 +49,7 @@ impl Cookie {
         }
     }
 
+    /// Returns the cookie itself.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Dialling a node.
+//! The step that dials the node.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -9,20 +9,19 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::fault::Fault;
-use super::port::Ways;
-use super::report::Passed;
+use super::port::DialPlan;
+use super::report::{Passed, StepError};
 
-/// So long a node waits on a bridge if there is another way.
-const BRIDGE_LIMIT: Duration = Duration::from_secs(1);
+/// Time limit for a bridge if another route follows, as in a node.
+const BRIDGE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection to the first that can be dialled.
-pub async fn dial(ways: &Ways, limit: Duration) -> Result<Passed<TcpStream>, Fault> {
+/// Connects by the first route that works.
+pub async fn dial(plan: &DialPlan, limit: Duration) -> Result<Passed<TcpStream>, StepError> {
     let mut failed = String::new();
-    let mut fault = None;
-    for (number, route) in ways.routes.iter().enumerate() {
-        let is_last = number + 1 == ways.routes.len();
-        let limit = if is_last { limit } else { limit.min(BRIDGE_LIMIT) };
+    let mut first_error = None;
+    for (number, route) in plan.routes.iter().enumerate() {
+        let is_last = number + 1 == plan.routes.len();
+        let limit = if is_last { limit } else { limit.min(BRIDGE_TIMEOUT) };
         match connect(route.to, limit).await {
             Ok(stream) => {
                 return Ok(Passed {
@@ -32,13 +31,13 @@ pub async fn dial(ways: &Ways, limit: Duration) -> Result<Passed<TcpStream>, Fau
                 })
             }
             Err(error) => {
-                let why = undialled(route, &error, ways);
+                let why = explain(route, &error, plan);
                 failed += &format!("; not by route {}: {}", route.kind.name(), why.sentence);
-                fault.get_or_insert(why);
+                first_error.get_or_insert(why);
             }
         }
     }
-    Err(fault.unwrap_or_else(|| Fault::unreached("dial", "there is nothing to dial", "")))
+    Err(first_error.unwrap_or_else(|| StepError::unreachable("dial", "there is nothing to dial", "")))
 }
 
 async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
@@ -48,11 +47,11 @@ async fn connect(to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn undialled(route: &Route, error: &io::Error, ways: &Ways) -> Fault {
+fn explain(route: &Route, error: &io::Error, plan: &DialPlan) -> StepError {
     let Route { kind, to } = route;
-    let Ways {
+    let DialPlan {
         erlang_port, target, ..
-    } = ways;
+    } = plan;
     let container = target.short_id().unwrap_or(&target.id);
     match error.kind() {
         ErrorKind::ConnectionRefused => {
@@ -61,16 +60,16 @@ fn undialled(route: &Route, error: &io::Error, ways: &Ways) -> Fault {
                 RouteKind::Loopback => "in this container",
                 RouteKind::Bridge | RouteKind::Published => "in the container",
             };
-            Fault::unreached(
+            StepError::unreachable(
                 "dial",
-                format!("{to} refuses the connection: nobody listens on port {erlang_port} {place}"),
+                format!("{to} refuses the connection: no process listens on port {erlang_port} {place}"),
                 format!(
                     "read docker logs {container} for whether its node is up; it has to run with -proto_dist eid_tcp, and with \
                      -kernel erlang_port as here with --erlang-port (a firewall that rejects looks the same)"
                 ),
             )
         }
-        ErrorKind::TimedOut => Fault::unreached(
+        ErrorKind::TimedOut => StepError::unreachable(
             "dial",
             format!("{to} does not answer: a firewall drops the packets"),
             match kind {
@@ -82,11 +81,11 @@ fn undialled(route: &Route, error: &io::Error, ways: &Ways) -> Fault {
                 RouteKind::Host | RouteKind::Loopback => "let this host through to that port in the firewall of the node's host",
             },
         ),
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Fault::unreached(
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => StepError::unreachable(
             "dial",
             format!("there is no route to {to}"),
             "check that the node's host is up, and the routes of this one; a firewall that rejects can look the same",
         ),
-        _ => Fault::unreached("dial", format!("{to} can't be dialled: {error}"), "check the network between the two hosts"),
+        _ => StepError::unreachable("dial", format!("{to} can't be dialled: {error}"), "check the network between the two hosts"),
     }
 }

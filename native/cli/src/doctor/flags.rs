@@ -1,9 +1,9 @@
-//! What the two ends of a distribution connection tell each other that they can do (`dist.hrl` in OTP's `kernel`; "Distribution
-//! Flags" in the ERTS User's Guide).
+//! The distribution flags, by which two nodes agree on features (`dist.hrl` in OTP's `kernel`; "Distribution Flags" in the ERTS
+//! User's Guide).
 
 use std::fmt;
 
-/// A word of flags.
+/// The flags of one node, as a 64-bit word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(pub u64);
 
@@ -11,24 +11,25 @@ impl Flags {
     const UNLINK_ID: u64 = 1 << 25;
     const V4_NC: u64 = 1 << 34;
 
-    /// The peer shall choose the name of this end.
+    /// Asks the peer to choose the name of this end.
     pub const NAME_ME: Self = Self(1 << 33);
 
-    /// What OTP 25 demands …
+    /// The flags that OTP 25 demands, one by one.
     const MANDATORY_25: u64 =
         1 << 2 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 24;
 
-    /// … and what from then on stands for all of it.
+    /// The single flag that implies all of [`Self::MANDATORY_25`] since OTP 25.
     const MANDATORY_25_DIGEST: u64 = 1 << 26;
 
-    /// What every OTP from 25 on demands, and nothing else: above all not `PUBLISHED`, so that this end is hidden.
+    /// The flags that every OTP since 25 demands, and no others. Without `PUBLISHED` this end is a hidden node.
     pub const OURS: Self = Self(Self::MANDATORY_25 | Self::MANDATORY_25_DIGEST | Self::UNLINK_ID | Self::V4_NC);
 
+    /// Returns the flags that are set in either.
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those of them that are set, by name: `DFLAG_SPAWN` is `SPAWN`, and one that has no name yet is `bit 60`.
+    /// Returns the names of the set flags: `SPAWN` for `DFLAG_SPAWN`, and `bit 60` for an unknown flag.
     pub fn names(self) -> Vec<String> {
         let set = (0..64).filter(|bit| self.0 >> bit & 1 == 1);
         set.map(|bit| name(bit).map_or_else(|| format!("bit {bit}"), str::to_owned))
@@ -36,7 +37,7 @@ impl Flags {
     }
 }
 
-/// For a person: what goes without saying is left out.
+/// For a person: mandatory flags are left out.
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rest = Self(self.0 & !(Self::MANDATORY_25 | Self::MANDATORY_25_DIGEST)).names();

@@ -1,4 +1,4 @@
-//! The distribution handshake as the side that connects, over TCP; the messages are [`wire`]'s.
+//! The distribution handshake over TCP, as the connecting side. [`wire`] encodes its messages.
 
 use std::io;
 
@@ -10,55 +10,56 @@ use super::cookie::Cookie;
 use super::flags::Flags;
 use super::wire::{self, Challenge, Malformed, Status, MAX_MESSAGE};
 
-/// Who introduces itself.
+/// How this end introduces itself.
 #[derive(Clone, Copy, Debug)]
-pub enum Own<'a> {
-    /// The peer is to choose a name, with this after the `@`. It uses the same one for whoever comes next with the same host, so it
-    /// makes one atom in all; and it can't be that of a node.
+pub enum Introduction<'a> {
+    /// The peer chooses a name with this host part. It chooses the same name for each connection with this host part, so it
+    /// creates one atom in all. No node has such a name.
     Host(&'a str),
-    /// This node name.
+    /// With this node name.
     Name(&'a str),
 }
 
-/// Why it went no further.
+/// Why the handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The peer has closed the connection, after so many of its messages.
+pub enum HandshakeError {
+    /// The peer closed the connection, after this number of messages.
     Closed(usize),
-    /// It is silent, after so many of its messages.
+    /// The peer stopped sending, after this number of messages.
     Silent(usize),
-    /// It is there, and does not want.
+    /// The peer refused with this status.
     Status(Status),
-    /// What came is TLS.
+    /// The peer speaks TLS.
     Tls,
-    /// What came is no handshake: the beginning, fit to be shown.
-    NoErlang(String),
-    /// It has another cookie.
+    /// The peer speaks another protocol. The text is what it sent first, printable.
+    NotErlang(String),
+    /// The peer has another cookie.
     WrongCookie,
-    /// It does not have the cookie and went on nevertheless.
+    /// The peer accepted the cookie, but its acknowledgement shows that it does not have it.
     WrongAcknowledgement,
-    /// The system's word for anything else.
+    /// Any other error of the connection.
     Broken(String),
 }
 
-/// A connection on which the handshake is under way.
+/// A connection during the handshake.
 pub struct Handshake {
     stream: TcpStream,
-    /// Until when the peer may take.
+    /// The end of the time for the whole handshake.
     deadline: Instant,
-    /// What has come and was not looked at.
+    /// Received bytes that are not decoded yet.
     buffer: Vec<u8>,
-    /// How many whole messages have come.
+    /// The number of complete messages received.
     messages: usize,
 }
 
-/// How long the rest of what is no message may take to come, which is only to be shown.
-const REST: Duration = Duration::from_millis(200);
+/// How long to wait for more of an unknown protocol, only to show it.
+const SNIFF_TIME: Duration = Duration::from_millis(200);
 
-/// How much of it is shown.
-const SHOWN: usize = 60;
+/// The maximum number of bytes shown of an unknown protocol.
+const SNIFF_BYTES: usize = 60;
 
 impl Handshake {
+    /// Starts a handshake that must end within `limit`.
     pub fn new(stream: TcpStream, limit: Duration) -> Self {
         Self {
             stream,
@@ -68,68 +69,62 @@ impl Handshake {
         }
     }
 
-    /// Introduces this end as a hidden node, and lets the peer introduce itself. After that no node is connected yet.
-    ///
-    /// # Errors
-    ///
-    /// Why it does not.
-    pub async fn introduce(&mut self, own: Own<'_>) -> Result<Challenge, Trouble> {
-        // A name that was not given has no creation either; of those that are, 0 to 3 are of old releases.
-        let name = match own {
-            Own::Host(host) => wire::send_name(Flags::OURS.and(Flags::NAME_ME), 0, host),
-            Own::Name(name) => wire::send_name(Flags::OURS, fastrand::u32(4..), name),
+    /// Introduces this end as a hidden node, and returns the peer's introduction. No node is connected yet after that.
+    /// Errors: Any [`HandshakeError`] except those about the cookie.
+    pub async fn introduce(&mut self, introduction: Introduction<'_>) -> Result<Challenge, HandshakeError> {
+        // Without a name there is no creation. Creations from 0 to 3 belong to old releases.
+        let name = match introduction {
+            Introduction::Host(host) => wire::send_name(Flags::OURS.and(Flags::NAME_ME), 0, host),
+            Introduction::Name(name) => wire::send_name(Flags::OURS, fastrand::u32(4..), name),
         };
         self.send(&name).await?;
         let message = self.receive().await?;
-        match wire::status(&message).map_err(|Malformed| no_erlang(&message))? {
+        match wire::status(&message).map_err(|Malformed| not_erlang(&message))? {
             Status::Ok | Status::OkSimultaneous | Status::Named(_) => {}
             Status::Alive => {
-                // It waits for this before it gives up.
+                // The peer waits for this answer.
                 self.send(&wire::send_not_alive()).await?;
-                return Err(Trouble::Status(Status::Alive));
+                return Err(HandshakeError::Status(Status::Alive));
             }
-            status => return Err(Trouble::Status(status)),
+            status => return Err(HandshakeError::Status(status)),
         }
         let message = self.receive().await?;
-        wire::challenge(&message).map_err(|Malformed| no_erlang(&message))
+        wire::challenge(&message).map_err(|Malformed| not_erlang(&message))
     }
 
-    /// Shows that this end has the cookie, and lets the peer show that it has. After that it has this end as a connected node,
-    /// until the connection is closed.
-    ///
-    /// # Errors
-    ///
-    /// [`Trouble::WrongCookie`] above all.
-    pub async fn prove(mut self, cookie: &Cookie, challenge: &Challenge) -> Result<(), Trouble> {
+    /// Proves to the peer that this end has the cookie, and checks the peer's proof. After that the peer counts this end as a
+    /// connected node until the connection is closed.
+    /// Errors: [`HandshakeError::WrongCookie`] if the cookies differ.
+    pub async fn prove(mut self, cookie: &Cookie, challenge: &Challenge) -> Result<(), HandshakeError> {
         let ours = fastrand::u32(..);
         let digest = wire::digest(cookie.as_bytes(), challenge.challenge);
         self.send(&wire::send_challenge_reply(ours, &digest)).await?;
-        // It says nothing to a wrong one.
-        let message = self.receive().await.map_err(|trouble| match trouble {
-            Trouble::Closed(_) => Trouble::WrongCookie,
-            trouble => trouble,
+        // OTP closes the connection after a wrong digest.
+        let message = self.receive().await.map_err(|error| match error {
+            HandshakeError::Closed(_) => HandshakeError::WrongCookie,
+            error => error,
         })?;
-        let theirs = wire::challenge_ack(&message).map_err(|Malformed| no_erlang(&message))?;
+        let theirs = wire::challenge_ack(&message).map_err(|Malformed| not_erlang(&message))?;
         if theirs == wire::digest(cookie.as_bytes(), ours) {
             Ok(())
         } else {
-            Err(Trouble::WrongAcknowledgement)
+            Err(HandshakeError::WrongAcknowledgement)
         }
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), HandshakeError> {
         let sent = timeout_at(self.deadline, self.stream.write_all(bytes)).await;
-        let sent = sent.map_err(|_| Trouble::Silent(self.messages))?;
+        let sent = sent.map_err(|_| HandshakeError::Silent(self.messages))?;
         sent.map_err(|error| self.broken(&error))
     }
 
-    /// A message without its length.
-    async fn receive(&mut self) -> Result<Vec<u8>, Trouble> {
+    /// Receives a message, without its length.
+    async fn receive(&mut self) -> Result<Vec<u8>, HandshakeError> {
         loop {
             if let Some((length, rest)) = self.buffer.split_first_chunk() {
                 let length = usize::from(u16::from_be_bytes(*length));
                 if length > MAX_MESSAGE {
-                    return Err(self.foreign().await);
+                    return Err(self.sniff().await);
                 }
                 if let Some(message) = rest.get(..length) {
                     let message = message.to_vec();
@@ -139,20 +134,20 @@ impl Handshake {
                 }
             }
             let read = timeout_at(self.deadline, self.read()).await;
-            match read.unwrap_or(Err(Trouble::Silent(self.messages))) {
+            match read.unwrap_or(Err(HandshakeError::Silent(self.messages))) {
                 Ok(()) => {}
-                Err(Trouble::Closed(_) | Trouble::Silent(_)) if !self.buffer.is_empty() => {
-                    return Err(no_erlang(&self.buffer));
+                Err(HandshakeError::Closed(_) | HandshakeError::Silent(_)) if !self.buffer.is_empty() => {
+                    return Err(not_erlang(&self.buffer));
                 }
-                Err(trouble) => return Err(trouble),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn read(&mut self) -> Result<(), Trouble> {
+    async fn read(&mut self) -> Result<(), HandshakeError> {
         let mut chunk = [0; MAX_MESSAGE];
         match self.stream.read(&mut chunk).await {
-            Ok(0) => Err(Trouble::Closed(self.messages)),
+            Ok(0) => Err(HandshakeError::Closed(self.messages)),
             Ok(count) => {
                 self.buffer.extend_from_slice(&chunk[..count]);
                 Ok(())
@@ -161,29 +156,29 @@ impl Handshake {
         }
     }
 
-    /// What this is, whose first two bytes are no length.
-    async fn foreign(&mut self) -> Trouble {
-        let deadline = Instant::now() + REST;
-        while self.buffer.len() < SHOWN {
+    /// Recognises a protocol whose first two bytes are not a message length.
+    async fn sniff(&mut self) -> HandshakeError {
+        let deadline = Instant::now() + SNIFF_TIME;
+        while self.buffer.len() < SNIFF_BYTES {
             if !matches!(timeout_at(deadline, self.read()).await, Ok(Ok(()))) {
                 break;
             }
         }
-        // An alert, and the major version of all that there have been (RFC 8446, section 5.1).
+        // A TLS alert, and the major version of all TLS versions (RFC 8446, section 5.1).
         if self.buffer.starts_with(&[0x15, 0x03]) {
-            return Trouble::Tls;
+            return HandshakeError::Tls;
         }
-        no_erlang(&self.buffer)
+        not_erlang(&self.buffer)
     }
 
-    fn broken(&self, error: &io::Error) -> Trouble {
+    fn broken(&self, error: &io::Error) -> HandshakeError {
         match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Trouble::Closed(self.messages),
-            _ => Trouble::Broken(error.to_string()),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => HandshakeError::Closed(self.messages),
+            _ => HandshakeError::Broken(error.to_string()),
         }
     }
 }
 
-fn no_erlang(bytes: &[u8]) -> Trouble {
-    Trouble::NoErlang(wire::shown(bytes[..bytes.len().min(SHOWN)].trim_ascii_end()))
+fn not_erlang(bytes: &[u8]) -> HandshakeError {
+    HandshakeError::NotErlang(wire::printable(bytes[..bytes.len().min(SNIFF_BYTES)].trim_ascii_end()))
 }

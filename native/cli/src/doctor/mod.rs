@@ -1,15 +1,17 @@
-//! `eid doctor`: the whole way to a node, step by step.
+//! `eid doctor`: checks each step of connecting to a node, and explains the first that fails.
+//!
+//! [`node`], [`engine`], [`port`] and [`dial`] have the steps, and [`report`] prints them. [`handshake`] speaks Erlang's
+//! distribution protocol, with the messages of [`wire`] and the [`flags`] in them.
 
 mod cookie;
 mod dial;
 mod engine;
-mod fault;
 mod flags;
 mod handshake;
-mod names;
-mod peer;
+mod node;
 mod port;
 mod report;
+mod suggest;
 mod wire;
 
 use std::path::PathBuf;
@@ -17,37 +19,35 @@ use std::path::PathBuf;
 use clap::Args;
 use eid_docker::NodeName;
 
-use crate::engine_options::EngineOptions;
-use crate::failure::{Failure, STATUS};
-use crate::node_options::NodeOptions;
-use crate::output;
+use crate::args::{EngineOptions, NodeOptions};
+use crate::output::{self, Failure, STATUS};
 use cookie::Cookie;
-use handshake::Own;
+use handshake::Introduction;
 use report::{Report, Step, Style};
 
-/// Walk the whole way to a node, and say at which step it goes wrong
+/// Check every step of connecting to a node, and explain the first that fails
 ///
-/// Takes the steps that a node in this place takes to connect, and shows each with its
-/// time: the name, the address of its host, the host's Docker API and the version
-/// of it, the container, whether it runs, where its erlang port is published, the
-/// dial, and the handshake of Erlang's distribution, in which the node says its own
-/// name. With --cookie-file the last step shows whether the cookie is the same. The
-/// first step that fails says why and what to do; those after it are not tried.
+/// Takes the steps that a node here takes to connect, and shows each with its time:
+/// the name, the address of the host, the host's Docker API and its version, the
+/// container, whether it runs, and where its distribution port is published. Then it
+/// dials the node and does the handshake of Erlang's distribution. With --cookie-file
+/// the last step shows whether the cookie is the same. After a step that fails, the
+/// others are not tried.
 ///
-/// Run it where the other node runs, in its container: from elsewhere the route may
-/// be another one. Routes that a node was told in {eid, [{routes, ...}]} are not known
-/// here, and a node with -proto_dist inet_tls is only recognised: the handshake inside
-/// of TLS is not tried.
+/// Run it in the container of the node that has to connect: from elsewhere the route
+/// may differ. This command does not know the routes of {eid, [{routes, ...}]} in a
+/// node's settings. It recognises a node with -proto_dist inet_tls, but does not try
+/// the handshake inside of TLS.
 ///
-/// The node sees little of it. Without a cookie file the connection is closed before
-/// any node is connected, and nothing is logged. With one, and the right cookie, a
-/// hidden node Something@eid-doctor is connected for an instant: whoever watches hidden
-/// nodes (net_kernel:monitor_nodes/2) sees it come and go. A wrong cookie is logged
-/// over there, as from any node that tries, and a node with TLS logs that this is none.
+/// The node notices little of this. Without a cookie file the connection is closed
+/// before any node is connected, and nothing is logged. With the right cookie, a hidden
+/// node Something@eid-doctor is connected for an instant, which a process that monitors
+/// hidden nodes (net_kernel:monitor_nodes/2) sees. With a wrong cookie, the node logs a
+/// failed attempt to connect. A node that uses TLS logs a failed TLS handshake.
 ///
-/// With --json the answer is one object, {"node","ok","failed","steps"}, and a step in it
+/// With --json the answer is one object, {"node","ok","failed","steps"}. A step is
 /// {"step","status","microseconds","sentence","detail"} with status ok, failed or
-/// not_tried; that which failed has "error" and "advice".
+/// not_tried. The failed step also has "error" and "advice".
 #[derive(Args)]
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
@@ -62,8 +62,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     cookie_file: Option<PathBuf>,
 
-    /// Introduce this end by this node name, for a node that lets in certain names only or has a cookie for each
-    #[arg(long, value_name = "NODE", value_parser = own_name)]
+    /// Introduce this end with this node name, if the node accepts only some names or has a cookie for each
+    #[arg(long, value_name = "NODE", value_parser = node_name)]
     name: Option<String>,
 
     #[command(flatten)]
@@ -73,14 +73,14 @@ pub struct Arguments {
     engines: EngineOptions,
 }
 
-/// What stands after the `@` in the name that a node gives to this end. It says in a log who it was.
-const OWN_HOST: &str = "eid-doctor";
+/// The host part of the name that a node chooses for this end. It identifies this command in the node's log.
+const HOST_PART: &str = "eid-doctor";
 
-/// # Errors
-///
-/// [`Failure::Other`] if the cookie file is none, or nobody reads the report; [`Failure::Answered`] if a step fails.
+/// Runs `eid doctor`.
+/// Errors: [`Failure::Other`] if the cookie file is wrong or the report can't be written; [`Failure::Reported`] if a step
+/// fails.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    // Before anything is dialled.
+    // A wrong cookie file must not cost a connection.
     let cookie = arguments.cookie_file.as_deref().map(Cookie::read).transpose()?;
     let mut report = Report::new(&arguments.node, Style::of_output(arguments.json));
     output::block_on(arguments.take_steps(&mut report, cookie.as_ref()))??;
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
-    /// `None` as soon as a step has failed; the report knows of it.
+    /// Takes the steps. Returns `None` after a failed step, which the report has recorded.
     async fn take_steps(&self, report: &mut Report, cookie: Option<&Cookie>) -> Result<Option<()>, Failure> {
         macro_rules! step {
             ($step:ident, $work:expr) => {
@@ -99,24 +99,30 @@ impl Arguments {
             };
         }
         let limit = self.engines.timeout();
-        let name: NodeName = step!(Name, async { peer::parse(&self.node) });
-        let ip = step!(Dns, peer::resolve(&self.nodes, name.host(), limit));
+        let name: NodeName = step!(Name, async { node::parse(&self.node) });
+        let ip = step!(Dns, node::resolve(&self.nodes, name.host(), limit));
         let engine = step!(Engine, engine::reach(&self.engines, name.host(), ip));
         step!(Api, engine::greet(&engine, name.container(), limit));
         let described = step!(Container, engine::find(&engine, name.container(), limit));
         step!(Running, async { engine::running(&described) });
-        let ways = step!(Port, port::ways(&engine, &described, self.nodes.erlang_port, ip, limit));
-        let stream = step!(Dial, dial::dial(&ways, self.engines.limits().connect));
-        let own = self.name.as_deref().map_or(Own::Host(OWN_HOST), Own::Name);
-        let met = step!(Handshake, peer::introduce(stream, own, &self.node, &ways, limit));
+        let plan = step!(Port, port::plan(&engine, &described, self.nodes.erlang_port, ip, limit));
+        let stream = step!(Dial, dial::dial(&plan, self.engines.limits().connect));
+        let introduction = self
+            .name
+            .as_deref()
+            .map_or(Introduction::Host(HOST_PART), Introduction::Name);
+        let met = step!(
+            Handshake,
+            node::introduce(stream, introduction, &self.node, &plan, limit)
+        );
         if let Some(cookie) = cookie {
-            step!(Cookie, peer::prove(met, cookie, &ways));
+            step!(Cookie, node::prove(met, cookie, &plan));
         }
         Ok(Some(()))
     }
 }
 
-fn own_name(text: &str) -> Result<String, String> {
+fn node_name(text: &str) -> Result<String, String> {
     let is_name = text.split_once('@').is_some_and(|(name, host)| {
         !name.is_empty()
             && !host.is_empty()

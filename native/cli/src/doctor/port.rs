@@ -1,4 +1,4 @@
-//! Where the erlang port of a container is reached from here.
+//! The step that finds the routes to the distribution port of a container.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,34 +11,35 @@ use eid_docker::{
 use serde_json::{json, Value};
 use tokio::time::timeout;
 
-use super::fault::Fault;
-use super::report::Passed;
+use super::report::{Passed, StepError};
 
-/// How the node can be dialled, best first; never empty.
-pub struct Ways {
+/// How to dial the node.
+pub struct DialPlan {
+    /// The routes to try, best first. There is at least one.
     pub routes: Vec<Route>,
-    /// The port in the container.
+    /// The distribution port in the container.
     pub erlang_port: u16,
+    /// The container of the node.
     pub target: Container,
 }
 
-/// Finds out. Whether this process runs beside the container is for the same engine to say.
-pub async fn ways(
+/// Finds the routes. Only the same engine knows whether this process runs beside the container.
+pub async fn plan(
     engine: &Engine,
     described: &Description,
     erlang_port: u16,
     host: IpAddr,
     limit: Duration,
-) -> Result<Passed<Ways>, Fault> {
+) -> Result<Passed<DialPlan>, StepError> {
     let target = &described.container;
     let own = match own_container().and_then(ContainerRef::from_id) {
         Some(own) => timeout(limit, engine.inspect(&own)).await.ok().and_then(Result::ok),
         None => None,
     };
     let first = route(target, own.as_ref(), erlang_port, host, Bridge::Preferred)
-        .map_err(|error| nowhere(&error, described, erlang_port, host))?;
+        .map_err(|error| explain(&error, described, erlang_port, host))?;
     let mut routes = vec![first];
-    // A node gives up a bridge on which nobody answers, for the host's port.
+    // If a bridge does not answer, a node dials the published port.
     if first.kind == RouteKind::Bridge {
         if let Ok(to) = published(&target.bindings, erlang_port, host) {
             let kind = RouteKind::Published;
@@ -64,7 +65,7 @@ pub async fn ways(
     Ok(Passed {
         sentence,
         detail: json!({"erlang_port": erlang_port, "route": first.kind.name(), "published": bindings}),
-        value: Ways {
+        value: DialPlan {
             routes,
             erlang_port,
             target: target.clone(),
@@ -72,7 +73,7 @@ pub async fn ways(
     })
 }
 
-fn nowhere(error: &Error, described: &Description, erlang_port: u16, host: IpAddr) -> Fault {
+fn explain(error: &Error, described: &Description, erlang_port: u16, host: IpAddr) -> StepError {
     let all = &described.container.bindings;
     let ours: Vec<&Binding> = of_port(all, erlang_port).collect();
     let host = host.to_canonical();
@@ -80,7 +81,7 @@ fn nowhere(error: &Error, described: &Description, erlang_port: u16, host: IpAdd
         IpAddr::V4(host) => format!("docker run -p {host}::{erlang_port}"),
         IpAddr::V6(host) => format!("docker run -p '[{host}]::{erlang_port}'"),
     };
-    let fault = Fault::docker(error);
+    let failed = StepError::docker(error);
     match error {
         Error::NotPublished => {
             let is_udp = all.iter().any(|b| !b.tcp && b.container_port == erlang_port);
@@ -100,27 +101,27 @@ fn nowhere(error: &Error, described: &Description, erlang_port: u16, host: IpAdd
                     ", or say with --erlang-port on which other one its node listens".to_owned(),
                 ),
             };
-            fault
-                .saying(format!(
+            failed
+                .message(format!(
                     "port {erlang_port} of the container is not published{exposed}{others}"
                 ))
-                .advising(format!("start it anew with {publish}{or}"))
+                .advice(format!("start it anew with {publish}{or}"))
         }
-        Error::PublishedOnLoopback => fault
-            .saying(format!(
+        Error::PublishedOnLoopback => failed
+            .message(format!(
                 "port {erlang_port} is published on {} only, where no other host gets",
                 addresses(&ours)
             ))
-            .advising(format!("start it anew with {publish}")),
-        Error::PublishedElsewhere => fault
-            .saying(format!(
+            .advice(format!("start it anew with {publish}")),
+        Error::PublishedElsewhere => failed
+            .message(format!(
                 "port {erlang_port} is published on {}, but not on {host}",
                 addresses(&ours)
             ))
-            .advising(format!(
+            .advice(format!(
                 "start it anew with {publish}, or name the node after an address that it is published on"
             )),
-        _ => fault,
+        _ => failed,
     }
 }
 
@@ -130,7 +131,7 @@ fn of_port(bindings: &[Binding], erlang_port: u16) -> impl Iterator<Item = &Bind
         .filter(move |b| b.tcp && b.container_port == erlang_port)
 }
 
-/// `192.0.2.1:32768 and [::]:32768`; `*` stands for all addresses.
+/// Formats bindings as `192.0.2.1:32768 and [::]:32768`, with `*` for all addresses.
 fn addresses(bindings: &[&Binding]) -> String {
     let address = |binding: &&Binding| match binding.host_ip {
         Some(IpAddr::V4(ip)) => format!("{ip}:{}", binding.host_port),

@@ -1,18 +1,17 @@
-//! What is shown of the steps: as they are taken on a terminal, a line each elsewhere, or one JSON object at the end.
+//! Prints the steps: with progress on a terminal, one line per step elsewhere, or one JSON object at the end.
 
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use eid_docker::{sanitize, Error};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fault::Fault;
-use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Failure};
 
-/// The steps, in this order.
+/// The steps, in the order in which they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Name,
@@ -41,7 +40,7 @@ impl Step {
         Self::Cookie,
     ];
 
-    /// For programs and people alike.
+    /// Returns the name of the step, for programs and people.
     fn word(self) -> &'static str {
         match self {
             Self::Name => "name",
@@ -58,28 +57,80 @@ impl Step {
     }
 }
 
-/// What a step that went well has to say.
+/// The result of a step that passed.
 pub struct Passed<T> {
-    /// What later steps need.
+    /// The value that later steps need.
     pub value: T,
-    /// For a person.
+    /// The result for a person.
     pub sentence: String,
-    /// The same as fields for a program: an object.
+    /// The result for a program: an object.
     pub detail: Value,
 }
 
-/// How to show it.
+/// Why a step failed, and what to do about it. Both texts are parts of a sentence, without a full stop.
+#[derive(Clone, Debug)]
+pub struct StepError {
+    /// One word for programs.
+    pub error: &'static str,
+    /// The reason.
+    pub sentence: String,
+    /// The next step for the user.
+    pub advice: String,
+    /// The exit status: see [`STATUS`](output::STATUS).
+    pub status: u8,
+}
+
+impl StepError {
+    /// The container is known, but the node in it can't be reached.
+    pub fn unreachable(error: &'static str, sentence: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            error,
+            sentence: sentence.into(),
+            advice: advice.into(),
+            status: 4,
+        }
+    }
+
+    /// An error of eid-docker, with its advice.
+    pub fn docker(error: &Error) -> Self {
+        let failure = Failure::docker("", error.clone());
+        Self {
+            error: failure.name(),
+            sentence: error.to_string(),
+            advice: failure.advice().to_owned(),
+            status: failure.status(),
+        }
+    }
+
+    /// Replaces the reason.
+    pub fn message(self, sentence: impl Into<String>) -> Self {
+        let sentence = sentence.into();
+        Self { sentence, ..self }
+    }
+
+    /// Replaces the advice.
+    pub fn advice(self, advice: impl Into<String>) -> Self {
+        let advice = advice.into();
+        Self { advice, ..self }
+    }
+}
+
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// Marks, and the step that is under way.
+    /// Marks, and the current step.
     Terminal {
+        /// Use colours.
         colours: bool,
     },
+    /// One line per step.
     Lines,
+    /// One object at the end.
     Json,
 }
 
 impl Style {
+    /// Chooses the format for standard output.
     pub fn of_output(json: bool) -> Self {
         let is_set = |variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
         if json {
@@ -94,18 +145,18 @@ impl Style {
     }
 }
 
-/// Shows the steps of one node.
+/// Prints the steps for one node.
 pub struct Report {
     node: String,
     style: Style,
-    done: Vec<Done>,
-    /// The status of the step that failed.
+    done: Vec<StepReport>,
+    /// The exit status, if a step failed.
     failed: Option<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Outcome {
+enum StepStatus {
     Ok,
     Failed,
     NotTried,
@@ -113,9 +164,9 @@ enum Outcome {
 
 /// A step in the JSON object.
 #[derive(Serialize)]
-struct Done {
+struct StepReport {
     step: &'static str,
-    status: Outcome,
+    status: StepStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     microseconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,19 +179,34 @@ struct Done {
     detail: Value,
 }
 
+impl StepReport {
+    fn new(step: Step, status: StepStatus) -> Self {
+        Self {
+            step: step.word(),
+            status,
+            microseconds: None,
+            error: None,
+            sentence: String::new(),
+            advice: String::new(),
+            detail: Value::Null,
+        }
+    }
+}
+
 /// The whole JSON object.
 #[derive(Serialize)]
-struct Whole<'a> {
+struct JsonReport<'a> {
     node: &'a str,
     ok: bool,
     failed: Option<&'static str>,
-    steps: &'a [Done],
+    steps: &'a [StepReport],
 }
 
 impl Report {
+    /// Starts a report about this node.
     pub fn new(node: &str, style: Style) -> Self {
         Self {
-            // It has not been looked at yet, and may hold anything.
+            // This text is not checked yet, and may contain anything.
             node: node.chars().filter(|c| !c.is_control()).take(300).collect(),
             style,
             done: vec![],
@@ -148,77 +214,50 @@ impl Report {
         }
     }
 
-    /// Takes a step. `None` if it failed: no further one is to be taken then.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Other`] if nobody reads the report.
+    /// Takes a step and prints its result. Returns `None` if the step failed, which ends the report.
     pub async fn step<T>(
         &mut self,
         step: Step,
-        work: impl Future<Output = Result<Passed<T>, Fault>>,
+        work: impl Future<Output = Result<Passed<T>, StepError>>,
     ) -> Result<Option<T>, Failure> {
         self.announce(step)?;
         let began = Instant::now();
         let outcome = work.await;
-        let microseconds = Some(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let step = step.word();
-        let (done, value) = match outcome {
-            Ok(Passed {
-                value,
-                sentence,
-                detail,
-            }) => {
-                let done = Done {
-                    step,
-                    status: Outcome::Ok,
-                    microseconds,
-                    error: None,
-                    sentence: output::plain(&sentence),
-                    advice: String::new(),
-                    detail,
-                };
-                (done, Some(value))
+        let mut done = StepReport::new(step, StepStatus::Ok);
+        done.microseconds = Some(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        // Engines and nodes wrote parts of these texts.
+        let value = match outcome {
+            Ok(passed) => {
+                done.sentence = sanitize(&passed.sentence);
+                done.detail = passed.detail;
+                Some(passed.value)
             }
-            Err(fault) => {
-                self.failed = Some(fault.status);
-                let done = Done {
-                    step,
-                    status: Outcome::Failed,
-                    microseconds,
-                    error: Some(fault.error),
-                    // Engines and nodes may have written some of it.
-                    sentence: output::plain(&fault.sentence),
-                    advice: output::plain(&fault.advice),
-                    detail: Value::Null,
-                };
-                (done, None)
+            Err(error) => {
+                self.failed = Some(error.status);
+                done.status = StepStatus::Failed;
+                done.error = Some(error.error);
+                done.sentence = sanitize(&error.sentence);
+                done.advice = sanitize(&error.advice);
+                None
             }
         };
         self.show(done)?;
         Ok(value)
     }
 
-    /// Shows what has not been tried, and why if that is not a step that failed, and ends.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::Answered`] if a step failed; [`Failure::Other`] if nobody reads the report.
-    pub fn end(mut self, why: &str) -> Result<(), Failure> {
+    /// Prints the skipped steps and ends the report. `reason` explains them if no step failed.
+    /// Errors: [`Failure::Reported`] if a step failed, and the errors of [`output::print()`].
+    pub fn end(mut self, reason: &str) -> Result<(), Failure> {
         for step in &Step::ALL[self.done.len()..] {
-            self.show(Done {
-                step: step.word(),
-                status: Outcome::NotTried,
-                microseconds: None,
-                error: None,
-                sentence: self.failed.map_or_else(|| why.to_owned(), |_| String::new()),
-                advice: String::new(),
-                detail: Value::Null,
-            })?;
+            let mut skipped = StepReport::new(*step, StepStatus::NotTried);
+            if self.failed.is_none() {
+                skipped.sentence = reason.to_owned();
+            }
+            self.show(skipped)?;
         }
         if self.style == Style::Json {
-            let failed = self.done.iter().find(|done| done.status == Outcome::Failed);
-            let whole = Whole {
+            let failed = self.done.iter().find(|done| done.status == StepStatus::Failed);
+            let whole = JsonReport {
                 node: &self.node,
                 ok: failed.is_none(),
                 failed: failed.map(|done| done.step),
@@ -227,10 +266,10 @@ impl Report {
             let text = serde_json::to_string(&whole).map_err(|error| Failure::Other(error.to_string()))?;
             output::print(&text)?;
         }
-        self.failed.map_or(Ok(()), |status| Err(Failure::Answered(status)))
+        self.failed.map_or(Ok(()), |status| Err(Failure::Reported(status)))
     }
 
-    /// On a terminal, which step is under way; the line is written over when it is over.
+    /// Prints the current step on a terminal. Its result will overwrite the line.
     fn announce(&self, step: Step) -> Result<(), Failure> {
         match self.style {
             Style::Terminal { .. } => write(&format_args!("… {}", step.word())),
@@ -238,7 +277,7 @@ impl Report {
         }
     }
 
-    fn show(&mut self, done: Done) -> Result<(), Failure> {
+    fn show(&mut self, done: StepReport) -> Result<(), Failure> {
         match self.style {
             Style::Terminal { colours } => output::print(&on_terminal(&done, colours))?,
             Style::Lines => output::print(&as_line(&done))?,
@@ -255,38 +294,41 @@ fn write(text: &impl fmt::Display) -> Result<(), Failure> {
     written.map_err(|error| Failure::Other(format!("the report can't be written to standard output: {error}")))
 }
 
-/// `✓ dns             0.3 ms  host2 is 192.0.2.2`, over the line that said that it is under way.
-fn on_terminal(done: &Done, colours: bool) -> String {
+/// Formats `✓ dns             0.3 ms  host2 is 192.0.2.2`, which overwrites the announcement of the step.
+fn on_terminal(done: &StepReport, colours: bool) -> String {
     let (mark, colour) = match done.status {
-        Outcome::Ok => ("✓", "32"),
-        Outcome::Failed => ("✗", "1;31"),
-        Outcome::NotTried => ("·", "2"),
+        StepStatus::Ok => ("✓", "32"),
+        StepStatus::Failed => ("✗", "1;31"),
+        StepStatus::NotTried => ("·", "2"),
     };
-    let painted = |text: &str| match colours {
-        true => format!("\x1b[{colour}m{text}\x1b[0m"),
-        false => text.to_owned(),
+    let painted = |text: &str| {
+        if colours {
+            format!("\x1b[{colour}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     };
     let text = match done.status {
-        Outcome::NotTried if done.sentence.is_empty() => painted(&format!("{}not tried", columns(done))),
-        Outcome::NotTried => painted(&columns(done)),
-        Outcome::Ok | Outcome::Failed => columns(done),
+        StepStatus::NotTried if done.sentence.is_empty() => painted(&format!("{}not tried", columns(done))),
+        StepStatus::NotTried => painted(&columns(done)),
+        StepStatus::Ok | StepStatus::Failed => columns(done),
     };
     let advice = match done.advice.as_str() {
         "" => String::new(),
-        advice => format!("\n{:ADVICE$}→ {advice}", ""),
+        advice => format!("\n{:SENTENCE_COLUMN$}→ {advice}", ""),
     };
     format!("\r\x1b[K{} {text}{advice}", painted(mark))
 }
 
-/// Where the sentences begin, on a terminal.
-const ADVICE: usize = 23;
+/// The column of the sentences on a terminal.
+const SENTENCE_COLUMN: usize = 23;
 
-/// `ok        dns             0.3 ms  host2 is 192.0.2.2`.
-fn as_line(done: &Done) -> String {
+/// Formats `ok        dns             0.3 ms  host2 is 192.0.2.2`.
+fn as_line(done: &StepReport) -> String {
     let word = match done.status {
-        Outcome::Ok => "ok",
-        Outcome::Failed => "failed",
-        Outcome::NotTried => "not tried",
+        StepStatus::Ok => "ok",
+        StepStatus::Failed => "failed",
+        StepStatus::NotTried => "not tried",
     };
     let advice = match done.advice.as_str() {
         "" => String::new(),
@@ -295,14 +337,14 @@ fn as_line(done: &Done) -> String {
     format!("{word:<10}{}{advice}", columns(done)).trim_end().to_owned()
 }
 
-fn columns(done: &Done) -> String {
+fn columns(done: &StepReport) -> String {
     let time = done
         .microseconds
         .map_or_else(String::new, |time| readable(Duration::from_micros(time)));
     format!("{:<10}{time:>9}  {}", done.step, done.sentence)
 }
 
-/// `0.3 ms`, `12 ms` or `2.0 s`.
+/// Formats a duration as `0.3 ms`, `12 ms` or `2.0 s`.
 fn readable(time: Duration) -> String {
     let milliseconds = time.as_secs_f64() * 1000.0;
     match milliseconds {

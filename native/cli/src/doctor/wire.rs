@@ -1,55 +1,62 @@
-//! The messages of the distribution handshake, version 6, as bytes ("Distribution Handshake" in the ERTS User's Guide). Nothing in
-//! here waits or connects.
+//! Encodes and decodes the messages of the distribution handshake, version 6 ("Distribution Handshake" in the ERTS User's Guide).
+//! This module does no I/O.
 
+use eid_docker::sanitize;
 use md5::{Digest as _, Md5};
 
 use super::flags::Flags;
 
-/// No message is longer: the longest has a node name of 255 characters in it, with 4 bytes each at most. What comes from something
-/// else than Erlang begins with a text or with TLS's 0x15, as a length all of them more than this.
+/// The maximum length of a message, in bytes. The longest has a node name of 255 characters with at most 4 bytes each. Other
+/// protocols begin with text or with TLS's 0x15. Read as a length, their first two bytes are larger than this.
 pub const MAX_MESSAGE: usize = 2048;
 
-/// What each side sends to show that it has the cookie.
+/// The proof that a side has the cookie.
 pub type Digest = [u8; 16];
 
-/// What came was not what the protocol has in this place.
+/// A message that the protocol does not allow here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// What the peer says to a name.
+/// The peer's answer to a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
+    /// The handshake continues.
     Ok,
-    /// It was about to connect to a node of this name itself, and has stopped that.
+    /// The peer was connecting to a node with this name, and gives that attempt up.
     OkSimultaneous,
-    /// It goes on connecting to a node of this name itself.
+    /// The peer is connecting to a node with this name, and continues that attempt.
     Nok,
+    /// The peer's `net_kernel:allow/1` excludes this name.
     NotAllowed,
-    /// It is connected with a node of this name, and wants to know whether that is still so.
+    /// The peer has a connection to a node with this name, and asks whether that connection is alive.
     Alive,
-    /// It has chosen this name.
+    /// The peer has chosen this name.
     Named(String),
     /// Any other text, which no OTP sends.
     Other(String),
 }
 
-/// How the peer introduces itself.
+/// The peer's introduction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
+    /// The features of the peer.
     pub flags: Flags,
+    /// The number that the digest must be computed from.
     pub challenge: u32,
+    /// Distinguishes the peer from an earlier node with its name.
     pub creation: u32,
+    /// The peer's node name.
     pub name: String,
 }
 
-/// With the two bytes of its length before it.
+/// Prefixes a message with its length in two bytes.
 fn framed(message: &[u8]) -> Vec<u8> {
     debug_assert!(message.len() <= MAX_MESSAGE);
     let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes()[..], message].concat()
 }
 
-/// `send_name`. `name` is a node name, or with [`Flags::NAME_ME`] the host part of one; at most 255 bytes.
+/// Encodes `send_name`. `name` is a node name, or with [`Flags::NAME_ME`] the host part of one; at most 255 bytes.
 pub fn send_name(flags: Flags, creation: u32, name: &str) -> Vec<u8> {
     let length = u16::try_from(name.len()).unwrap_or(u16::MAX);
     let head = [
@@ -62,23 +69,23 @@ pub fn send_name(flags: Flags, creation: u32, name: &str) -> Vec<u8> {
     framed(&[&head, name.as_bytes()].concat())
 }
 
-/// `send_status`, in reply to [`Status::Alive`]: that connection is none of ours.
+/// Encodes `send_status`, in reply to [`Status::Alive`]: the other connection is not alive.
 pub fn send_not_alive() -> Vec<u8> {
     framed(b"sfalse")
 }
 
-/// `send_challenge_reply`.
+/// Encodes `send_challenge_reply`.
 pub fn send_challenge_reply(challenge: u32, digest: &Digest) -> Vec<u8> {
     framed(&[&[b'r'][..], &challenge.to_be_bytes(), digest].concat())
 }
 
-/// `recv_status`, of a message without its length, as all that follow.
+/// Decodes `recv_status`. Like the functions below, it takes a message without its length.
 pub fn status(message: &[u8]) -> Result<Status, Malformed> {
     let text = message.strip_prefix(b"s").ok_or(Malformed)?;
     if let Some(named) = text.strip_prefix(b"named:") {
         let (length, rest) = named.split_first_chunk().ok_or(Malformed)?;
         let name = rest.get(..u16::from_be_bytes(*length).into()).ok_or(Malformed)?;
-        return Ok(Status::Named(shown(name)));
+        return Ok(Status::Named(printable(name)));
     }
     Ok(match text {
         b"ok" => Status::Ok,
@@ -86,11 +93,11 @@ pub fn status(message: &[u8]) -> Result<Status, Malformed> {
         b"nok" => Status::Nok,
         b"not_allowed" => Status::NotAllowed,
         b"alive" => Status::Alive,
-        other => Status::Other(shown(other)),
+        other => Status::Other(printable(other)),
     })
 }
 
-/// `recv_challenge`. What a later OTP may append is no matter, as it is none for OTP.
+/// Decodes `recv_challenge`. It ignores trailing bytes, as OTP does.
 pub fn challenge(message: &[u8]) -> Result<Challenge, Malformed> {
     let rest = message.strip_prefix(b"N").ok_or(Malformed)?;
     let (flags, rest) = rest.split_first_chunk().ok_or(Malformed)?;
@@ -102,17 +109,18 @@ pub fn challenge(message: &[u8]) -> Result<Challenge, Malformed> {
         flags: Flags(u64::from_be_bytes(*flags)),
         challenge: u32::from_be_bytes(*challenge),
         creation: u32::from_be_bytes(*creation),
-        name: shown(name),
+        name: printable(name),
     })
 }
 
-/// `recv_challenge_ack`.
+/// Decodes `recv_challenge_ack`.
 pub fn challenge_ack(message: &[u8]) -> Result<Digest, Malformed> {
     let digest = message.strip_prefix(b"a").ok_or(Malformed)?;
     digest.try_into().map_err(|_| Malformed)
 }
 
-/// What a challenge and a cookie make: the challenge goes in as a decimal number (`gen_digest/2` in OTP's `dist_util`).
+/// Computes the digest of a challenge and a cookie: MD5 of the cookie and the challenge in decimal (`gen_digest/2` in OTP's
+/// `dist_util`).
 pub fn digest(cookie: &[u8], challenge: u32) -> Digest {
     let mut md5 = Md5::new();
     md5.update(cookie);
@@ -120,15 +128,9 @@ pub fn digest(cookie: &[u8], challenge: u32) -> Digest {
     md5.finalize().into()
 }
 
-/// What somebody has sent, fit for a terminal: at most 255 characters, those that can't be seen as `\u{…}`.
-pub fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let visible = text.chars().map(|c| match c {
-        '\u{fffd}' => ".".to_owned(),
-        c if c.is_control() => c.escape_default().to_string(),
-        c => c.to_string(),
-    });
-    visible.take(255).collect()
+/// Makes received bytes safe for a terminal: at most 255 characters.
+pub fn printable(bytes: &[u8]) -> String {
+    sanitize(&String::from_utf8_lossy(bytes)).chars().take(255).collect()
 }
 
 #[cfg(test)]
@@ -154,9 +156,9 @@ mod tests {
         [&head[..], &[0, 4], b"db@h"].concat()
     }
 
-    /// The bytes as OTP 25 has sent them.
+    /// The expected bytes were sent by OTP 25.
     #[test]
-    fn what_goes_out() {
+    fn sent_messages() {
         assert_eq!(
             send_name(Flags(0x0d_07df_7fbd), 0x65, "db@h"),
             [b"\0\x13N\0\0\0\x0d\x07\xdf\x7f\xbd\0\0\0\x65\0\x04" as &[u8], b"db@h"].concat()
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses() {
+    fn status_messages() {
         let cases: [(&[u8], Status); 7] = [
             (b"sok", Status::Ok),
             (b"sok_simultaneous", Status::OkSimultaneous),
@@ -178,7 +180,7 @@ mod tests {
             (b"snot_allowed", Status::NotAllowed),
             (b"salive", Status::Alive),
             (b"snamed:\0\x04x1@h\0\0\0\x07", Status::Named("x1@h".to_owned())),
-            (b"so\x1b[", Status::Other("o\\u{1b}[".to_owned())),
+            (b"so\x1b[", Status::Other("o\u{fffd}[".to_owned())),
         ];
         for (message, expected) in cases {
             assert_eq!(status(message), Ok(expected));
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges() {
+    fn challenge_messages() {
         let message = a_challenge();
         let expected = Challenge {
             flags: Flags(0xd_07df_7fbd),
@@ -212,7 +214,7 @@ mod tests {
         }
     }
 
-    /// As `erlang:md5(["COOKIE" | integer_to_list(4294967295)])` has it.
+    /// The expected digest is `erlang:md5(["COOKIE" | integer_to_list(4294967295)])`.
     #[test]
     fn digests() {
         let digest = digest(COOKIE, u32::MAX);
@@ -236,10 +238,9 @@ mod tests {
         assert_eq!(Flags(u64::MAX).names().len(), 64);
     }
 
-    /// Every message with every byte changed to the values that tend to matter, cut at every place; and noise. None may panic,
-    /// and what comes out has to be bounded and printable.
+    /// Mutated, truncated and random messages. Decoding must not panic, and decoded texts must be bounded and printable.
     #[test]
-    fn whatever_comes() {
+    fn arbitrary_messages() {
         let check = |message: &[u8]| {
             let texts = [
                 match status(message) {
@@ -247,7 +248,7 @@ mod tests {
                     _ => String::new(),
                 },
                 challenge(message).map(|challenge| challenge.name).unwrap_or_default(),
-                shown(message),
+                printable(message),
             ];
             let _ = challenge_ack(message);
             for text in texts {
@@ -273,7 +274,7 @@ mod tests {
                 }
             }
         }
-        // A generator of its own, so that a failure comes again: xorshift (Marsaglia).
+        // Xorshift (Marsaglia) with a fixed seed makes failures reproducible.
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut random = || {
             state ^= state << 13;

@@ -1,79 +1,66 @@
-//! Sockets that listen: one for each thread at each place, among which the kernel deals out the connections.
+//! Opens the listening sockets: one for each worker at each address. The kernel distributes connections among them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
-use rustix::net::{bind, getsockname, listen, socket_with, sockopt, AddressFamily, SocketFlags, SocketType};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::rule::Place;
-use crate::keep_alive::keep_alive;
+use super::rules::ListenPort;
+use crate::sockets::enable_keepalive;
 
-/// Connections that wait to be accepted, on each socket; the kernel may allow fewer (`net.core.somaxconn`).
+/// The maximum number of connections that wait to be accepted, for each socket. The kernel may allow fewer
+/// (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// So many sockets that listen at this place.
-///
-/// # Errors
-///
-/// Whatever the system says, for example that something else listens there.
-pub fn listen_at(place: Place, count: usize) -> Result<Vec<OwnedFd>, Errno> {
-    let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, place.port));
-    let first = match place.ip {
-        Some(ip) => bound((ip, place.port).into()),
-        None => match bound(anywhere) {
-            Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => bound((Ipv4Addr::UNSPECIFIED, place.port).into()),
-            either => either,
-        },
+/// Opens `count` sockets that listen on this port.
+pub fn listen_at(listen: ListenPort, count: usize) -> io::Result<Vec<Socket>> {
+    let anywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, listen.port));
+    let first = match listen.ip {
+        Some(ip) => bind((ip, listen.port).into()),
+        None => bind(anywhere).or_else(|error| match Errno::from_io_error(&error) {
+            // A machine without IPv6.
+            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => bind((Ipv4Addr::UNSPECIFIED, listen.port).into()),
+            _ => Err(error),
+        }),
     }?;
-    // It was bound as the only one at its address, so that something else there is an error. Those that share it are let in only now.
-    sockopt::set_socket_reuseport(&first, true)?;
-    listen(&first, BACKLOG)?;
+    // The first socket was bound without SO_REUSEPORT, so that another process at its address is an error. The others share it.
+    first.set_reuse_port(true)?;
+    first.listen(BACKLOG)?;
     let address = address_of(&first)?;
     let mut all = vec![first];
     while all.len() < count {
         let socket = open(address)?;
-        sockopt::set_socket_reuseport(&socket, true)?;
-        bind(&socket, &address)?;
-        listen(&socket, BACKLOG)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
         all.push(socket);
     }
     Ok(all)
 }
 
-/// Where a socket listens.
-///
-/// # Errors
-///
-/// Whatever the system says.
-pub fn address_of(socket: impl AsFd) -> Result<SocketAddr, Errno> {
-    SocketAddr::try_from(getsockname(socket)?)
+/// Returns the address that a socket listens on.
+pub fn address_of(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-fn bound(address: SocketAddr) -> Result<OwnedFd, Errno> {
+fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = open(address)?;
-    bind(&socket, &address)?;
+    socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// What is accepted inherits the options.
-fn open(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = match address.ip() {
-        IpAddr::V4(_) => AddressFamily::INET,
-        IpAddr::V6(_) => AddressFamily::INET6,
-    };
-    let socket = socket_with(
-        family,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    if family == AddressFamily::INET6 {
-        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+/// Opens a socket. Accepted connections inherit its options.
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Small packets are not held back.
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    keep_alive(&socket)?;
+    socket.set_reuse_address(true)?;
+    // Small packets must not wait.
+    socket.set_tcp_nodelay(true)?;
+    enable_keepalive(&socket)?;
     Ok(socket)
 }

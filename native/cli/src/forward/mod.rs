@@ -1,124 +1,60 @@
-//! `eid forward`: the ambassador, which stands in for a service that is somewhere else.
+//! `eid forward`: a TCP proxy, the ambassador for a service in a container elsewhere.
+//!
+//! [`rules`] says which port leads to which target. Each [`worker`] thread accepts connections with its own [`listener`], and
+//! forwards each [`connection`] by a [`copy`] in both directions. The [`connector`] finds and dials targets on a tokio runtime, and
+//! [`target_health`] logs their outages.
 
-mod connections;
-mod crew;
-mod dial;
-mod flow;
+mod args;
+mod buffer;
+mod connection;
+mod connector;
+mod copy;
 mod listener;
-mod once;
-mod own;
-mod piece;
 mod pipe;
-mod reach;
-mod relay;
-mod rule;
+mod rules;
+mod self_loop;
+mod slab;
 mod socket;
-mod target;
+mod target_health;
 mod worker;
+mod workers;
 
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::Args;
-use rustix::io::Errno;
+use socket2::Socket;
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::descriptors;
-use crate::engine_options::{seconds, EngineOptions};
-use crate::failure::{Failure, STATUS};
-use crate::log::LogOptions;
+use crate::log_throttle::LogThrottle;
+use crate::output::Failure;
+use crate::sockets::raise_open_file_limit;
 
-use crew::{Crew, Letter};
-use dial::Dialer;
+pub use args::Arguments;
+use connector::Connector;
 use listener::address_of;
-use once::Once;
-use own::Own;
-use reach::Reach;
-use rule::{Place, Rule};
-use target::Target;
+use rules::Rule;
+use self_loop::OwnAddresses;
+use target_health::TargetHealth;
 use worker::{phase, Route, Service};
+use workers::{Message, Workers};
 
-/// A connection has two sockets, and while a lot goes both ways a pipe for each, which has two ends.
+/// File descriptors of one connection: two sockets, and in bulk mode a pipe with two ends for each direction.
 const DESCRIPTORS: usize = 6;
 
-/// Of the command itself: listeners, engines, names.
+/// A condition that has not occurred for this time is logged again.
+const EPISODE: Duration = Duration::from_secs(60);
+
+/// File descriptors of the command itself, for engines and DNS.
 const OWN_DESCRIPTORS: usize = 256;
 
-/// Forward TCP connections to services elsewhere, as Docker's ambassador container did
-///
-/// For each variable NAME_PORT_<n>_TCP in the environment it listens on port n of all
-/// addresses, and forwards each connection to what the variable says:
-///
-///   REDIS_PORT_6379_TCP=tcp://192.168.4.232:6379      a service at an address
-///   REDIS_PORT_6379_TCP=docker://redis@192.168.4.232:6379
-///
-/// docker:// is a port of a container, by the container's name or ID and the address
-/// of its host. The Docker API of that host is asked where the port is published, and
-/// tells when that changes: a container that is restarted or replaced is found again
-/// by the next connection. A name in DNS is resolved for each connection, too.
-///
-/// The same on the command line, where the first --to belongs to the first --listen;
-/// then the environment is not read:
-///
-///   eid forward --listen 6379 --to docker://redis@192.168.4.232:6379
-///
-/// Connections beyond --max-connections wait. One that can't be forwarded, and one
-/// that is cut, ends with a reset. SIGTERM and SIGINT stop the listening and let
-/// connections end; a second one cuts them. SIGUSR1 logs figures.
-// Help is plain text.
-#[allow(rustdoc::invalid_html_tags)]
-#[derive(Args)]
-#[command(after_help = STATUS, verbatim_doc_comment)]
-pub struct Arguments {
-    /// A port to listen on, on all addresses, or ADDRESS:PORT; may be repeated, each with its --to
-    #[arg(long, value_name = "PORT", value_parser = Place::parse, requires = "to")]
-    listen: Vec<Place>,
-
-    /// Where its connections go: tcp://HOST:PORT or docker://CONTAINER@HOST:PORT
-    #[arg(long, value_name = "TARGET", value_parser = Target::parse, requires = "listen")]
-    to: Vec<Target>,
-
-    /// Connections at once; by default as many as the limit of open files allows
-    #[arg(long, value_name = "NUMBER")]
-    max_connections: Option<NonZeroUsize>,
-
-    /// The seconds after which a connection is cut on which nothing is sent; by default never
-    #[arg(long, value_name = "SECONDS", value_parser = long_time)]
-    idle_timeout: Option<Duration>,
-
-    /// The seconds that connecting to an address of a target may take
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-    connect_timeout: Duration,
-
-    /// The seconds that connections have to end after SIGTERM; docker stop itself waits for 10
-    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = long_time)]
-    drain: Duration,
-
-    /// Threads; by default as many as there are cores
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: Option<u16>,
-
-    #[command(flatten)]
-    log: LogOptions,
-
-    #[command(flatten)]
-    engines: EngineOptions,
-}
-
-/// Runs until it is told to stop.
-///
-/// # Errors
-///
-/// What is wrong with what it was told, or can't be listened on.
+/// Runs `eid forward` until a signal ends it.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let rules = arguments.rules()?;
     let threads = match arguments.threads {
@@ -127,134 +63,81 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     let limit = connection_limit(arguments.max_connections, rules.len() * threads)?;
     let sockets = sockets(&rules, threads)?;
-    let places: Result<Vec<SocketAddr>, Errno> = sockets[0].iter().map(address_of).collect();
-    let places = places.map_err(no_start)?;
+    let addresses: io::Result<Vec<SocketAddr>> = sockets[0].iter().map(address_of).collect();
+    let addresses = addresses.map_err(no_start)?;
     arguments.log.start();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
     let route = |rule| Route {
         rule,
-        reach: Reach::default(),
+        health: TargetHealth::default(),
     };
-    // The threads have it for as long as the process lives.
+    // The workers share it until the process ends.
     let service: &Service = Box::leak(Box::new(Service {
         routes: rules.into_iter().map(route).collect(),
-        dialer: Dialer::new(arguments.engines, arguments.connect_timeout, Own::new(places.clone())),
-        asks: runtime.handle().clone(),
-        crew: Crew::new(threads).map_err(no_start)?,
+        connector: Connector::new(
+            arguments.engines,
+            arguments.connect_timeout,
+            OwnAddresses::new(addresses.clone()),
+        ),
+        runtime: runtime.handle().clone(),
+        workers: Workers::new(threads).map_err(no_start)?,
         idle_timeout: arguments.idle_timeout,
         connect_timeout: arguments.connect_timeout,
         connections: AtomicUsize::new(0),
         limit,
         accepted: AtomicU64::new(0),
-        full: Once::default(),
-        unaccepted: Once::default(),
+        limit_reached: LogThrottle::per_episode(EPISODE),
+        accept_errors: LogThrottle::per_episode(EPISODE),
         phase: AtomicU8::new(phase::OPEN),
     }));
-    for (route, at) in service.routes.iter().zip(places) {
-        info!("{at} is forwarded to {}", route.rule.target);
+    for (route, address) in service.routes.iter().zip(addresses) {
+        info!("{address} is forwarded to {}", route.rule.target);
     }
     let mut threads = Vec::new();
     for (own, sockets) in sockets.into_iter().enumerate() {
         threads.push(worker::start(service, own, sockets).map_err(no_start)?);
     }
-    let ended = runtime.block_on(until_told(service, arguments.drain));
+    let ended = runtime.block_on(wait_and_drain(service, arguments.drain));
     enter(service, phase::OVER);
     for thread in threads {
         // A panic ends the process.
         let _ = thread.join();
     }
-    // What one of them sent to another one that had ended already is cut like the others.
-    service.crew.forget();
+    // A worker may have sent a connection to another one that had ended already.
+    service.workers.clear();
     runtime.shutdown_background();
     ended
 }
 
+/// Enters a phase, and wakes the workers up.
 fn enter(service: &Service, phase: u8) {
     service.phase.store(phase, Ordering::Release);
-    service.crew.send_all(|| Letter::Look);
+    service.workers.send_all(|| Message::ReadPhase);
 }
 
-impl Arguments {
-    /// What is wrong with the command line as a whole.
-    ///
-    /// # Errors
-    ///
-    /// A kind of error, and a sentence.
-    pub fn check(&self) -> Result<(), (ErrorKind, String)> {
-        let (listen, to) = (self.listen.len(), self.to.len());
-        if listen != to {
-            let times = |number| match number {
-                1 => "once".to_owned(),
-                number => format!("{number} times"),
-            };
-            let sentence = format!(
-                "--listen is there {} and --to {}; each --listen needs a --to after it",
-                times(listen),
-                times(to)
-            );
-            return Err((ErrorKind::WrongNumberOfValues, sentence));
-        }
-        for (number, place) in self.listen.iter().enumerate() {
-            if let Some(other) = self.listen[..number].iter().find(|other| other.overlaps(place)) {
-                let sentence = match other == place {
-                    true => format!("--listen is there twice for the same place, {place}; leave out one"),
-                    false => {
-                        format!("--listen is there for {other} and for {place}, in part the same place; leave out one")
-                    }
-                };
-                return Err((ErrorKind::ValueValidation, sentence));
-            }
-        }
-        Ok(())
-    }
-
-    fn rules(&self) -> Result<Vec<Rule>, Failure> {
-        let pairs = self.listen.iter().zip(&self.to);
-        let rules: Vec<Rule> = pairs
-            .map(|(place, target)| Rule {
-                place: *place,
-                target: target.clone(),
-            })
-            .collect();
-        if !rules.is_empty() {
-            return Ok(rules);
-        }
-        let rules = rule::from_environment(std::env::vars_os()).map_err(Failure::Other)?;
-        if rules.is_empty() {
-            return Err(Failure::Other(
-                "there is nothing to forward; set a variable such as REDIS_PORT_6379_TCP=tcp://192.168.4.232:6379, or use \
-                 --listen 6379 --to tcp://192.168.4.232:6379"
-                    .to_owned(),
-            ));
-        }
-        Ok(rules)
-    }
-}
-
-/// For each thread, a socket of each rule.
-fn sockets(rules: &[Rule], threads: usize) -> Result<Vec<Vec<OwnedFd>>, Failure> {
-    let mut sockets: Vec<Vec<OwnedFd>> = (0..threads).map(|_| Vec::new()).collect();
-    for Rule { place, .. } in rules {
-        let at_place = listener::listen_at(*place, threads).map_err(|error| {
-            let error = io::Error::from(error);
+/// Opens the listening sockets: for each worker, one per rule.
+fn sockets(rules: &[Rule], threads: usize) -> Result<Vec<Vec<Socket>>, Failure> {
+    let mut sockets: Vec<Vec<Socket>> = (0..threads).map(|_| Vec::new()).collect();
+    for Rule { listen, .. } in rules {
+        let opened = listener::listen_at(*listen, threads).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => "something else listens there; stop it, or forward another port",
                 io::ErrorKind::PermissionDenied => "ports below 1024 need the capability NET_BIND_SERVICE",
                 _ => "check the address",
             };
-            Failure::Other(format!("nothing can be listened for at {place} ({error}); {hint}"))
+            Failure::Other(format!("can't listen on {listen} ({error}); {hint}"))
         })?;
         sockets
             .iter_mut()
-            .zip(at_place)
+            .zip(opened)
             .for_each(|(own, socket)| own.push(socket));
     }
     Ok(sockets)
 }
 
-/// How many connections there may be. As many descriptors are allowed as the system lets us.
+/// Returns the maximum number of connections, after raising the limit of open files.
 fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<usize, Failure> {
-    let descriptors = descriptors::raise_limit();
+    let descriptors = raise_open_file_limit();
     let possible = descriptors.saturating_sub(OWN_DESCRIPTORS + listeners) / DESCRIPTORS;
     match wanted.map(NonZeroUsize::get) {
         Some(wanted) if wanted > possible => Err(Failure::Other(format!(
@@ -269,7 +152,8 @@ fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<us
     }
 }
 
-async fn until_told(service: &'static Service, drain: Duration) -> Result<(), Failure> {
+/// Waits for a signal, and then for the connections to end.
+async fn wait_and_drain(service: &'static Service, drain: Duration) -> Result<(), Failure> {
     let [mut terminate, mut interrupt, mut figures] = signals().map_err(no_start)?;
     for route in &service.routes {
         tokio::spawn(prepare(service, route));
@@ -303,10 +187,10 @@ async fn until_told(service: &'static Service, drain: Duration) -> Result<(), Fa
     Ok(())
 }
 
-/// So that it is said at once if a container can't be found.
+/// Looks a target up at the start, so that a mistake is logged before the first connection.
 async fn prepare(service: &Service, route: &Route) {
-    if let Err(reason) = service.dialer.prepare(&route.rule.target).await {
-        route.reach.failed(&route.rule, &reason);
+    if let Err(error) = service.connector.prepare(&route.rule.target).await {
+        route.health.failed(&route.rule, &error);
     }
 }
 
@@ -329,13 +213,4 @@ fn signals() -> io::Result<[Signal; 3]> {
 
 fn no_start(error: impl Into<io::Error>) -> Failure {
     Failure::Other(format!("the system does not let it start: {}", error.into()))
-}
-
-/// Up to a year.
-fn long_time(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "it is no number of seconds".to_owned())?;
-    match Duration::try_from_secs_f64(number) {
-        Ok(time) if time >= Duration::from_millis(1) && time <= Duration::from_secs(365 * 86_400) => Ok(time),
-        _ => Err("it must be from 0.001 seconds to a year".to_owned()),
-    }
 }

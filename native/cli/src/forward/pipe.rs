@@ -1,6 +1,6 @@
-//! Pipes that bytes are moved through from one socket to another without being copied: splice(2).
+//! Pipes that move bytes from one socket to another without a copy: splice(2).
 //!
-//! A pipe is only held while there is something in it, and then goes back to the thread's spare ones.
+//! A connection holds a pipe only while there are bytes in it. Each thread pools the others.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,16 +8,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice, PipeFlags, SpliceFlags};
 
-/// What a pipe may hold, in bytes. It is the most that the kernel allows everybody (`fs.pipe-max-size`).
+/// The capacity of a pipe, in bytes: the default maximum for unprivileged users (`fs.pipe-max-size`).
 const SIZE: usize = 1 << 20;
 
-/// Below that, copying is faster in any case. An unprivileged user who has many pipes gets small ones (`fs.pipe-user-pages-soft`).
+/// The minimum useful capacity, in bytes; below it, copying is faster. An unprivileged user with many pipes gets small ones
+/// (`fs.pipe-user-pages-soft`).
 const USEFUL_SIZE: usize = 1 << 16;
 
-/// Spare ones of each thread.
-const MAX_SPARE: usize = 16;
+/// The maximum number of pooled pipes per thread.
+const MAX_POOLED: usize = 16;
 
-/// A pipe, and how many bytes are in it.
+/// A pipe, and the number of bytes in it.
 pub struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
@@ -25,20 +26,20 @@ pub struct Pipe {
 }
 
 thread_local! {
-    static SPARE: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Pipe {
-    /// An empty one; `None` if the system gives none that is of use.
+    /// Takes an empty pipe from the pool, or opens one. Returns `None` if the system refuses a pipe of a useful size.
     pub fn take() -> Option<Self> {
-        SPARE.with_borrow_mut(Vec::pop).or_else(Self::open)
+        POOL.with_borrow_mut(Vec::pop).or_else(Self::open)
     }
 
-    /// Keeps it for another connection, if it is empty.
+    /// Returns the pipe to the pool, if it is empty.
     pub fn put_back(self) {
-        SPARE.with_borrow_mut(|spare| {
-            if self.held == 0 && spare.len() < MAX_SPARE {
-                spare.push(self);
+        POOL.with_borrow_mut(|pool| {
+            if self.held == 0 && pool.len() < MAX_POOLED {
+                pool.push(self);
             }
         });
     }
@@ -53,15 +54,12 @@ impl Pipe {
         })
     }
 
+    /// Returns whether there are no bytes in it.
     pub fn is_empty(&self) -> bool {
         self.held == 0
     }
 
-    /// Moves what a socket has received into the pipe, which is empty: the number of bytes, 0 at the end of the stream.
-    ///
-    /// # Errors
-    ///
-    /// What splice(2) says. As the pipe is empty, it would only block for the socket.
+    /// Moves received bytes from a socket into the pipe, which must be empty. Returns their number, 0 at the end of the stream.
     pub fn fill(&mut self, from: impl AsFd) -> Result<usize, Errno> {
         debug_assert!(self.is_empty());
         let moved = splice(from, None, &self.writer, None, SIZE, flags())?;
@@ -69,11 +67,7 @@ impl Pipe {
         Ok(moved)
     }
 
-    /// Moves what is in the pipe to a socket: the number of bytes.
-    ///
-    /// # Errors
-    ///
-    /// What splice(2) says. As the pipe is not empty, it would only block for the socket.
+    /// Moves bytes from the pipe to a socket. Returns their number.
     pub fn drain(&mut self, to: impl AsFd) -> Result<usize, Errno> {
         debug_assert!(!self.is_empty());
         let moved = splice(&self.reader, None, to, None, self.held, flags())?;

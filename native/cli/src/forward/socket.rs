@@ -1,4 +1,4 @@
-//! A socket of a connection, and what epoll has said of it: edge-triggered, so it is said once and has to be kept.
+//! A socket and its readiness. Edge-triggered epoll reports each change once, so the state is kept here.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -8,25 +8,25 @@ use rustix::io::Errno;
 use rustix::net::{recv, send, shutdown, sockopt, RecvFlags, SendFlags, Shutdown};
 
 use super::pipe::Pipe;
-use crate::keep_alive::keep_alive;
+use crate::sockets::enable_keepalive;
 
-/// What is asked of epoll.
+/// The events requested of epoll.
 pub const INTEREST: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
     .union(EventFlags::RDHUP)
     .union(EventFlags::ET);
 
-/// A socket that does not block.
+/// A non-blocking socket.
 pub struct Socket {
     fd: OwnedFd,
     readable: bool,
     writable: bool,
-    /// The peer has ended its stream, so a short read does not mean that nothing is left.
+    /// The peer has ended its stream, so a short read does not mean that the receive buffer is empty.
     at_end: bool,
 }
 
 impl Socket {
-    /// One of which nothing is known yet: it is worth a try.
+    /// Wraps a socket of unknown readiness, which counts as ready.
     pub fn new(fd: OwnedFd) -> Self {
         Self {
             fd,
@@ -36,7 +36,7 @@ impl Socket {
         }
     }
 
-    /// One that epoll will tell of.
+    /// Wraps a socket that is not ready before epoll reports it.
     pub fn waiting(fd: OwnedFd) -> Self {
         Self {
             readable: false,
@@ -45,7 +45,7 @@ impl Socket {
         }
     }
 
-    /// What epoll says.
+    /// Applies an event of epoll.
     pub fn notice(&mut self, flags: EventFlags) {
         let broken = EventFlags::HUP | EventFlags::ERR;
         self.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken);
@@ -53,96 +53,78 @@ impl Socket {
         self.at_end |= flags.intersects(EventFlags::RDHUP | broken);
     }
 
-    /// Whether it is worth a try.
+    /// Returns whether a read may succeed.
     pub fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Whether all that will ever be read from it is there already.
+    /// Returns whether the peer has ended its stream, so that no more bytes will arrive.
     pub fn is_at_end(&self) -> bool {
         self.at_end
     }
 
-    /// Reads: the number of bytes, 0 at the end of the stream; `None` if it has to be waited for.
-    ///
-    /// # Errors
-    ///
-    /// What recv(2) says.
+    /// Reads. Returns the number of bytes, 0 at the end of the stream, or `None` if the read would block.
     pub fn receive(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Errno> {
         let size = buffer.len();
         if !self.readable {
             return Ok(None);
         }
-        let received = waited_for(
+        let received = ready(
             &mut self.readable,
             recv(&self.fd, buffer, RecvFlags::empty()).map(|(_, length)| length),
         )?;
         if received.is_some_and(|length| 0 < length && length < size) && !self.at_end {
-            // That was all. It spares asking once more.
+            // A short read emptied the receive buffer. This saves a system call.
             self.readable = false;
         }
         Ok(received)
     }
 
-    /// Sends: the number of bytes, which may be fewer; `None` if it has to be waited for. If it goes on at once, with more or with the
-    /// end, that may share a packet with it.
-    ///
-    /// # Errors
-    ///
-    /// What send(2) says.
-    pub fn send(&mut self, bytes: &[u8], goes_on: bool) -> Result<Option<usize>, Errno> {
-        let flags = match goes_on {
-            true => SendFlags::NOSIGNAL | SendFlags::MORE,
-            false => SendFlags::NOSIGNAL,
-        };
-        match self.writable {
-            true => waited_for(&mut self.writable, send(&self.fd, bytes, flags)),
-            false => Ok(None),
+    /// Sends. Returns the number of bytes sent, which may be fewer, or `None` if the write would block. If `more_follows`, more bytes or
+    /// the end of the stream may share a packet with them.
+    pub fn send(&mut self, bytes: &[u8], more_follows: bool) -> Result<Option<usize>, Errno> {
+        if !self.writable {
+            return Ok(None);
         }
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more_follows);
+        ready(&mut self.writable, send(&self.fd, bytes, flags))
     }
 
-    /// Moves what was received into the pipe, which is empty. The rest is as with [`Socket::receive`].
-    ///
-    /// # Errors
-    ///
-    /// What splice(2) says.
+    /// Moves received bytes into the pipe, which must be empty. Returns the same as [`Socket::receive`].
     pub fn fill(&mut self, pipe: &mut Pipe) -> Result<Option<usize>, Errno> {
-        match self.readable {
-            true => waited_for(&mut self.readable, pipe.fill(&self.fd)),
-            false => Ok(None),
+        if !self.readable {
+            return Ok(None);
         }
+        ready(&mut self.readable, pipe.fill(&self.fd))
     }
 
-    /// Sends what is in the pipe, which is not empty. The rest is as with [`Socket::send`].
-    ///
-    /// # Errors
-    ///
-    /// What splice(2) says.
+    /// Sends the bytes in the pipe, which must not be empty. Returns the same as [`Socket::send`].
     pub fn drain(&mut self, pipe: &mut Pipe) -> Result<Option<usize>, Errno> {
-        match self.writable {
-            true => waited_for(&mut self.writable, pipe.drain(&self.fd)),
-            false => Ok(None),
+        if !self.writable {
+            return Ok(None);
         }
+        ready(&mut self.writable, pipe.drain(&self.fd))
     }
 
-    /// Nothing more will be sent.
+    /// Ends the stream to the peer.
     pub fn end(&self) {
-        // It fails if that side is gone already, which shows when it is read.
+        // This fails if the peer is gone, and then the next read fails, too.
         let _ = shutdown(&self.fd, Shutdown::Write);
     }
 
-    /// When it is dropped, the peer gets a reset, after all that the network takes of what was sent.
+    /// Makes the close of the socket a reset. The peer gets the bytes that the network accepts before that.
     pub fn reset(&self) {
-        // This sends what still waits for more to share a packet with, also if it was set before.
+        // This sends bytes that `MSG_MORE` holds back, even if the option was set before.
         let _ = sockopt::set_tcp_nodelay(&self.fd, true);
-        // Without it, it is closed in the usual way.
+        // If this fails, the socket is closed without a reset.
         let _ = sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO));
     }
 
-    /// Has a peer found out that is gone without a word.
-    pub fn keep_alive(&self) {
-        // Without it that takes longer.
-        let _ = keep_alive(&self.fd);
+    /// Enables keepalive.
+    pub fn enable_keepalive(&self) {
+        // If this fails, a vanished peer is noticed later.
+        let _ = enable_keepalive(&self.fd);
     }
 }
 
@@ -152,7 +134,8 @@ impl AsFd for Socket {
     }
 }
 
-fn waited_for(is_ready: &mut bool, outcome: Result<usize, Errno>) -> Result<Option<usize>, Errno> {
+/// Turns `EAGAIN` into `None`, and records that the socket is not ready.
+fn ready(is_ready: &mut bool, outcome: Result<usize, Errno>) -> Result<Option<usize>, Errno> {
     match outcome {
         Ok(length) => Ok(Some(length)),
         Err(Errno::AGAIN) => {

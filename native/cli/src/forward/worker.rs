@@ -1,6 +1,7 @@
-//! A thread: it listens at every place, and carries the connections that it has accepted. It waits for its sockets with epoll itself,
-//! which takes 2 to 3 per cent fewer instructions for a short connection, the kernel's included, than tokio's tasks, timers and
-//! registrations do; whatever else there is to wait for, names and engines, is for the command's tokio runtime.
+//! A worker thread: it listens on every port, and forwards the connections that it accepts.
+//!
+//! It calls epoll itself. For a short connection this takes 2 to 3 per cent fewer instructions, including the kernel's, than tokio's
+//! tasks, timers and registrations. DNS and engines are queried on the command's tokio runtime.
 
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,74 +19,87 @@ use rustix::net::{accept_with, sockopt, SocketFlags};
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::connections::{Connections, Token};
-use super::crew::{Crew, Letter};
-use super::dial::{Dialer, Known};
-use super::once::Once;
-use super::reach::{Reach, Unreachable};
-use super::relay::{Progress, Relay};
-use super::rule::Rule;
+use super::connection::{Progress, Relay};
+use super::connector::{Connector, KnownAddress};
+use super::rules::Rule;
+use super::slab::{Slab, Token};
 use super::socket::{Socket, INTEREST};
+use super::target_health::{TargetError, TargetHealth};
+use super::workers::{Message, Workers};
+use crate::log_throttle::LogThrottle;
 
-/// While there are as many connections as there may be, or the system can't give another one, it is tried again so often.
-const SHORTAGE: Duration = Duration::from_millis(10);
+/// Time between attempts to accept while the connection limit is reached or accept(2) fails.
+const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 
-/// How many events are taken at once.
+/// The maximum number of events per epoll_wait(2).
 const EVENTS: usize = 256;
 
-/// So many connections are accepted before those that are there have their turn.
-const ACCEPTED_AT_ONCE: usize = 64;
+/// The maximum number of connections accepted per turn and port.
+const ACCEPT_BATCH: usize = 64;
 
-/// How far the end has come, for [`Service::phase`].
+/// The values of [`Service::phase`].
 pub mod phase {
+    /// Accepting connections.
     pub const OPEN: u8 = 0;
-    /// Nothing is accepted any more.
+    /// No connections are accepted, and open ones may end.
     pub const DRAINING: u8 = 1;
-    /// What is still there is cut.
+    /// Open connections are cut.
     pub const OVER: u8 = 2;
 }
 
-/// What all threads share. It lives as long as the process.
+/// The state that all workers share. It lives as long as the process.
 pub struct Service {
+    /// The rules, with the health of their targets.
     pub routes: Vec<Route>,
-    pub dialer: Dialer,
-    /// The runtime on which names and engines are asked.
-    pub asks: Handle,
-    pub crew: Crew,
+    /// Finds and dials the targets.
+    pub connector: Connector,
+    /// The runtime for DNS and engines.
+    pub runtime: Handle,
+    /// The mailboxes of the workers.
+    pub workers: Workers,
+    /// The value of `--idle-timeout`.
     pub idle_timeout: Option<Duration>,
+    /// The value of `--connect-timeout`.
     pub connect_timeout: Duration,
-    /// Connections now, how many there may be, and so far.
+    /// Open connections.
     pub connections: AtomicUsize,
+    /// The maximum number of open connections.
     pub limit: usize,
+    /// Connections accepted since the start.
     pub accepted: AtomicU64,
-    /// There are as many as there may be.
-    pub full: Once,
-    /// The system gives none.
-    pub unaccepted: Once,
+    /// For the log line about the limit.
+    pub limit_reached: LogThrottle,
+    /// For the log line about failed accepts.
+    pub accept_errors: LogThrottle,
     /// See [`phase`].
     pub phase: AtomicU8,
 }
 
-/// A rule, and how it is going.
+/// A rule and the health of its target.
 pub struct Route {
+    /// The rule.
     pub rule: Rule,
-    pub reach: Reach,
+    /// The health.
+    pub health: TargetHealth,
 }
 
 struct Worker {
     service: &'static Service,
+    /// The number of this worker.
     own: usize,
     epoll: OwnedFd,
-    /// Of each route, until nothing is accepted any more.
+    /// A listener per route. Empty while draining.
     listeners: Vec<Listener>,
-    connections: Connections<Connection>,
-    /// They could go on at once.
+    connections: Slab<Connection>,
+    /// Connections whose turn was over before their sockets blocked.
     yielding: Vec<Token>,
     now: Instant,
-    /// How often connections are looked at for which nothing happens, and when they last were.
+    /// Time between sweeps, which find connections that timed out.
     tick: Duration,
+    /// The time of the last sweep.
     swept: Instant,
-    has_shortage: bool,
+    /// Accepting is paused until the next turn.
+    is_paused: bool,
 }
 
 struct Listener {
@@ -96,26 +110,25 @@ struct Listener {
 struct Connection {
     route: usize,
     stage: Stage,
-    /// It moves a lot, and has a seat here.
-    is_seated: bool,
-    /// It is among those that could go on at once.
+    /// The connection is in bulk mode, and has a bulk slot of this worker.
+    has_bulk_slot: bool,
+    /// The connection is in [`Worker::yielding`].
     is_yielding: bool,
 }
 
 enum Stage {
-    /// A server is being connected to.
+    /// The worker connects to the server.
     Connecting {
         client: Socket,
         server: OwnedFd,
-        known: Known,
+        known: KnownAddress,
         since: Instant,
     },
-    /// Somebody else connects to one.
-    Dialing {
-        client: Socket,
-    },
+    /// The runtime finds and dials the server.
+    Dialing { client: Socket },
+    /// Both sides are connected.
     Relaying(Box<Relay>),
-    /// From one stage to the next.
+    /// A placeholder between two stages.
     Changing,
 }
 
@@ -124,73 +137,72 @@ impl Connection {
         Self {
             route,
             stage,
-            is_seated: false,
+            has_bulk_slot: false,
             is_yielding: false,
         }
     }
 }
 
-/// Whose event it is. The number is that of a listener or of a token.
+/// The source of an event, in its lowest two bits. The other bits are the number of a listener or a token.
 mod source {
     pub const CLIENT: u64 = 0;
     pub const SERVER: u64 = 1;
     pub const LISTENER: u64 = 2;
-    pub const BELL: u64 = 3;
+    pub const WAKEUP: u64 = 3;
 }
 
-/// Starts a thread that serves one socket of each route, in their order, until [`phase::OVER`].
-///
-/// # Errors
-///
-/// Whatever the system says.
-pub fn start(service: &'static Service, own: usize, sockets: Vec<OwnedFd>) -> std::io::Result<JoinHandle<()>> {
+/// Starts a worker with one listening socket per route, until [`phase::OVER`].
+pub fn start(service: &'static Service, own: usize, sockets: Vec<socket2::Socket>) -> std::io::Result<JoinHandle<()>> {
     let worker = Worker::new(service, own, sockets)?;
     thread::Builder::new().name("eid-forward".to_owned()).spawn(move || {
         if catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-            // It has been reported. With a thread less nobody would be served whom the kernel gives to it.
+            // The panic is logged. Without this worker, its share of the connections would hang.
             exit(101);
         }
     })
 }
 
 impl Worker {
-    fn new(service: &'static Service, own: usize, sockets: Vec<OwnedFd>) -> Result<Self, Errno> {
+    fn new(service: &'static Service, own: usize, sockets: Vec<socket2::Socket>) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
-            service.crew.bell(own),
-            event_data(source::BELL, 0),
+            service.workers.wakeup(own),
+            event_data(source::WAKEUP, 0),
             EventFlags::IN,
         )?;
         for (index, socket) in sockets.iter().enumerate() {
             let data = event_data(source::LISTENER, index as u64);
             epoll::add(&epoll, socket, data, EventFlags::IN | EventFlags::ET)?;
         }
-        let listener = |socket| Listener { socket, is_ready: true };
+        let listener = |socket: socket2::Socket| Listener {
+            socket: socket.into(),
+            is_ready: true,
+        };
         let now = Instant::now();
         Ok(Self {
             service,
             own,
             epoll,
             listeners: sockets.into_iter().map(listener).collect(),
-            connections: Connections::new(),
+            connections: Slab::new(),
             yielding: Vec::new(),
             now,
             tick: tick(service),
             swept: now,
-            has_shortage: false,
+            is_paused: false,
         })
     }
 
     fn run(mut self) {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), self.patience().as_ref()) {
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), self.wait_time().as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => panic!("epoll_wait: {error}"),
             }
             self.now = Instant::now();
-            // Each has one turn, whatever happens to it meanwhile.
+            // Each yielding connection gets one turn.
             let yielding = mem::take(&mut self.yielding);
             for event in events.drain(..) {
                 let epoll::Event { flags, data } = event;
@@ -203,9 +215,9 @@ impl Worker {
                 self.advance(token);
             }
             match self.service.phase.load(Ordering::Acquire) {
-                phase::OPEN => self.accept(ACCEPTED_AT_ONCE),
+                phase::OPEN => self.accept(ACCEPT_BATCH),
                 phase::DRAINING => {
-                    // What the kernel has accepted by now is still served.
+                    // Connections that the kernel has accepted by now are still served.
                     self.accept(usize::MAX);
                     self.listeners.clear();
                 }
@@ -215,14 +227,15 @@ impl Worker {
         }
     }
 
-    /// How long to wait for events.
-    fn patience(&self) -> Option<Timespec> {
+    /// Returns the time limit of epoll_wait(2).
+    fn wait_time(&self) -> Option<Timespec> {
         let time = if !self.yielding.is_empty() {
             Duration::ZERO
         } else if self.listeners.iter().any(|listener| listener.is_ready) {
-            match self.has_shortage {
-                true => SHORTAGE,
-                false => Duration::ZERO,
+            if self.is_paused {
+                ACCEPT_RETRY
+            } else {
+                Duration::ZERO
             }
         } else if self.connections.is_empty() {
             return None;
@@ -235,9 +248,9 @@ impl Worker {
     fn handle(&mut self, data: u64, flags: EventFlags) {
         let (source, number) = (data & 3, data >> 2);
         match source {
-            source::BELL => {
-                for letter in self.service.crew.receive(self.own) {
-                    self.open(letter);
+            source::WAKEUP => {
+                for message in self.service.workers.receive(self.own) {
+                    self.open(message);
                 }
             }
             source::LISTENER => {
@@ -249,17 +262,17 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, letter: Letter) {
-        match letter {
-            Letter::Look => {}
-            Letter::Dialed { token, outcome } => match outcome {
+    fn open(&mut self, message: Message) {
+        match message {
+            Message::ReadPhase => {}
+            Message::Dialed { token, outcome } => match outcome {
                 Ok(server) => self.establish(token, Some(server), EventFlags::OUT),
-                Err(reason) => self.fail(token, &reason),
+                Err(error) => self.fail(token, &error),
             },
-            Letter::Bulk { route, relay } => {
+            Message::Bulk { route, relay } => {
                 let token = self.connections.insert(Connection {
                     route,
-                    is_seated: true,
+                    has_bulk_slot: true,
                     ..Connection::new(route, Stage::Changing)
                 });
                 let added = self.add(&relay.client, source::CLIENT, token);
@@ -275,7 +288,7 @@ impl Worker {
         }
     }
 
-    /// What epoll says of one of the sockets of a connection.
+    /// Handles an event about a socket of a connection.
     fn notice(&mut self, token: Token, source: u64, flags: EventFlags) {
         let Some(connection) = self.connections.get_mut(token) else {
             return;
@@ -302,12 +315,12 @@ impl Worker {
         }
     }
 
-    /// Accepts what there is, up to this number at each place and as long as there may be more connections.
+    /// Accepts up to this number of connections per port, within the connection limit.
     fn accept(&mut self, at_once: usize) {
-        self.has_shortage = false;
+        self.is_paused = false;
         for route in 0..self.listeners.len() {
             for _ in 0..at_once {
-                if !self.listeners[route].is_ready || self.has_shortage {
+                if !self.listeners[route].is_ready || self.is_paused {
                     break;
                 }
                 self.accept_one(route);
@@ -320,17 +333,17 @@ impl Worker {
         let listener = &mut self.listeners[route];
         let others = service.connections.fetch_add(1, Ordering::Relaxed);
         if others >= service.limit {
-            // More wait until others have ended.
+            // Further connections wait in the kernel's backlog.
             service.connections.fetch_sub(1, Ordering::Relaxed);
-            service.full.goes_on(self.now);
-            self.has_shortage = true;
+            service.limit_reached.extend(self.now);
+            self.is_paused = true;
             return;
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         match accept_with(&listener.socket, flags) {
             Ok(client) => {
                 service.accepted.fetch_add(1, Ordering::Relaxed);
-                if others + 1 == service.limit && service.full.begins(self.now) {
+                if others + 1 == service.limit && service.limit_reached.allow(self.now).is_some() {
                     warn!(
                         "there are {} connections, as many as there may be, so more wait until others end; raise --max-connections, or \
                          the limit of open files (ulimit -n, docker run --ulimit nofile=)",
@@ -340,11 +353,11 @@ impl Worker {
                 return self.begin(route, Socket::new(client));
             }
             Err(Errno::AGAIN) => listener.is_ready = false,
-            // It was gone before it was accepted, or so.
+            // The client was gone before the accept, or a similar case.
             Err(Errno::CONNABORTED | Errno::INTR | Errno::PERM | Errno::PROTO) => {}
             Err(error) => {
-                self.has_shortage = true;
-                if service.unaccepted.begins(self.now) {
+                self.is_paused = true;
+                if service.accept_errors.allow(self.now).is_some() {
                     warn!("no connection can be accepted for the moment: {error}");
                 }
             }
@@ -352,15 +365,15 @@ impl Worker {
         service.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// If it is known where to connect to, that is done here.
+    /// Connects here if the address is known, or else on the runtime.
     fn begin(&mut self, route: usize, client: Socket) {
-        let Some(known) = self.service.dialer.known(&self.service.routes[route].rule.target) else {
+        let Some(known) = self.service.connector.known(&self.service.routes[route].rule.target) else {
             let token = self
                 .connections
                 .insert(Connection::new(route, Stage::Dialing { client }));
             return self.dial(token);
         };
-        match self.service.dialer.begin_to_connect(known.to) {
+        match self.service.connector.begin_to_connect(known.to) {
             Ok(server) => {
                 let stage = Stage::Connecting {
                     client,
@@ -380,16 +393,16 @@ impl Worker {
                     }
                 }
             }
-            Err(reason) => {
+            Err(error) => {
                 let token = self
                     .connections
                     .insert(Connection::new(route, Stage::Dialing { client }));
-                self.fail(token, &reason);
+                self.fail(token, &error);
             }
         }
     }
 
-    /// There is a server. Epoll tells of it already if it was connected to here.
+    /// Starts to forward. `dialed` is the server's socket if the runtime dialled it; otherwise epoll knows the socket already.
     fn establish(&mut self, token: Token, dialed: Option<OwnedFd>, flags: EventFlags) {
         let Some(connection) = self.connections.get_mut(token) else {
             return;
@@ -406,12 +419,14 @@ impl Worker {
         };
         let mut relay = Box::new(Relay::new(client, server, self.now));
         relay.server.notice(flags);
-        let Route { rule, reach } = &self.service.routes[connection.route];
-        reach.succeeded(rule);
+        let Route { rule, health } = &self.service.routes[connection.route];
+        health.succeeded(rule);
         let added = self.add(&relay.client, source::CLIENT, token);
-        let added = added.and_then(|()| match is_registered {
-            true => Ok(()),
-            false => self.add(&relay.server, source::SERVER, token),
+        let added = added.and_then(|()| {
+            if is_registered {
+                return Ok(());
+            }
+            self.add(&relay.server, source::SERVER, token)
         });
         if let Some(connection) = self.connections.get_mut(token) {
             connection.stage = Stage::Relaying(relay);
@@ -441,34 +456,34 @@ impl Worker {
         if connection.is_yielding {
             return;
         }
-        let is_alone = self.service.crew.load(self.own) <= usize::from(connection.is_seated);
+        let is_alone = self.service.workers.load(self.own) <= usize::from(connection.has_bulk_slot);
         let progress = relay.advance(is_alone);
-        let wants_seat = relay.is_bulk() && !connection.is_seated;
+        let wants_bulk_slot = relay.is_bulk() && !connection.has_bulk_slot;
         match progress {
             Progress::Over => self.remove(token),
-            _ if wants_seat => self.seat(token, progress),
-            Progress::Yields => self.let_others(token),
-            Progress::Waits => {}
+            _ if wants_bulk_slot => self.take_bulk_slot(token, progress),
+            Progress::Yields => self.yield_turn(token),
+            Progress::Blocked => {}
         }
     }
 
-    /// It goes on when the others have had their turn.
-    fn let_others(&mut self, token: Token) {
+    /// Continues after the other connections have had their turn.
+    fn yield_turn(&mut self, token: Token) {
         if let Some(connection) = self.connections.get_mut(token) {
             connection.is_yielding = true;
             self.yielding.push(token);
         }
     }
 
-    /// There is a lot to move.
-    fn seat(&mut self, token: Token, progress: Progress) {
-        let member = self.service.crew.take_seat(self.own);
-        if member == self.own {
+    /// The connection has entered bulk mode: finds the worker for it.
+    fn take_bulk_slot(&mut self, token: Token, progress: Progress) {
+        let worker = self.service.workers.take_bulk_slot(self.own);
+        if worker == self.own {
             if let Some(connection) = self.connections.get_mut(token) {
-                connection.is_seated = true;
+                connection.has_bulk_slot = true;
             }
             if progress == Progress::Yields {
-                self.let_others(token);
+                self.yield_turn(token);
             }
         } else if let Some(Connection {
             route,
@@ -477,27 +492,27 @@ impl Worker {
         }) = self.connections.remove(token)
         {
             for socket in [&relay.client, &relay.server] {
-                // It is there.
+                // The socket is registered, so this can't fail.
                 let _ = epoll::delete(&self.epoll, socket);
             }
-            self.service.crew.send(member, Letter::Bulk { route, relay });
+            self.service.workers.send(worker, Message::Bulk { route, relay });
         }
     }
 
-    /// Somebody else finds out where the server is, and connects.
+    /// Finds and dials the server on the runtime.
     fn dial(&mut self, token: Token) {
         let (service, own) = (self.service, self.own);
         let Some(connection) = self.connections.get_mut(token) else {
             return;
         };
         let target = &service.routes[connection.route].rule.target;
-        service.asks.spawn(async move {
-            let outcome = service.dialer.dial(target).await;
-            service.crew.send(own, Letter::Dialed { token, outcome });
+        service.runtime.spawn(async move {
+            let outcome = service.connector.dial(target).await;
+            service.workers.send(own, Message::Dialed { token, outcome });
         });
     }
 
-    /// What was known of the server was wrong, if it was only known.
+    /// Dials again after a lookup if the address came from a cache, or else fails.
     fn could_not_connect(&mut self, token: Token, error: Errno) {
         let Some(connection) = self.connections.get_mut(token) else {
             return;
@@ -511,35 +526,37 @@ impl Worker {
         };
         drop(server);
         connection.stage = Stage::Dialing { client };
-        match self.service.dialer.doubt(target) {
-            true => self.dial(token),
-            false => {
-                let (to, error) = (known.to, error.into());
-                self.fail(token, &Unreachable::Dial { to, error });
-            }
+        if self.service.connector.doubt(target) {
+            self.dial(token);
+        } else {
+            let (to, error) = (known.to, error.into());
+            self.fail(token, &TargetError::Dial { to, error });
         }
     }
 
-    fn fail(&mut self, token: Token, reason: &Unreachable) {
+    fn fail(&mut self, token: Token, error: &TargetError) {
         if let Some(connection) = self.connections.get_mut(token) {
-            let Route { rule, reach } = &self.service.routes[connection.route];
-            reach.failed(rule, reason);
+            let Route { rule, health } = &self.service.routes[connection.route];
+            health.failed(rule, error);
             self.remove(token);
         }
     }
 
-    /// It is over, or cut.
+    /// Removes a connection that has ended or is cut.
     fn remove(&mut self, token: Token) {
-        let Some(Connection { stage, is_seated, .. }) = self.connections.remove(token) else {
+        let Some(Connection {
+            stage, has_bulk_slot, ..
+        }) = self.connections.remove(token)
+        else {
             return;
         };
         if let Stage::Connecting { client, .. } | Stage::Dialing { client } = &stage {
-            // As if it had been refused, as far as that is still possible.
+            // A reset is the nearest thing to a refused connection.
             client.reset();
         }
         drop(stage);
-        if is_seated {
-            self.service.crew.leave_seat(self.own);
+        if has_bulk_slot {
+            self.service.workers.release_bulk_slot(self.own);
         }
         self.service.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -550,7 +567,7 @@ impl Worker {
         }
     }
 
-    /// Now and then it looks at the connections for which nothing happens.
+    /// Finds connections that timed out, at most once per tick.
     fn sweep(&mut self) {
         if self.now - self.swept < self.tick {
             return;
@@ -561,9 +578,9 @@ impl Worker {
             Stage::Connecting { known, since, .. } => now.saturating_duration_since(*since) >= known.limit,
             Stage::Relaying(relay) => {
                 let is_idle = relay.is_idle(service.idle_timeout, now);
-                if connection.is_seated && !relay.is_bulk() {
-                    connection.is_seated = false;
-                    service.crew.leave_seat(own);
+                if connection.has_bulk_slot && !relay.is_bulk() {
+                    connection.has_bulk_slot = false;
+                    service.workers.release_bulk_slot(own);
                 }
                 is_idle
             }

@@ -1,4 +1,6 @@
-//! `eid ps`: the nodes on some Docker hosts, and what becomes of them.
+//! `eid ps`: lists and watches the nodes on Docker hosts.
+//!
+//! [`host`] asks one engine, [`node`] reads its answers, [`table`] formats them, and [`watch`] follows changes.
 
 mod host;
 mod node;
@@ -8,57 +10,58 @@ mod watch;
 use std::sync::Arc;
 
 use clap::Args;
-use eid_docker::{Filter, NodeName};
+use eid_docker::{is_host, Filter};
 use serde_json::{json, Value};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-use crate::engine_options::EngineOptions;
-use crate::failure::{Failure, STATUS};
-use crate::node_options::NodeOptions;
-use crate::output;
+use crate::args::{EngineOptions, NodeOptions};
+use crate::output::{self, Failure, STATUS};
 use host::Host;
 use node::Node;
 
 /// List the nodes on Docker hosts
 ///
-/// A node is a container that publishes or exposes the erlang port, or uses its host's
-/// network, or has a label of eid's (eid.cluster, eid.node, ...). The columns are
+/// A node is a container that publishes or exposes the distribution port, or uses its
+/// host's network, or has a label eid.* (eid.cluster, eid.node, ...). The columns:
 ///
-///   NODE     the label eid.node, or else the container's ID, @, and the host
-///   NAME     the container's name
-///   STATE    running, exited and so on, in the engine's words
-///   IMAGE    the image, where the engine or eid serve tells it
-///   PORT     where another host dials it, host if it uses its host's network, or why
-///            it can't be dialled: not_published, published_on_loopback, ...
-///   CLUSTER  the label eid.cluster
-///   SINCE    when it was started, if it runs
+///   NODE     The label eid.node, or else the container's ID, @, and the host.
+///   NAME     The container's name.
+///   STATE    The engine's word: running, exited and so on.
+///   IMAGE    The image, if the engine or eid serve tells it.
+///   PORT     The address to dial from another host, or host if the container uses its
+///            host's network, or the reason why it can't be dialled: not_published,
+///            published_on_loopback, ...
+///   CLUSTER  The label eid.cluster.
+///   SINCE    The time of the start, if the container runs.
 ///
-/// A host that can't be asked is told on standard error. The others are listed all the
-/// same, and the exit status is that of the first one that failed.
+/// If a host can't be asked, an error is printed on standard error, and the other hosts
+/// are listed. The exit status is that of the first host that failed.
 ///
-/// With --json that is an object, {"nodes","failures"}. With --watch it goes on: on a
-/// terminal the table stays up to date; anywhere else there is a line for each change,
-/// which begins with + for a node that is new, with - for one that is gone and with ~
-/// for one that has changed. With --json such a line is {"change","node"}, where change
-/// is added, gone or changed, or for a host {"change","host","error","sentence"}, where
-/// change is down or up. A host that is down is tried again.
+/// With --json the answer is an object, {"nodes","failures"}.
+///
+/// With --watch the command keeps running. On a terminal it keeps the table up to date.
+/// Elsewhere it prints a line for each change. The line begins with + for a new node, -
+/// for a node that is gone, and ~ for a node that has changed. With --json such a line
+/// is {"change","node"}, where change is added, gone or changed. For a host the line is
+/// {"change","host","error","sentence"}, where change is down or up. A host that is down
+/// is tried again.
 #[derive(Args)]
 #[command(after_help = STATUS, verbatim_doc_comment)]
 pub struct Arguments {
-    /// A host, as it stands after the @ of node names; a DNS name with several addresses means several hosts
+    /// A host, as in node names after the @; a DNS name with several addresses means several hosts
     #[arg(long = "host", value_name = "HOST", env = "EID_HOST", required = true, value_parser = host)]
     hosts: Vec<String>,
 
-    /// List those too that do not run
+    /// Also list stopped containers
     #[arg(long)]
     all: bool,
 
-    /// List those that have this label, with this value if one is given, and all others that are asked for
+    /// Only containers with this label (and value); if repeated, all must match
     #[arg(long = "label", value_name = "KEY[=VALUE]", value_parser = label)]
     labels: Vec<Filter>,
 
-    /// Go on, and tell of each change
+    /// Keep running and report changes
     #[arg(long)]
     watch: bool,
 
@@ -73,25 +76,24 @@ pub struct Arguments {
     engines: EngineOptions,
 }
 
-/// # Errors
-///
-/// Of the first host that can't be asked; the others have been told then.
+/// Runs `eid ps`.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let arguments = Arc::new(arguments);
-    match arguments.watch {
-        true => output::block_on(watch::run(arguments))?,
-        false => output::block_on(list(arguments))?,
+    if arguments.watch {
+        output::block_on(watch::run(arguments))?
+    } else {
+        output::block_on(list(arguments))?
     }
 }
 
 async fn list(arguments: Arc<Arguments>) -> Result<(), Failure> {
     let mut asked = JoinSet::new();
-    for (place, host) in arguments.hosts().enumerate() {
+    for (position, host) in arguments.hosts().enumerate() {
         let arguments = Arc::clone(&arguments);
-        asked.spawn(async move { (place, nodes(&host, arguments).await) });
+        asked.spawn(async move { (position, nodes(&host, arguments).await) });
     }
     let mut answers = asked.join_all().await;
-    answers.sort_unstable_by_key(|(place, _)| *place);
+    answers.sort_unstable_by_key(|(position, _)| *position);
     let (mut nodes, mut failures) = (Vec::new(), Vec::new());
     for answer in answers.into_iter().flat_map(|(_, answers)| answers) {
         match answer {
@@ -107,21 +109,21 @@ async fn list(arguments: Arc<Arguments>) -> Result<(), Failure> {
             output::print(&line)?;
         }
     }
-    // The caller tells of the one that it is given.
+    // The caller prints the failure that it gets.
     let mut failures = failures.into_iter().map(|(_, failure)| failure);
     let first = failures.next();
-    failures.for_each(|failure| failure.tell());
+    failures.for_each(|failure| failure.print());
     first.map_or(Ok(()), Err)
 }
 
-/// Those of the hosts that this name means, or the name of one that can't be asked, and why.
+/// Lists the nodes of each host with this name. A host that can't be asked yields its name and the failure.
 async fn nodes(name: &str, arguments: Arc<Arguments>) -> Vec<Result<Vec<Node>, (String, Failure)>> {
     let hosts = match Host::find(name, &arguments).await {
         Ok(hosts) => hosts,
         Err(failure) => return vec![Err((name.to_owned(), failure))],
     };
     let mut answers = Vec::with_capacity(hosts.len());
-    // They are asked at the same time.
+    // All hosts are asked at the same time.
     let asked = hosts.into_iter().map(|host| {
         let arguments = Arc::clone(&arguments);
         tokio::spawn(async move {
@@ -130,30 +132,29 @@ async fn nodes(name: &str, arguments: Arc<Arguments>) -> Vec<Result<Vec<Node>, (
         })
     });
     for answer in asked.collect::<Vec<_>>() {
-        // Nothing in there panics.
+        // The task never panics.
         answers.extend(answer.await);
     }
     answers
 }
 
-/// As an object for programs.
+/// Returns a failed host as an object for programs.
 fn failed(host: &str, failure: &Failure) -> Value {
     json!({"host": host, "error": failure.name(), "sentence": failure.to_string()})
 }
 
 impl Arguments {
-    /// Each host once, in the order of the command line.
+    /// Returns each host once, in the order of the command line.
     fn hosts(&self) -> impl Iterator<Item = String> + '_ {
         let hosts = self.hosts.iter().enumerate();
-        let first = hosts.filter(|(place, host)| !self.hosts[..*place].contains(host));
+        let first = hosts.filter(|(position, host)| !self.hosts[..*position].contains(host));
         first.map(|(_, host)| host.clone())
     }
 }
 
 fn host(text: &str) -> Result<String, String> {
-    let is_host = NodeName::parse(format!("x@{text}")).is_ok();
-    let or_what = || "it is no IPv4 address, no IPv6 address without brackets and no DNS name".to_owned();
-    is_host.then(|| text.to_owned()).ok_or_else(or_what)
+    let mistake = || "it is no IPv4 address, no IPv6 address without brackets and no DNS name".to_owned();
+    is_host(text).then(|| text.to_owned()).ok_or_else(mistake)
 }
 
 fn label(text: &str) -> Result<Filter, String> {
@@ -162,8 +163,8 @@ fn label(text: &str) -> Result<Filter, String> {
         None => (text, None),
     };
     let key = key.to_owned();
-    match key.is_empty() {
-        true => Err("it must be KEY or KEY=VALUE".to_owned()),
-        false => Ok(Filter::Label { key, value }),
+    if key.is_empty() {
+        return Err("it must be KEY or KEY=VALUE".to_owned());
     }
+    Ok(Filter::Label { key, value })
 }

@@ -1,4 +1,4 @@
-//! What is told of a node.
+//! The properties of a node that `eid ps` prints.
 
 use std::net::IpAddr;
 
@@ -7,39 +7,46 @@ use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::age;
+use crate::output::{age_in_words, parse_time};
 
-/// A node, as `--json` prints it. Where the engine does not tell something, that is null.
+/// A node, as `--json` prints it. A property that the engine does not tell is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Node {
-    /// Its name: as its label `eid.node` has it, or else its container's short ID and host.
+    /// The node name: the label `eid.node`, or else the container's short ID and the host.
     pub node: String,
+    /// The host part of the node name.
     pub host: String,
-    /// Its container's.
+    /// The full ID of the container.
     pub id: String,
+    /// The name of the container.
     pub name: String,
+    /// The state of the container in the engine's words, such as `running` or `exited`.
     pub state: String,
+    /// The image of the container.
     pub image: Option<String>,
-    /// `host` or `published`, and where to dial then.
+    /// `host` or `published`.
     pub route: Option<&'static str>,
+    /// The address to dial.
     pub address: Option<IpAddr>,
+    /// The port to dial.
     pub port: Option<u16>,
-    /// Why there is no route, as one word.
+    /// One word that explains why there is no route.
     pub error: Option<&'static str>,
+    /// The label `eid.cluster`.
     pub cluster: Option<String>,
-    /// When it was started, if it runs: RFC 3339, UTC.
+    /// When a running container was started: RFC 3339, UTC.
     pub since: Option<String>,
 }
 
 impl Node {
-    /// The node in a container on the host of this name and address.
+    /// Reads the node in a container on the host with this name and address.
     pub fn read(found: &Description, host: &str, ip: IpAddr, erlang_port: u16) -> Self {
         let container = &found.container;
         let node = match container.node().filter(|label| !label.is_empty()) {
             Some(label) if label.contains('@') => label.to_owned(),
             label => format!("{}@{host}", label.or(container.short_id()).unwrap_or(&container.id)),
         };
-        let way = route(container, None, erlang_port, ip, Bridge::Never);
+        let found_route = route(container, None, erlang_port, ip, Bridge::Never);
         Self {
             node,
             host: host.to_owned(),
@@ -47,27 +54,28 @@ impl Node {
             name: container.name.clone(),
             state: found.state.clone(),
             image: found.image.clone(),
-            route: way.as_ref().ok().map(|way| way.kind.name()),
-            address: way.as_ref().ok().map(|way| way.to.ip()),
-            port: way.as_ref().ok().map(|way| way.to.port()),
-            error: way.as_ref().err().map(Error::name),
+            route: found_route.as_ref().ok().map(|route| route.kind.name()),
+            address: found_route.as_ref().ok().map(|route| route.to.ip()),
+            port: found_route.as_ref().ok().map(|route| route.to.port()),
+            error: found_route.as_ref().err().map(Error::name),
             cluster: container.labels.get("eid.cluster").map(str::to_owned),
             since: found.started.as_deref().filter(|_| container.running).and_then(utc),
         }
     }
 
-    /// How long ago it was started, for a person.
+    /// Returns how long ago the node was started, for a person.
     pub fn age(&self, now: OffsetDateTime) -> Option<String> {
-        let since = age::parse(self.since.as_deref()?)?;
-        Some(format!("{} ago", age::words(now - since)))
+        let since = parse_time(self.since.as_deref()?)?;
+        Some(format!("{} ago", age_in_words(now - since)))
     }
 }
 
-/// Docker writes UTC and Podman the time of its zone.
+/// Converts to UTC: Podman writes local time with an offset, Docker writes UTC.
 fn utc(time: &str) -> Option<String> {
-    let parsed = age::parse(time)?;
-    match time.ends_with('Z') {
-        true => Some(time.to_owned()),
-        false => parsed.to_offset(UtcOffset::UTC).format(&Rfc3339).ok(),
+    let parsed = parse_time(time)?;
+    if time.ends_with('Z') {
+        Some(time.to_owned())
+    } else {
+        parsed.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()
     }
 }

@@ -1,21 +1,21 @@
-//! Nodes for a person to read.
+//! Formats nodes as a table for a person.
 
 use std::net::SocketAddr;
 
+use eid_docker::sanitize;
 use time::OffsetDateTime;
 
 use super::node::Node;
-use crate::output;
 
 const HEAD: [&str; 7] = ["NODE", "NAME", "STATE", "IMAGE", "PORT", "CLUSTER", "SINCE"];
 
-/// The characters of a cell. A label may have thousands.
+/// The maximum number of characters in a cell. A label may have thousands.
 const MAX_CELL: usize = 160;
 
-/// What there is none of.
+/// Shown for a missing property.
 const NONE: &str = "-";
 
-/// The lines of a table, its head first. Its columns are as wide as what is in them.
+/// Returns the lines of a table, head first. Each column is as wide as its widest cell.
 pub fn lines(nodes: &[Node], now: OffsetDateTime) -> Vec<String> {
     let head = HEAD.map(str::to_owned);
     let rows = nodes.iter().map(|node| cells(node, node.age(now)));
@@ -29,7 +29,7 @@ pub fn lines(nodes: &[Node], now: OffsetDateTime) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// A node in a line of its own.
+/// Returns a single line about one node, without padding.
 pub fn line(node: &Node) -> String {
     cells(node, node.since.clone()).join("  ")
 }
@@ -54,10 +54,10 @@ fn cells(node: &Node, since: Option<String>) -> [String; HEAD.len()] {
         or_none(&node.cluster),
         or_none(&since),
     ];
-    // Whoever starts a container writes these.
-    cells.map(|cell| match output::plain(&cell) {
-        plain if plain.is_empty() => NONE.to_owned(),
-        plain if plain.chars().count() > MAX_CELL => plain.chars().take(MAX_CELL - 1).chain(['…']).collect(),
-        plain => plain,
+    // The user who starts a container chooses these texts.
+    cells.map(|cell| match sanitize(&cell) {
+        empty if empty.is_empty() => NONE.to_owned(),
+        long if long.chars().count() > MAX_CELL => long.chars().take(MAX_CELL - 1).chain(['…']).collect(),
+        text => text,
     })
 }

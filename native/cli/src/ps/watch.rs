@@ -1,200 +1,240 @@
-//! `eid ps --watch`: the nodes as they come and go.
+//! `eid ps --watch`: prints the nodes as they come and go.
 //!
-//! Each host is followed by a task of its own: it subscribes to the engine's events, then lists, and then asks about each
-//! container that an event names. Nothing is taken from an event itself.
+//! A [`Follower`] per host inspects each container that changes. One task prints the updates of all hosts.
 
-use std::collections::{BTreeMap, HashSet};
-use std::future;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, IsTerminal, Write};
+use std::process::exit;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use eid_docker::{ContainerEvent, Error, EventStream, ListScope};
+use eid_docker::{
+    Asking, Backoff, Container, ContainerEvent, ContainerRef, Description, Engine, Error, Follower, Lost, NextStep,
+    Retry, Sink, ToAsk,
+};
 use serde_json::{json, Value};
 use terminal_size::{terminal_size, Height};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
-use tokio::time::{interval, sleep, sleep_until, Instant, MissedTickBehavior};
+use tokio::time::{interval, sleep, MissedTickBehavior};
 
-use super::host::Host;
+use super::host::{sort, Host};
 use super::node::Node;
 use super::{failed, table, Arguments};
-use crate::failure::{tell, Failure, UNREAD};
-use crate::output;
+use crate::args::in_time;
+use crate::output::{self, print_error, Failure, BROKEN_PIPE};
 
-/// A host that is down is tried again after 200 ms at first, and then ever more rarely.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
-
-/// Docker answers a subscription just before it subscribes, so an event at that moment is lost.
-const SECOND_LIST: Duration = Duration::from_secs(1);
-
-/// A stream may have died without a word.
-const LIST_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Where events are refused.
+/// Time between lists if the engine refuses events.
 const POLL: Duration = Duration::from_secs(5);
 
-/// When more containers have changed at once, a list is cheaper.
-const MANY: usize = 64;
-
-/// A table is drawn no more often, and at least once a second, because times go on.
+/// The shortest and the longest time between two frames. Ages change, so the table is redrawn every second.
 const FRAME: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What the task of a host has found.
-enum News {
-    /// All its nodes.
+/// An update about a host.
+enum HostUpdate {
+    /// All nodes on the host.
     All(Vec<Node>),
-    /// This container is this node now, or none.
+    /// The IDs of all containers on the host.
+    Listed(HashSet<String>),
+    /// One container, and its node unless it is gone or is not a wanted node.
     One(String, Option<Box<Node>>),
-    /// It can't be asked.
+    /// The host can't be asked.
     Down(Failure),
 }
 
-/// A host, in the order of the command line, then by address.
-type Place = (usize, String);
+/// A host's position on the command line and its name or address. This is the order in which hosts are shown.
+type HostKey = (usize, String);
 
-type Sender = mpsc::Sender<(Place, News)>;
+/// Unbounded, because a sink must not wait. The number of containers bounds the updates.
+type Sender = mpsc::UnboundedSender<(HostKey, HostUpdate)>;
 
-/// Runs until its output can't be written, or nobody reads it any more, also while there is nothing to tell.
-///
-/// # Errors
-///
-/// Those of [`output::print()`] then.
+/// Runs until standard output can't be written or is closed by its reader.
 pub async fn run(arguments: Arc<Arguments>) -> Result<(), Failure> {
     tokio::select! {
-        told = tell_all(arguments) => told,
-        () = output::unread() => Err(Failure::Answered(UNREAD)),
+        printed = print_changes(arguments) => printed,
+        () = output::stdout_closed() => Err(Failure::Reported(BROKEN_PIPE)),
     }
 }
 
-async fn tell_all(arguments: Arc<Arguments>) -> Result<(), Failure> {
-    let (sender, mut receiver) = mpsc::channel(64);
-    for (place, name) in arguments.hosts().enumerate() {
-        tokio::spawn(follow_name(place, name, Arc::clone(&arguments), sender.clone()));
+async fn print_changes(arguments: Arc<Arguments>) -> Result<(), Failure> {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    for (position, name) in arguments.hosts().enumerate() {
+        tokio::spawn(follow_name(position, name, Arc::clone(&arguments), sender.clone()));
     }
     drop(sender);
-    let mut known = Known::default();
+    let mut view = View::default();
     if io::stdout().is_terminal() && !arguments.json {
-        return show(&mut known, &mut receiver).await;
+        return redraw(&mut view, &mut receiver).await;
     }
-    while let Some((place, news)) = receiver.recv().await {
-        for change in known.take(place, news) {
+    while let Some((key, update)) = receiver.recv().await {
+        for change in view.apply(key, update) {
             change.print(arguments.json)?;
         }
     }
     Ok(())
 }
 
-/// Follows the hosts that a name means, once it means any.
-async fn follow_name(place: usize, name: String, arguments: Arc<Arguments>, to: Sender) {
-    let mut pause = SHORTEST_PAUSE;
+/// Resolves a name, and follows each host that it means.
+async fn follow_name(position: usize, name: String, arguments: Arc<Arguments>, to: Sender) {
+    let mut backoff = Backoff::default();
     let hosts = loop {
+        let began = Instant::now();
         match Host::find(&name, &arguments).await {
             Ok(hosts) => break hosts,
-            Err(failure) => {
-                let place = (place, name.clone());
-                if to.send((place, News::Down(failure))).await.is_err() {
-                    return;
-                }
-            }
+            // The receiver lives as long as the command.
+            Err(failure) => drop(to.send(((position, name.clone()), HostUpdate::Down(failure)))),
         }
-        sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        sleep(backoff.after(began.elapsed())).await;
     };
-    // The name itself is no host any more, if it was down.
-    if hosts.iter().all(|host| host.name() != name) && to.send(((place, name), News::All(vec![]))).await.is_err() {
-        return;
+    // The name was shown as a host while it could not be resolved.
+    if hosts.iter().all(|host| host.name() != name) {
+        let _ = to.send(((position, name), HostUpdate::All(vec![])));
     }
     for host in hosts {
-        let place = (place, host.name().to_owned());
-        tokio::spawn(follow(place, host, Arc::clone(&arguments), to.clone()));
-    }
-}
-
-async fn follow(place: Place, host: Host, arguments: Arc<Arguments>, to: Sender) {
-    let mut pause = SHORTEST_PAUSE;
-    loop {
-        let began = Instant::now();
-        let Err(failure) = session(&place, &host, &arguments, &to).await else {
-            return;
+        let sink = HostSink {
+            key: (position, host.name().to_owned()),
+            host: host.clone(),
+            arguments: Arc::clone(&arguments),
+            to: to.clone(),
+            received: 0,
+            listed: HashMap::new(),
+            listed_mark: 0,
+            first: Some(Vec::new()),
         };
-        if to.send((place.clone(), News::Down(failure))).await.is_err() {
-            return;
-        }
-        if began.elapsed() > LONGEST_PAUSE {
-            pause = SHORTEST_PAUSE;
-        }
-        sleep(pause).await;
-        pause = LONGEST_PAUSE.min(pause * 2);
+        tokio::spawn(async move {
+            let error = Follower::new(sink).run().await;
+            print_error(host.failure(error));
+            exit(1);
+        });
     }
 }
 
-/// Tells what is there and what changes until something is wrong, or until nobody listens.
-async fn session(place: &Place, host: &Host, arguments: &Arguments, to: &Sender) -> Result<(), Failure> {
-    let tell = async |news| to.send((place.clone(), news)).await.is_ok();
-    let mut events = host.events(arguments).await?;
-    let interval = if events.is_some() { LIST_INTERVAL } else { POLL };
-    let mut next_list = Instant::now();
-    let mut is_first = true;
-    loop {
-        tokio::select! {
-            () = sleep_until(next_list) => {
-                if !tell(News::All(host.nodes(arguments).await?)).await {
-                    return Ok(());
-                }
-                next_list = Instant::now() + if is_first { SECOND_LIST } else { interval };
-                is_first = false;
-            }
-            changed = changed(&mut events, arguments.which()), if !is_first => {
-                let changed = changed.map_err(|error| host.failure(error))?;
-                if changed.len() > MANY {
-                    next_list = Instant::now();
-                    continue;
-                }
-                for id in changed {
-                    let node = match host.node(&id, arguments).await {
-                        // It can't be inspected, but listed.
-                        Err(Failure::Docker { error: Error::Refused { status: 500, .. }, .. }) => {
-                            next_list = Instant::now();
-                            continue;
-                        }
-                        node => node?,
-                    };
-                    if !tell(News::One(id, node.map(Box::new))).await {
-                        return Ok(());
-                    }
-                }
-            }
-        }
+/// Sends the nodes of a host, and their changes.
+struct HostSink {
+    key: HostKey,
+    host: Host,
+    arguments: Arc<Arguments>,
+    to: Sender,
+    /// The number of events received.
+    received: u64,
+    /// The last list, by ID, and the number of events that it includes.
+    listed: HashMap<String, Container>,
+    listed_mark: u64,
+    /// The nodes found so far, until all containers of the first list are inspected.
+    first: Option<Vec<Node>>,
+}
+
+impl HostSink {
+    fn send(&self, update: HostUpdate) {
+        let _ = self.to.send((self.key.clone(), update));
     }
 }
 
-/// The containers that have changed, each once: the next one, and those that are known by then.
-async fn changed(events: &mut Option<EventStream>, scope: ListScope) -> Result<HashSet<String>, Error> {
-    let Some(events) = events else {
-        return future::pending().await;
-    };
-    let changed = events.next::<ContainerEvent>().await?.into_iter();
-    changed.filter_map(|event| event.changed(scope).transpose()).collect()
+impl Sink for HostSink {
+    type Listed = Container;
+    type Inspected = Description;
+    type Event = ContainerEvent;
+
+    fn engine(&self) -> &Engine {
+        self.host.engine()
+    }
+
+    fn list(&self) -> Asking<Vec<Container>> {
+        let (engine, all, limit) = (
+            self.engine().clone(),
+            self.arguments.all,
+            self.arguments.engines.timeout(),
+        );
+        Box::pin(in_time(limit, async move {
+            if all {
+                engine.list_all().await
+            } else {
+                engine.list().await
+            }
+        }))
+    }
+
+    fn inspect(&self, id: ContainerRef) -> Asking<Description> {
+        let (engine, limit) = (self.engine().clone(), self.arguments.engines.timeout());
+        Box::pin(in_time(limit, async move { engine.describe(&id).await }))
+    }
+
+    fn mark(&self) -> u64 {
+        self.received
+    }
+
+    fn event(&mut self, event: ContainerEvent) -> Result<Option<String>, Error> {
+        self.received += 1;
+        event.changed(self.arguments.scope())
+    }
+
+    fn listed(&mut self, mark: u64, list: Vec<Container>) -> ToAsk {
+        self.listed_mark = mark;
+        self.listed = list.into_iter().map(|one| (one.id.clone(), one)).collect();
+        let ids: Vec<String> = self.listed.keys().cloned().collect();
+        if self.first.is_none() {
+            self.send(HostUpdate::Listed(ids.iter().cloned().collect()));
+        }
+        ToAsk {
+            ids,
+            unexplained: vec![],
+        }
+    }
+
+    fn changed(&mut self, mark: u64, id: &str, answer: Result<Option<Description>, Error>) -> NextStep {
+        let found = match answer {
+            // The engine can still list a container that it fails to inspect.
+            Err(Error::Refused { status: 500, .. }) if mark > self.listed_mark => return NextStep::List,
+            Err(Error::Refused { status: 500, .. }) => self.listed.get(id).cloned().map(Description::listed),
+            Err(error) => return NextStep::Reconnect(error),
+            Ok(found) => found,
+        };
+        let node = found.and_then(|found| self.host.node(&found, &self.arguments));
+        match &mut self.first {
+            Some(nodes) => {
+                nodes.retain(|node| node.id != id);
+                nodes.extend(node);
+            }
+            None => self.send(HostUpdate::One(id.to_owned(), node.map(Box::new))),
+        }
+        NextStep::Follow
+    }
+
+    fn ready(&mut self) {
+        let Some(mut nodes) = self.first.take() else { return };
+        sort(&mut nodes);
+        self.send(HostUpdate::All(nodes));
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Retry {
+        if let Lost::Events(Error::Refused { status: 400..=499, .. }) = lost {
+            return Retry::Poll(POLL);
+        }
+        self.send(HostUpdate::Down(self.host.failure(lost.error().clone())));
+        Retry::Soon
+    }
+
+    fn resync(&mut self) {
+        self.first = Some(Vec::new());
+    }
 }
 
-/// What has been told.
+/// All hosts and nodes, as printed so far.
 #[derive(Default)]
-struct Known {
-    hosts: BTreeMap<Place, Nodes>,
+struct View {
+    hosts: BTreeMap<HostKey, HostView>,
 }
 
 #[derive(Default)]
-struct Nodes {
-    /// By the IDs of their containers.
+struct HostView {
+    /// The nodes, by container ID.
     nodes: BTreeMap<String, Node>,
-    /// Why the host can't be asked. What was true before may still be.
+    /// The reason why the host can't be asked. The nodes stay: they may still be there.
     failure: Option<Failure>,
 }
 
-/// Something to tell.
+/// A change to print.
 enum Change {
     Added(Node),
     Gone(Node),
@@ -203,12 +243,13 @@ enum Change {
     Up(String),
 }
 
-impl Known {
-    fn take(&mut self, place: Place, news: News) -> Vec<Change> {
-        let name = place.1.clone();
-        let host = self.hosts.entry(place).or_default();
+impl View {
+    /// Applies an update, and returns what has changed.
+    fn apply(&mut self, key: HostKey, update: HostUpdate) -> Vec<Change> {
+        let name = key.1.clone();
+        let host = self.hosts.entry(key).or_default();
         let mut changes = Vec::new();
-        if let News::Down(failure) = news {
+        if let HostUpdate::Down(failure) = update {
             let is_same = |known: &Failure| known.to_string() == failure.to_string();
             if !host.failure.as_ref().is_some_and(is_same) {
                 host.failure = Some(failure.clone());
@@ -219,21 +260,25 @@ impl Known {
         if host.failure.take().is_some() {
             changes.push(Change::Up(name));
         }
-        match news {
-            News::All(nodes) => {
+        match update {
+            HostUpdate::All(nodes) => {
                 let now: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
                 let gone = host.nodes.extract_if(.., |id, _| !now.contains(id.as_str()));
                 changes.extend(gone.map(|(_, node)| Change::Gone(node)));
                 changes.extend(nodes.into_iter().filter_map(|node| host.put(node)));
             }
-            News::One(_, Some(node)) => changes.extend(host.put(*node)),
-            News::One(id, None) => changes.extend(host.nodes.remove(&id).map(Change::Gone)),
-            News::Down(_) => {}
+            HostUpdate::Listed(ids) => {
+                let gone = host.nodes.extract_if(.., |id, _| !ids.contains(id));
+                changes.extend(gone.map(|(_, node)| Change::Gone(node)));
+            }
+            HostUpdate::One(_, Some(node)) => changes.extend(host.put(*node)),
+            HostUpdate::One(id, None) => changes.extend(host.nodes.remove(&id).map(Change::Gone)),
+            HostUpdate::Down(_) => {}
         }
         changes
     }
 
-    /// What is on a terminal that has so many lines: the table, of which what does not fit is counted, and the hosts that
+    /// Returns the lines for a terminal with this height: the table, a count of the nodes that do not fit, and the hosts that
     /// are down.
     fn lines(&self, height: usize) -> Vec<String> {
         let hosts = || self.hosts.values();
@@ -241,12 +286,12 @@ impl Known {
         for host in hosts() {
             let from = nodes.len();
             nodes.extend(host.nodes.values().cloned());
-            nodes[from..].sort_unstable_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+            sort(&mut nodes[from..]);
         }
         let mut lines = table::lines(&nodes, OffsetDateTime::now_utc());
         let failures = hosts().filter_map(|host| host.failure.as_ref());
         let failures: Vec<String> = failures.map(|failure| format!("eid: {failure}")).collect();
-        // The cursor takes a line.
+        // The cursor needs a line, too.
         let room = height.saturating_sub(failures.len() + 1).max(2);
         if lines.len() > room {
             let more = lines.len() - (room - 1);
@@ -258,7 +303,7 @@ impl Known {
     }
 }
 
-impl Nodes {
+impl HostView {
     fn put(&mut self, node: Node) -> Option<Change> {
         match self.nodes.insert(node.id.clone(), node.clone()) {
             None => Some(Change::Added(node)),
@@ -269,11 +314,11 @@ impl Nodes {
 }
 
 impl Change {
-    /// Prints a line. What is wrong with a host is on standard error, for a program on both.
+    /// Prints a line. A failed host goes to standard error, and with `--json` to standard output, too.
     fn print(&self, as_json: bool) -> Result<(), Failure> {
         match self {
-            Self::Down(_, failure) => failure.tell(),
-            Self::Up(host) => tell(format_args!("{host}: it answers again")),
+            Self::Down(_, failure) => failure.print(),
+            Self::Up(host) => print_error(format_args!("{host}: it answers again")),
             _ => {}
         }
         if as_json {
@@ -304,31 +349,31 @@ impl Change {
 }
 
 /// Keeps the table on the terminal up to date.
-async fn show(known: &mut Known, receiver: &mut mpsc::Receiver<(Place, News)>) -> Result<(), Failure> {
+async fn redraw(view: &mut View, receiver: &mut mpsc::UnboundedReceiver<(HostKey, HostUpdate)>) -> Result<(), Failure> {
     let mut second = interval(SECOND);
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_first = true;
     loop {
         tokio::select! {
-            news = receiver.recv() => {
-                let Some((place, news)) = news else {
+            update = receiver.recv() => {
+                let Some((key, update)) = update else {
                     return Ok(());
                 };
-                known.take(place, news);
-                while let Ok((place, news)) = receiver.try_recv() {
-                    known.take(place, news);
+                view.apply(key, update);
+                while let Ok((key, update)) = receiver.try_recv() {
+                    view.apply(key, update);
                 }
             }
             _ = second.tick() => {}
         }
         let height = terminal_size().map_or(usize::MAX, |(_, Height(height))| height.into());
-        draw(&known.lines(height), is_first).map_err(output::unwritten)?;
+        draw(&view.lines(height), is_first).map_err(output::write_failure)?;
         is_first = false;
         sleep(FRAME).await;
     }
 }
 
-/// Draws over what is there, in one piece, without wrapping long lines.
+/// Draws over the previous frame with one write, without wrapping long lines.
 fn draw(lines: &[String], is_first: bool) -> io::Result<()> {
     let clear = if is_first { "\x1b[2J" } else { "" };
     let text: String = lines.iter().map(|line| format!("{line}\x1b[K\r\n")).collect();

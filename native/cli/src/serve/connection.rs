@@ -1,4 +1,4 @@
-//! Connections: how many, how long, and what they may cost.
+//! Serves connections, within limits of number, time and memory.
 
 use std::convert::Infallible;
 use std::future::{pending, Future};
@@ -20,38 +20,60 @@ use tokio::time::{sleep, timeout, Sleep};
 use tracing::{debug, warn};
 
 use super::listener::Listener;
-use super::quiet::Quiet;
-use super::service::{Peer, Service};
-use crate::keep_alive::keep_alive;
+use super::service::{Client, Service};
+use crate::log_throttle::LogThrottle;
+use crate::sockets::enable_keepalive;
 
-/// For a TLS handshake.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Time limit for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From the connection, or the end of an answer, to the end of the next request's head: so long a connection may be idle too.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+/// Time limit from the connection, or from the end of an answer, to the end of the next request's head. This also limits idle
+/// connections.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// At the end, what is left for the head of a connection's first request.
-const LAST_HEAD_TIME: Duration = Duration::from_secs(1);
+/// After SIGTERM: time left to receive the head of a connection's first request.
+const LAST_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A client that takes nothing for so long is gone.
-const WRITE_TIME: Duration = Duration::from_secs(30);
+/// A client that reads nothing for this time is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For the head of a request. eid's has 100 bytes.
+/// The maximum size of a request's head, in bytes, and number of its headers. The heads of eid's own requests have about 100 bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// A host that is out of descriptors has to wait for somebody to go.
+/// Pause after a failed accept. If the host is out of descriptors, another connection must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all listeners share.
-pub struct Gate {
-    pub service: Arc<Service>,
-    pub places: Arc<Semaphore>,
-    pub quiet: Quiet,
+/// At most one line per interval for each problem that clients can cause.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The state that all listeners share.
+pub struct Server {
+    service: Arc<Service>,
+    connection_slots: Arc<Semaphore>,
+    accept_errors: LogThrottle,
+    refusals: LogThrottle,
+    handshake_errors: LogThrottle,
 }
 
-impl Gate {
-    /// Takes connections until the end.
+impl Server {
+    /// Makes a server with this maximum number of connections.
+    pub fn new(service: Arc<Service>, max_connections: usize) -> Self {
+        Self {
+            service,
+            connection_slots: Arc::new(Semaphore::new(max_connections)),
+            accept_errors: LogThrottle::every(LOG_INTERVAL),
+            refusals: LogThrottle::every(LOG_INTERVAL),
+            handshake_errors: LogThrottle::every(LOG_INTERVAL),
+        }
+    }
+
+    /// Waits until no connection is open. `max_connections` is that of [`Server::new`].
+    pub async fn all_closed(&self, max_connections: u32) {
+        let _ = self.connection_slots.acquire_many(max_connections).await;
+    }
+
+    /// Accepts connections until the service ends.
     pub async fn accept(self: Arc<Self>, listener: Listener) {
         let mut ends = self.service.ends.clone();
         loop {
@@ -60,33 +82,32 @@ impl Gate {
                 _ = ends.wait_for(|ends| *ends) => return,
             };
             match accepted {
-                Ok((stream, address)) => self.take(stream, address),
+                Ok((stream, address)) => self.spawn(stream, address),
                 Err(error) => {
-                    self.quiet
-                        .tell("accept", || warn!("no connection can be taken: {error}"));
+                    self.accept_errors
+                        .log(|| warn!("no connection can be accepted: {error}"));
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    fn take(self: &Arc<Self>, stream: Accepted, address: Option<IpAddr>) {
+    fn spawn(self: &Arc<Self>, stream: Accepted, address: Option<IpAddr>) {
         let metrics = &self.service.metrics;
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(slot) = Arc::clone(&self.connection_slots).try_acquire_owned() else {
             metrics.turned_away.fetch_add(1, Relaxed);
-            self.quiet.tell("places", || {
-                warn!("there are too many connections; one from {} is closed", name(address))
-            });
+            self.refusals
+                .log(|| warn!("there are too many connections; one from {} is closed", name(address)));
             return;
         };
         metrics.connections.fetch_add(1, Relaxed);
-        let gate = Arc::clone(self);
+        let server = Arc::clone(self);
         tokio::spawn(async move {
-            gate.service.metrics.open.fetch_add(1, Relaxed);
-            if let Err(error) = gate.serve(stream, address, place).await {
+            server.service.metrics.open.fetch_add(1, Relaxed);
+            if let Err(error) = server.serve(stream, address, slot).await {
                 debug!("{}: {error}", name(address));
             }
-            gate.service.metrics.open.fetch_sub(1, Relaxed);
+            server.service.metrics.open.fetch_sub(1, Relaxed);
         });
     }
 
@@ -94,65 +115,65 @@ impl Gate {
         &self,
         stream: Accepted,
         address: Option<IpAddr>,
-        _place: OwnedSemaphorePermit,
+        _slot: OwnedSemaphorePermit,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         match stream {
-            Accepted::Plain(tcp) => self.answer(Patient::new(tcp), address).await,
-            Accepted::Unix(unix) => self.answer(Patient::new(unix), address).await,
+            Accepted::Plain(tcp) => self.answer(WriteTimeout::new(tcp), address).await,
+            Accepted::Unix(unix) => self.answer(WriteTimeout::new(unix), address).await,
             Accepted::Tls(tcp) => {
                 let Some(tls) = self.service.secrets.tls() else {
                     return Err("there are no certificates".into());
                 };
-                let shaken = timeout(HANDSHAKE_TIME, tls.accept(tcp)).await;
-                let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-                let tls = shaken.inspect_err(|error| {
+                let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await;
+                let handshake = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                let tls = handshake.inspect_err(|error| {
                     self.service.metrics.failed_handshakes.fetch_add(1, Relaxed);
-                    self.quiet
-                        .tell("tls", || warn!("{}: the TLS handshake failed: {error}", name(address)));
+                    self.handshake_errors
+                        .log(|| warn!("{}: the TLS handshake failed: {error}", name(address)));
                 })?;
-                self.answer(Patient::new(tls), address).await
+                self.answer(WriteTimeout::new(tls), address).await
             }
         }
     }
 
     async fn answer<T: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
-        stream: Patient<T>,
+        stream: WriteTimeout<T>,
         address: Option<IpAddr>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let cut = Arc::new(Notify::new());
-        let peer = Peer {
+        let client = Client {
             address,
             cut: Arc::clone(&cut),
         };
-        let is_asked = AtomicBool::new(false);
+        let has_request = AtomicBool::new(false);
         let answer = service_fn(|request| {
-            is_asked.store(true, Relaxed);
-            let reply = self.service.answer(&request, &peer);
+            has_request.store(true, Relaxed);
+            let reply = self.service.answer(&request, &client);
             async { Ok::<_, Infallible>(reply) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
+            .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), answer);
         let mut connection = pin!(connection);
         let mut ends = self.service.ends.clone();
         let mut is_ending = false;
-        // hyper would wait for all of a first request's head, be it in vain.
-        let mut asks_too_late = pin!(async {
+        // On a graceful shutdown hyper still waits for the head of the first request.
+        let mut first_head_timeout = pin!(async {
             let _ = self.service.ends.clone().wait_for(|ends| *ends).await;
-            sleep(LAST_HEAD_TIME).await;
-            if is_asked.load(Relaxed) {
+            sleep(LAST_HEAD_TIMEOUT).await;
+            if has_request.load(Relaxed) {
                 pending().await
             }
         });
         loop {
             tokio::select! {
                 ended = connection.as_mut() => return Ok(ended?),
-                () = asks_too_late.as_mut() => return Ok(()),
-                () = cut.notified() => return Err("it is too slow for the events".into()),
+                () = first_head_timeout.as_mut() => return Ok(()),
+                () = cut.notified() => return Err("the client is too slow for the events".into()),
                 _ = ends.wait_for(|ends| *ends), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
@@ -176,50 +197,51 @@ async fn accept(listener: &Listener) -> io::Result<(Accepted, Option<IpAddr>)> {
     };
     let (stream, address) = tcp.accept().await?;
     stream.set_nodelay(true)?;
-    keep_alive(&stream)?;
-    let accepted = match is_tls {
-        true => Accepted::Tls(stream),
-        false => Accepted::Plain(stream),
+    enable_keepalive(&stream)?;
+    let accepted = if is_tls {
+        Accepted::Tls(stream)
+    } else {
+        Accepted::Plain(stream)
     };
     Ok((accepted, Some(address.ip())))
 }
 
-/// For lines of the log.
+/// Returns a client's name for the log.
 fn name(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "the unix socket".to_owned(), |ip| ip.to_canonical().to_string())
 }
 
-/// A connection whose other end has to take what it is sent.
-struct Patient<T> {
+/// A connection that fails if a write makes no progress for [`WRITE_TIMEOUT`].
+struct WriteTimeout<T> {
     stream: T,
-    waits: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T> Patient<T> {
+impl<T> WriteTimeout<T> {
     fn new(stream: T) -> Self {
-        Self { stream, waits: None }
+        Self { stream, deadline: None }
     }
 
     fn timed<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if written.is_ready() {
-            self.waits = None;
+            self.deadline = None;
             return written;
         }
-        let waits = self.waits.get_or_insert_with(|| Box::pin(sleep(WRITE_TIME)));
-        match waits.as_mut().poll(cx) {
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
+        match deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.timed(cx, written)

@@ -1,60 +1,33 @@
-//! What is told of changes.
+//! Events: reads those of the engine, and builds those for clients.
 //!
-//! As with containers, an event is made anew of what the types below have. Its action is one that is written here: that of an
-//! exec holds the whole command line.
+//! Like a container, an event is built property by property. Its action is one of the lists below: the action of an exec would show a
+//! whole command line.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use eid_docker::{is_full_id, is_noise};
 use hyper::body::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
-use super::container::{is_full_id, Shown};
+use super::container::PublicContainer;
 
-/// What changes nothing that is shown.
-const SIGNS: [&str; 15] = [
-    "create",
-    "kill",
-    "oom",
-    "top",
-    "attach",
-    "detach",
-    "resize",
-    "copy",
-    "export",
-    "commit",
-    "archive-path",
-    "extract-to-dir",
-    "init",
-    "cleanup",
-    "sync",
-];
+/// Actions that leave the public view unchanged, besides [`is_noise`].
+const HARMLESS: &str = "create init cleanup";
 
-/// What does, Podman's words included.
-const CHANGES: [&str; 12] = [
-    "start",
-    "die",
-    "died",
-    "stop",
-    "restart",
-    "pause",
-    "unpause",
-    "rename",
-    "update",
-    "destroy",
-    "remove",
-    "checkpoint",
-];
+/// Actions that change the public view, including Podman's.
+const CHANGING: &str = "start die died stop restart pause unpause rename update destroy remove checkpoint";
 
-/// Another way to say that something is not as it was, for an action that is not known here.
-pub const CHANGED: &str = "update";
+/// The action that replaces an unknown action after which something has changed.
+pub const UPDATE: &str = "update";
 
-/// As the engine tells it, as far as it is read.
+/// The engine's event, as far as it is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Told {
+pub struct EngineEvent {
     r#type: String,
     action: String,
-    actor: Option<ToldActor>,
+    actor: Option<EngineActor>,
     #[serde(default, rename = "time")]
     time: i64,
     #[serde(default, rename = "timeNano")]
@@ -62,26 +35,28 @@ pub struct Told {
 }
 
 #[derive(Deserialize)]
-struct ToldActor {
+struct EngineActor {
     #[serde(rename = "ID")]
     id: Option<String>,
     #[serde(rename = "Attributes")]
-    attributes: Option<ToldAttributes>,
+    attributes: Option<EngineActorAttributes>,
 }
 
 #[derive(Deserialize)]
-struct ToldAttributes {
+struct EngineActorAttributes {
     container: Option<String>,
     r#type: Option<String>,
 }
 
-/// An event as far as it matters here.
+/// An event about one container.
 #[derive(Clone, Debug)]
 pub struct Event {
     kind: Kind,
     action: String,
+    /// The full ID of the container.
     pub container: String,
-    pub changes: Changes,
+    /// The effect on the public view.
+    pub effect: Effect,
     time: i64,
     time_nano: i64,
 }
@@ -92,22 +67,24 @@ enum Kind {
     Network { id: String, driver: Option<String> },
 }
 
-/// What an event means for what is shown of its container.
+/// The effect of an event on the public view of its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changes {
+pub enum Effect {
+    /// The view is unchanged.
     Nothing,
-    Something,
-    /// Only the engine knows: nobody is told of it but by what has changed.
+    /// The view has changed.
+    Change,
+    /// The action is unknown. Clients get an event only if the view has changed.
     Unknown,
 }
 
-impl Told {
-    /// `None` for what nobody is told of.
+impl EngineEvent {
+    /// Returns the event for clients, or `None` if clients do not get it.
     pub fn event(self) -> Option<Event> {
         let actor = self.actor?;
         let actor_id = actor.id.unwrap_or_default();
-        let (kind, container, changes) = match self.r#type.as_str() {
-            "container" => (Kind::Container, actor_id, meaning(&self.action)?),
+        let (kind, container, effect) = match self.r#type.as_str() {
+            "container" => (Kind::Container, actor_id, effect(&self.action)?),
             "network" if ["connect", "disconnect"].contains(&self.action.as_str()) => {
                 let attributes = actor.attributes;
                 let driver = attributes
@@ -118,7 +95,7 @@ impl Told {
                 let container = attributes.and_then(|attributes| attributes.container);
                 let container = container.unwrap_or_else(|| actor_id.clone());
                 let id = Some(actor_id).filter(|id| is_full_id(id)).unwrap_or_default();
-                (Kind::Network { id, driver }, container, Changes::Something)
+                (Kind::Network { id, driver }, container, Effect::Change)
             }
             _ => return None,
         };
@@ -126,22 +103,23 @@ impl Told {
             kind,
             action: self.action,
             container,
-            changes,
+            effect,
             time: self.time,
             time_nano: self.time_nano,
         })
     }
 }
 
-fn meaning(action: &str) -> Option<Changes> {
-    // A health check is an exec, and how it went is not shown.
+fn effect(action: &str) -> Option<Effect> {
+    // A health check is an exec, and its result is not shown.
     if action.starts_with("exec") || action.starts_with("health_status") {
         return None;
     }
+    let is_one_of = |actions: &str| actions.split(' ').any(|known| known == action);
     Some(match action {
-        _ if SIGNS.contains(&action) => Changes::Nothing,
-        _ if CHANGES.contains(&action) => Changes::Something,
-        _ => Changes::Unknown,
+        _ if is_noise(action) || is_one_of(HARMLESS) => Effect::Nothing,
+        _ if is_one_of(CHANGING) => Effect::Change,
+        _ => Effect::Unknown,
     })
 }
 
@@ -150,19 +128,19 @@ fn is_driver(text: &str) -> bool {
 }
 
 impl Event {
-    /// One that the engine did not tell, but that has happened.
+    /// Makes an event that the engine did not send, `time` in seconds since 1970.
     pub fn missed(container: &str, action: &str, time: i64) -> Self {
         Self {
             kind: Kind::Container,
             action: action.to_owned(),
             container: container.to_owned(),
-            changes: Changes::Something,
+            effect: Effect::Change,
             time,
             time_nano: time.saturating_mul(1_000_000_000),
         }
     }
 
-    /// The same under a name that all know.
+    /// Replaces the action.
     pub fn renamed(self, action: &str) -> Self {
         Self {
             action: action.to_owned(),
@@ -170,93 +148,64 @@ impl Event {
         }
     }
 
-    /// Whether it is the first or the last sign of a container.
-    pub fn is_creation(&self) -> bool {
-        matches!(self.kind, Kind::Container) && self.action == "create"
+    /// Returns whether clients get the event only after an inspect of its container. `create` needs one although it changes
+    /// nothing: the container is new.
+    pub fn needs_inspect(&self) -> bool {
+        let is_creation = matches!(self.kind, Kind::Container) && self.action == "create";
+        is_creation || self.effect != Effect::Nothing
     }
 
+    /// Returns whether this is the last event of a container.
     pub fn is_end(&self) -> bool {
         matches!(self.kind, Kind::Container) && ["destroy", "remove"].contains(&self.action.as_str())
     }
 
-    /// What is told of it, where this is shown of its container.
-    pub fn told(&self, shown: &Shown) -> TellableEvent {
-        let (r#type, id) = match &self.kind {
-            Kind::Container => ("container", &shown.id),
-            Kind::Network { id, .. } => ("network", id),
-        };
-        let mut attributes: BTreeMap<&str, &str> = BTreeMap::new();
-        match &self.kind {
+    /// Builds the event for clients.
+    pub fn public(&self, container: &Arc<PublicContainer>) -> PublicEvent {
+        let mut json = json!({"Action": self.action, "scope": "local", "time": self.time, "timeNano": self.time_nano});
+        let image = container.image.as_deref();
+        let r#type = match &self.kind {
             Kind::Container => {
-                attributes.extend(shown.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-                attributes.extend(shown.image.as_deref().map(|image| ("image", image)));
-                attributes.insert("name", &shown.name);
+                let mut attributes = json!(container.labels);
+                attributes["name"] = container.name.as_str().into();
+                // `status`, `id` and `from` left the API in version 1.52.
+                json["status"] = self.action.as_str().into();
+                json["id"] = container.id.as_str().into();
+                if let Some(image) = image {
+                    attributes["image"] = image.into();
+                    json["from"] = image.into();
+                }
+                json["Actor"] = json!({"ID": container.id, "Attributes": attributes});
+                "container"
             }
-            Kind::Network { driver, .. } => {
-                attributes.extend(driver.as_deref().map(|driver| ("type", driver)));
-                attributes.insert("container", &shown.id);
+            Kind::Network { id, driver } => {
+                let mut attributes = json!({"container": container.id});
+                if let Some(driver) = driver {
+                    attributes["type"] = driver.as_str().into();
+                }
+                json["Actor"] = json!({"ID": id, "Attributes": attributes});
+                "network"
             }
-        }
-        let told = Telling {
-            status: (r#type == "container").then_some(&self.action),
-            id: (r#type == "container").then_some(id),
-            from: shown.image.as_deref().filter(|_| r#type == "container"),
-            r#type,
-            action: &self.action,
-            actor: Actor { id, attributes },
-            scope: "local",
-            time: self.time,
-            time_nano: self.time_nano,
         };
-        let mut line = serde_json::to_vec(&told).expect("all keys are texts");
-        line.push(b'\n');
-        TellableEvent {
-            line: line.into(),
+        json["Type"] = r#type.into();
+        PublicEvent {
+            line: format!("{json}\n").into(),
             r#type,
             action: self.action.clone(),
-            container: shown.id.clone(),
-            name: shown.name.clone(),
-            labels: shown.labels.clone(),
+            container: Arc::clone(container),
         }
     }
 }
 
-/// An event as all clients get it, and what their filters look at.
+/// An event for clients, and the properties that their filters use.
 #[derive(Debug)]
-pub struct TellableEvent {
+pub struct PublicEvent {
+    /// The JSON object and a newline.
     pub line: Bytes,
+    /// `container` or `network`.
     pub r#type: &'static str,
+    /// The action, such as `start`.
     pub action: String,
-    pub container: String,
-    pub name: String,
-    pub labels: BTreeMap<String, String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Telling<'a> {
-    // These three left the API in version 1.52.
-    #[serde(rename = "status", skip_serializing_if = "Option::is_none")]
-    status: Option<&'a String>,
-    #[serde(rename = "id", skip_serializing_if = "Option::is_none")]
-    id: Option<&'a String>,
-    #[serde(rename = "from", skip_serializing_if = "Option::is_none")]
-    from: Option<&'a str>,
-    r#type: &'a str,
-    action: &'a str,
-    actor: Actor<'a>,
-    #[serde(rename = "scope")]
-    scope: &'a str,
-    #[serde(rename = "time")]
-    time: i64,
-    #[serde(rename = "timeNano")]
-    time_nano: i64,
-}
-
-#[derive(Serialize)]
-struct Actor<'a> {
-    #[serde(rename = "ID")]
-    id: &'a str,
-    #[serde(rename = "Attributes")]
-    attributes: BTreeMap<&'a str, &'a str>,
+    /// The container.
+    pub container: Arc<PublicContainer>,
 }

@@ -1,4 +1,4 @@
-//! Where clients come in, and who can get there.
+//! The addresses that `eid serve` listens on, and who can reach them.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,44 +9,50 @@ use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use nix::ifaddrs::getifaddrs;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use tokio::net::{TcpListener, UnixListener};
 
-/// Where to listen, as `--listen` says it.
+use crate::sockets::local_addresses;
+
+/// A value of `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// TLS if there are certificates.
+pub enum ListenAddress {
+    /// `ADDRESS:PORT`: TLS if there are certificates.
     Tcp(SocketAddr),
-    /// No TLS, whatever there is.
+    /// `tcp://`: never TLS.
     Plain(SocketAddr),
+    /// `https://`: always TLS.
     Tls(SocketAddr),
+    /// `unix://`: the path of a socket.
     Unix(PathBuf),
 }
 
-/// A port or a socket that is open.
+/// A listening socket.
 pub enum Listener {
+    /// TCP.
     Plain(TcpListener),
+    /// TLS.
     Tls(TcpListener),
+    /// A unix socket.
     Unix(UnixListener),
 }
 
-/// Who can reach an address.
+/// The clients that can reach an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Processes of this host, or its containers too.
+pub enum Exposure {
+    /// Processes and containers of this host.
     Host,
-    /// Whoever has a route to it.
-    Anybody,
+    /// Every host that has a route.
+    Network,
 }
 
-impl FromStr for Place {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let address = |text: &str| text.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
-        let place = if let Some(path) = text.strip_prefix("unix://") {
+        let listen = if let Some(path) = text.strip_prefix("unix://") {
             Some(Self::Unix(path.into())).filter(|_| path.starts_with('/'))
         } else if let Some(rest) = text.strip_prefix("tcp://") {
             address(rest).map(Self::Plain)
@@ -55,7 +61,7 @@ impl FromStr for Place {
         } else {
             address(text).map(Self::Tcp)
         };
-        place.ok_or_else(|| {
+        listen.ok_or_else(|| {
             "it must be an IP address and a port, such as 192.168.4.231:4243 or [2001:db8::1]:4243, with tcp:// or https:// before it \
              if need be, or unix:///path"
                 .to_owned()
@@ -63,7 +69,7 @@ impl FromStr for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -74,33 +80,35 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
-    /// The same where it is known whether there are certificates.
+impl ListenAddress {
+    /// Decides whether [`ListenAddress::Tcp`] uses TLS.
     pub fn with_tls(self, has_certificates: bool) -> Self {
         match self {
             Self::Tcp(address) if has_certificates => Self::Tls(address),
             Self::Tcp(address) => Self::Plain(address),
-            place => place,
+            other => other,
         }
     }
 
+    /// Returns whether this is TCP without TLS.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
 
+    /// Returns whether this is TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    pub fn reach(&self) -> Reach {
+    /// Returns which clients can reach this address.
+    pub fn exposure(&self) -> Exposure {
         match self {
-            Self::Unix(_) => Reach::Host,
-            Self::Tcp(address) | Self::Plain(address) | Self::Tls(address) => reach(address.ip().to_canonical()),
+            Self::Unix(_) => Exposure::Host,
+            Self::Tcp(address) | Self::Plain(address) | Self::Tls(address) => exposure(address.ip().to_canonical()),
         }
     }
 
-    /// Opens it. A socket that nobody listens on any more is replaced; the user and the group of this process may connect to
-    /// a new one.
+    /// Starts to listen. A stale unix socket is replaced. The user and the group of this process may connect to a new one.
     pub fn open(&self) -> io::Result<Listener> {
         let tcp = |address: &SocketAddr| {
             let listener = std::net::TcpListener::bind(address)?;
@@ -122,46 +130,39 @@ fn open_unix(path: &Path) -> io::Result<UnixListener> {
     {
         std::fs::remove_file(path)?;
     }
-    // From the first moment on: 0660.
+    // The socket has mode 0660 from the start.
     let before = umask(Mode::from_raw_mode(0o117));
     let listener = UnixListener::bind(path);
     umask(before);
     listener
 }
 
-/// A bridge of Docker's has an address that the containers on it reach, and nobody else who is not sent there.
-fn reach(ip: IpAddr) -> Reach {
+/// The gateway address of an engine's bridge is for the containers on it. Other hosts have no route to it by default.
+fn exposure(ip: IpAddr) -> Exposure {
     if ip.is_loopback() {
-        return Reach::Host;
+        return Exposure::Host;
     }
     let bridges = bridges();
-    let own = getifaddrs().into_iter().flatten();
-    let mut of_bridges = own.filter(|own| bridges.contains(&own.interface_name));
-    let is_it = of_bridges.any(|own| {
-        let address = own.address.as_ref();
-        let v4 = address.and_then(|address| Some(IpAddr::V4(address.as_sockaddr_in()?.ip())));
-        let v6 = address.and_then(|address| Some(IpAddr::V6(address.as_sockaddr_in6()?.ip())));
-        v4.or(v6) == Some(ip)
-    });
-    match is_it {
-        true => Reach::Host,
-        false => Reach::Anybody,
+    if local_addresses().any(|(interface, own)| own == ip && bridges.contains(&interface)) {
+        Exposure::Host
+    } else {
+        Exposure::Network
     }
 }
 
-/// The bridges that Docker makes, and Podman, with nothing in them but containers: a bridge with a network card in it, as
-/// virtual machines have it, is on the network of the host.
+/// Returns the bridges of Docker and Podman that connect only containers. A bridge with a network card, as virtual machines use
+/// it, belongs to the host's network.
 fn bridges() -> HashSet<String> {
     let all = std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let bridges =
         all.filter(|interface| interface.path().join("bridge").is_dir() && has_only_containers(&interface.path()));
     bridges
         .filter_map(|interface| interface.file_name().into_string().ok())
-        .filter(|name| is_engines(name))
+        .filter(|name| is_engine_bridge(name))
         .collect()
 }
 
-/// A container's end of the cable is in its network namespace, the other one here.
+/// Returns whether all interfaces in a bridge are veth devices, whose other ends are in containers.
 fn has_only_containers(bridge: &Path) -> bool {
     let members = std::fs::read_dir(bridge.join("brif"));
     members.is_ok_and(|mut members| {
@@ -169,8 +170,9 @@ fn has_only_containers(bridge: &Path) -> bool {
     })
 }
 
-/// `docker0`, `docker_gwbridge` of a swarm, `br-` and the beginning of a network's ID, `podman0`, `cni-podman0`; not `br-lan`.
-fn is_engines(bridge: &str) -> bool {
+/// Returns whether an engine names bridges like this: `docker0`, `docker_gwbridge` of a swarm, `br-` and the beginning of a network's
+/// ID, `podman0`, `cni-podman0`. `br-lan` is not such a name.
+fn is_engine_bridge(bridge: &str) -> bool {
     let numbered = |start: &str| {
         let number = bridge.strip_prefix(start);
         number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bridges_of_engines() {
+    fn names_of_engine_bridges() {
         for name in [
             "docker0",
             "docker_gwbridge",
@@ -194,7 +196,7 @@ mod tests {
             "podman1",
             "cni-podman0",
         ] {
-            assert!(is_engines(name), "{name}");
+            assert!(is_engine_bridge(name), "{name}");
         }
         for name in [
             "br-lan",
@@ -208,12 +210,12 @@ mod tests {
             "virbr0",
             "lo",
         ] {
-            assert!(!is_engines(name), "{name}");
+            assert!(!is_engine_bridge(name), "{name}");
         }
     }
 
     #[test]
-    fn a_network_card_in_a_bridge() {
+    fn bridges_with_a_network_card() {
         let bridge = std::env::temp_dir().join(format!("eid-bridge-{}", std::process::id()));
         let members = bridge.join("brif");
         std::fs::create_dir_all(&members).unwrap();

@@ -1,55 +1,55 @@
-//! What may stand after the `?`.
+//! Parses the query of a request.
 //!
-//! What is asked for that is not shown would be an oracle: a list of the containers with this label, or this image. So whatever
-//! is not written here is refused.
+//! A filter by a hidden property would reveal it: a client could list the containers with a certain image. Every parameter and
+//! filter that this module does not know is refused.
 
+use eid_docker::OWN_LABELS;
 use serde_json::Value;
 
-use super::container::Shown;
-use super::event::TellableEvent;
+use super::container::PublicContainer;
+use super::event::PublicEvent;
 
-/// The bytes of a query; eid's own has 60.
+/// The maximum size of a query, in bytes. eid's own queries have 60.
 const MAX_SIZE: usize = 4096;
 
-/// Why a query is refused, for a person.
-pub type Refusal = String;
-
-/// Of `/containers/json`.
+/// The query of `/containers/json`.
 #[derive(Debug, Default)]
 pub struct ListQuery {
+    /// True if stopped containers are listed, too.
     pub all: bool,
     filters: Filters,
 }
 
-/// Of `/events`.
+/// The query of `/events`.
 #[derive(Debug, Default)]
 pub struct EventsQuery {
     filters: Filters,
 }
 
-/// Of each kind, one has to fit.
+/// A container or event matches if one value of each kind matches.
 #[derive(Debug, Default)]
 struct Filters {
     ids: Vec<String>,
-    names: Vec<Name>,
+    names: Vec<NamePattern>,
     statuses: Vec<String>,
-    /// All have to fit.
+    /// All of these must match.
     labels: Vec<(String, Option<String>)>,
     types: Vec<String>,
     containers: Vec<String>,
     actions: Vec<String>,
 }
 
-/// A name as `docker ps --filter name=` has it, of the regular expressions there only the two ends.
+/// A pattern of `docker ps --filter name=`, with `^` and `$` but no other regular expressions.
 #[derive(Debug)]
-struct Name {
+struct NamePattern {
     part: String,
     at_start: bool,
     at_end: bool,
 }
 
 impl ListQuery {
-    pub fn parse(query: &str) -> Result<Self, Refusal> {
+    /// Parses the query.
+    pub fn parse(query: &str) -> Result<Self, String> {
         let mut this = Self::default();
         for (key, value) in pairs(query)? {
             match key.as_str() {
@@ -62,27 +62,25 @@ impl ListQuery {
         Ok(this)
     }
 
-    pub fn wants(&self, shown: &Shown) -> bool {
-        let Filters {
-            ids,
-            names,
-            statuses,
-            labels,
-            ..
-        } = &self.filters;
-        let is_of_state = match statuses.is_empty() {
-            true => self.all || ["running", "paused", "restarting"].contains(&shown.state.as_str()),
-            false => statuses.contains(&shown.state),
+    /// Returns whether the container belongs in the list.
+    pub fn wants(&self, container: &PublicContainer) -> bool {
+        let filters = &self.filters;
+        let statuses = &filters.statuses;
+        let has_state = if statuses.is_empty() {
+            self.all || ["running", "paused", "restarting"].contains(&container.state.as_str())
+        } else {
+            statuses.contains(&container.state)
         };
-        is_of_state
-            && any(ids, |id| shown.id.starts_with(id.as_str()))
-            && any(names, |name| name.is_in(&shown.name))
-            && labels.iter().all(|label| has(&shown.labels, label))
+        has_state
+            && any(&filters.ids, |id| container.id.starts_with(id.as_str()))
+            && any(&filters.names, |name| name.matches(&container.name))
+            && filters.labels.iter().all(|label| has(&container.labels, label))
     }
 }
 
 impl EventsQuery {
-    pub fn parse(query: &str) -> Result<Self, Refusal> {
+    /// Parses the query.
+    pub fn parse(query: &str) -> Result<Self, String> {
         let mut this = Self::default();
         for (key, value) in pairs(query)? {
             match key.as_str() {
@@ -93,26 +91,21 @@ impl EventsQuery {
         Ok(this)
     }
 
-    pub fn wants(&self, event: &TellableEvent) -> bool {
-        let Filters {
-            types,
-            containers,
-            actions,
-            labels,
-            ..
-        } = &self.filters;
-        let is_of = |container: &String| event.name == *container || event.container.starts_with(container.as_str());
+    /// Returns whether the client wants the event.
+    pub fn wants(&self, event: &PublicEvent) -> bool {
+        let (filters, container) = (&self.filters, &event.container);
+        let is_container = |text: &String| container.name == *text || container.id.starts_with(text.as_str());
         let is_action = |action: &String| event.action == *action || event.action.split(':').next() == Some(action);
-        any(types, |r#type| event.r#type == r#type)
-            && any(containers, is_of)
-            && any(actions, is_action)
-            && labels.iter().all(|label| has(&event.labels, label))
+        any(&filters.types, |r#type| event.r#type == r#type)
+            && any(&filters.containers, is_container)
+            && any(&filters.actions, is_action)
+            && filters.labels.iter().all(|label| has(&container.labels, label))
     }
 }
 
 impl Filters {
-    /// `{"label":["eid.cluster=shop"]}`, or as old clients have it `{"label":{"eid.cluster=shop":true}}`.
-    fn parse(json: &str, known: &[&str]) -> Result<Self, Refusal> {
+    /// Parses `{"label":["eid.cluster=shop"]}`, or the form of old clients, `{"label":{"eid.cluster=shop":true}}`.
+    fn parse(json: &str, known: &[&str]) -> Result<Self, String> {
         let wrong = || "the filters are no JSON object of lists".to_owned();
         let Ok(Value::Object(filters)) = serde_json::from_str(json) else {
             return Err(wrong());
@@ -132,7 +125,12 @@ impl Filters {
             };
             match key.as_str() {
                 "id" => this.ids = values,
-                "name" => this.names = values.iter().map(|name| Name::parse(name)).collect::<Result<_, _>>()?,
+                "name" => {
+                    this.names = values
+                        .iter()
+                        .map(|name| NamePattern::parse(name))
+                        .collect::<Result<_, _>>()?
+                }
                 "status" => this.statuses = values,
                 "label" => {
                     this.labels = values
@@ -143,7 +141,7 @@ impl Filters {
                 "type" => this.types = values,
                 "container" => this.containers = values,
                 "event" => this.actions = values,
-                // All is local.
+                // `scope`: everything is local.
                 _ => {}
             }
         }
@@ -151,19 +149,20 @@ impl Filters {
     }
 }
 
-fn parse_label(text: &str) -> Result<(String, Option<String>), Refusal> {
+fn parse_label(text: &str) -> Result<(String, Option<String>), String> {
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value.to_owned())),
         None => (text, None),
     };
-    match key.starts_with("eid.") {
-        true => Ok((key.to_owned(), value)),
-        false => Err("eid serve shows no labels but those that begin with eid.".to_owned()),
+    if key.starts_with(OWN_LABELS) {
+        Ok((key.to_owned(), value))
+    } else {
+        Err("eid serve shows only labels that begin with eid.".to_owned())
     }
 }
 
-impl Name {
-    fn parse(text: &str) -> Result<Self, Refusal> {
+impl NamePattern {
+    fn parse(text: &str) -> Result<Self, String> {
         let (at_start, rest) = match text.strip_prefix('^') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -174,17 +173,17 @@ impl Name {
             None => (false, rest),
         };
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        match part.bytes().all(is_plain) {
-            true => Ok(Self {
-                part: part.to_owned(),
-                at_start,
-                at_end,
-            }),
-            false => Err("eid serve knows no patterns in names but ^ and $".to_owned()),
+        if !part.bytes().all(is_plain) {
+            return Err("eid serve knows no patterns in names but ^ and $".to_owned());
         }
+        Ok(Self {
+            part: part.to_owned(),
+            at_start,
+            at_end,
+        })
     }
 
-    fn is_in(&self, name: &str) -> bool {
+    fn matches(&self, name: &str) -> bool {
         match (self.at_start, self.at_end) {
             (true, true) => name == self.part,
             (true, false) => name.starts_with(&self.part),
@@ -194,9 +193,9 @@ impl Name {
     }
 }
 
-/// Whether one fits, or there is none.
-fn any<T>(values: &[T], fits: impl Fn(&T) -> bool) -> bool {
-    values.is_empty() || values.iter().any(fits)
+/// Returns whether a value matches, or there are no values.
+fn any<T>(values: &[T], matches: impl Fn(&T) -> bool) -> bool {
+    values.is_empty() || values.iter().any(matches)
 }
 
 fn has(labels: &std::collections::BTreeMap<String, String>, (key, value): &(String, Option<String>)) -> bool {
@@ -204,46 +203,26 @@ fn has(labels: &std::collections::BTreeMap<String, String>, (key, value): &(Stri
     found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
 }
 
-fn refuse(key: &str) -> Refusal {
+fn refuse(key: &str) -> String {
     format!("eid serve does not take the parameter {key:?}")
 }
 
-/// As Go reads what it calls a bool.
+/// Parses a boolean as Docker does.
 fn boolean(text: &str) -> bool {
     !["", "0", "no", "false", "none"].contains(&text.to_lowercase().as_str())
 }
 
-fn pairs(query: &str) -> Result<Vec<(String, String)>, Refusal> {
+fn pairs(query: &str) -> Result<Vec<(String, String)>, String> {
     if query.len() > MAX_SIZE {
         return Err(format!("the query has more than {MAX_SIZE} bytes"));
     }
-    let decode = |text: &str| decode(text).ok_or_else(|| "the query is not percent-encoded UTF-8".to_owned());
-    let mut pairs = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (key, value) = (decode(key)?, decode(value)?);
-        // Of two, one program reads the first and another one the last.
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        // Programs disagree about duplicates: some read the first, others the last.
         if pairs.iter().any(|(known, _)| *known == key) {
-            return Err(format!("the parameter {key:?} stands there twice"));
+            return Err(format!("the parameter {key:?} is given twice"));
         }
-        pairs.push((key, value));
+        pairs.push((key.into_owned(), value.into_owned()));
     }
     Ok(pairs)
-}
-
-/// `application/x-www-form-urlencoded`.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || char::from(rest.next()?).to_digit(16);
-                u8::try_from(digit()? * 16 + digit()?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }

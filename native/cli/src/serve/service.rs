@@ -1,12 +1,15 @@
-//! What is answered to a request.
+//! Answers requests from the store.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use eid_docker::Engine;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{
     HeaderName, HeaderValue, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SERVER, WWW_AUTHENTICATE,
 };
@@ -18,63 +21,68 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch, Notify};
 use tokio::time::sleep;
 
-use super::body::Answer;
-use super::event::TellableEvent;
+use super::access::{RequestRate, Secrets};
+use super::event::PublicEvent;
 use super::metrics::{Metrics, Resource};
 use super::query::{EventsQuery, ListQuery};
-use super::rate::Rate;
-use super::secrets::Secrets;
-use super::store::{Missing, Store, BACKLOG};
+use super::store::{FindError, Store, BACKLOG};
 
-/// Events that wait for one client, besides those that all share.
+/// The number of events queued for one client, in addition to the shared backlog.
 const WAITING_EVENTS: usize = 16;
 
-/// So often it is looked whether a client that takes nothing is too far behind.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time between checks whether a client that reads nothing lags too far behind.
+const LAG_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The oldest version of the API that a client may ask for.
-const OLDEST: (u16, u16) = (1, 24);
+pub const OLDEST: (u16, u16) = (1, 24);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const FIGURES: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const OURSELVES: HeaderValue = HeaderValue::from_static(concat!("eid/", env!("CARGO_PKG_VERSION")));
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const OS_TYPE: HeaderName = HeaderName::from_static("ostype");
 
-type Reply = Response<Answer>;
+type Reply = Response<ResponseBody>;
 
-/// What all connections share.
+/// The state that all connections share.
 pub struct Service {
+    /// The public containers and their events.
     pub store: Arc<Store>,
+    /// The engine, only for its request count.
     pub engine: Engine,
+    /// The value of `--advertise`.
     pub advertised: Option<String>,
+    /// The certificates and the token.
     pub secrets: Arc<Secrets>,
-    pub rate: Rate,
+    /// The request limit per client address.
+    pub rate: RequestRate,
+    /// The counters.
     pub metrics: Metrics,
-    /// Becomes true when no more is to be answered.
+    /// Becomes true when the server shuts down.
     pub ends: watch::Receiver<bool>,
 }
 
-/// Who is connected.
-pub struct Peer {
-    /// `None` at a unix socket.
+/// The client of a connection.
+pub struct Client {
+    /// The address; `None` at a unix socket.
     pub address: Option<IpAddr>,
-    /// Told when the connection is to be cut.
+    /// Notified when the connection must be cut.
     pub cut: Arc<Notify>,
 }
 
 impl Service {
-    pub fn answer(self: &Arc<Self>, request: &Request<Incoming>, peer: &Peer) -> Reply {
-        let (resource, mut reply) = self.reply(request, peer);
+    /// Answers a request, and counts it.
+    pub fn answer(self: &Arc<Self>, request: &Request<Incoming>, client: &Client) -> Reply {
+        let (resource, mut reply) = self.reply(request, client);
         self.metrics.count(resource, reply.status().as_u16());
         reply.headers_mut().insert(SERVER, OURSELVES);
         reply
     }
 
-    fn reply(self: &Arc<Self>, request: &Request<Incoming>, peer: &Peer) -> (Resource, Reply) {
-        if !self.rate.allows(peer.address) {
+    fn reply(self: &Arc<Self>, request: &Request<Incoming>, client: &Client) -> (Resource, Reply) {
+        if !self.rate.allows(client.address) {
             let mut reply = message(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too many requests; ask again in a second",
@@ -82,7 +90,7 @@ impl Service {
             reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             return (Resource::Other, reply);
         }
-        if !self.knows(request) {
+        if !self.has_token(request) {
             let mut reply = message(StatusCode::UNAUTHORIZED, "a token is needed that eid serve knows");
             reply
                 .headers_mut()
@@ -100,7 +108,7 @@ impl Service {
             ("/version", _) => Resource::Version,
             ("/containers/json", _) => Resource::List,
             ("/events", _) => Resource::Events,
-            // They are not of Docker's API, so they are there in no version of it.
+            // These are not part of Docker's API, so they have no version.
             ("/eid/host", _) if asked.is_none() => Resource::Host,
             ("/metrics", _) if asked.is_none() => Resource::Metrics,
             _ => return (Resource::Other, message(StatusCode::NOT_FOUND, "page not found")),
@@ -119,15 +127,15 @@ impl Service {
             Resource::Version => self.version(),
             Resource::List => self.list(query),
             Resource::Inspect => self.inspect(container.unwrap_or_default(), query),
-            Resource::Events => self.events(query, request.method() == Method::HEAD, peer),
+            Resource::Events => self.events(query, request.method() == Method::HEAD, client),
             Resource::Host => self.host(),
-            Resource::Metrics | Resource::Other => self.figures(),
+            Resource::Metrics | Resource::Other => self.metrics_text(),
         };
         (resource, reply)
     }
 
-    /// Compared in a time that does not depend on where they differ.
-    fn knows(&self, request: &Request<Incoming>) -> bool {
+    /// Returns whether the request has the token, if one is needed. The comparison takes constant time.
+    fn has_token(&self, request: &Request<Incoming>) -> bool {
         let Some(token) = self.secrets.token() else {
             return true;
         };
@@ -195,8 +203,8 @@ impl Service {
             Err(why) => return down(&why),
         };
         let now = OffsetDateTime::now_utc();
-        let wanted = all.iter().filter(|shown| query.wants(shown));
-        let listed: Vec<_> = wanted.map(|shown| shown.listed(now)).collect();
+        let wanted = all.iter().filter(|container| query.wants(container));
+        let listed: Vec<_> = wanted.map(|container| container.list_entry(now)).collect();
         json(&listed)
     }
 
@@ -205,23 +213,23 @@ impl Service {
             return message(StatusCode::BAD_REQUEST, "eid serve takes no parameters here");
         }
         match self.store.find(container) {
-            Ok(shown) => whole(JSON, shown.inspected.clone()),
-            Err(Missing::None) => message(StatusCode::NOT_FOUND, &format!("No such container: {container}")),
-            Err(Missing::Ambiguous) => message(
+            Ok(container) => whole(JSON, container.inspected.clone()),
+            Err(FindError::NotFound) => message(StatusCode::NOT_FOUND, &format!("No such container: {container}")),
+            Err(FindError::Ambiguous) => message(
                 StatusCode::BAD_REQUEST,
                 &format!("multiple IDs found with provided prefix: {container}"),
             ),
-            Err(Missing::Unclear) => down("it does not answer about this container"),
-            Err(Missing::Down(why)) => down(&why),
+            Err(FindError::Stale) => down("it does not answer about this container"),
+            Err(FindError::Down(why)) => down(&why),
         }
     }
 
-    fn events(self: &Arc<Self>, query: &str, only_head: bool, peer: &Peer) -> Reply {
+    fn events(self: &Arc<Self>, query: &str, only_head: bool, client: &Client) -> Reply {
         let query = match EventsQuery::parse(query) {
             Ok(query) => query,
             Err(why) => return message(StatusCode::BAD_REQUEST, &why),
         };
-        // From here on no event is missed.
+        // From here on no event is lost.
         let events = match self.store.subscribe() {
             Ok(events) => events,
             Err(why) => return down(&why),
@@ -230,41 +238,41 @@ impl Service {
             return whole(JSON, Bytes::new());
         }
         let (sender, receiver) = mpsc::channel(WAITING_EVENTS);
-        tokio::spawn(Arc::clone(self).tell(events, query, sender, Arc::clone(&peer.cut)));
-        let mut reply = Response::new(Answer::Events(receiver));
+        tokio::spawn(Arc::clone(self).send_events(events, query, sender, Arc::clone(&client.cut)));
+        let mut reply = Response::new(ResponseBody::Events(receiver));
         reply.headers_mut().insert(CONTENT_TYPE, JSON);
         reply
     }
 
-    async fn tell(
+    async fn send_events(
         self: Arc<Self>,
-        mut events: broadcast::Receiver<Arc<TellableEvent>>,
+        mut events: broadcast::Receiver<Arc<PublicEvent>>,
         query: EventsQuery,
-        client: mpsc::Sender<Bytes>,
+        sender: mpsc::Sender<Bytes>,
         cut: Arc<Notify>,
     ) {
         let mut ends = self.ends.clone();
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,
-                () = client.closed() => return,
+                () = sender.closed() => return,
                 _ = ends.wait_for(|ends| *ends) => return,
             };
             match event {
                 Ok(event) if query.wants(&event) => loop {
                     tokio::select! {
-                        place = client.reserve() => match place {
-                            Ok(place) => break place.send(event.line.clone()),
+                        permit = sender.reserve() => match permit {
+                            Ok(permit) => break permit.send(event.line.clone()),
                             Err(_) => return,
                         },
-                        () = sleep(PATIENCE) => if events.len() >= BACKLOG {
+                        () = sleep(LAG_CHECK_INTERVAL) => if events.len() >= BACKLOG {
                             return self.cut_off(&cut);
                         },
                         _ = ends.wait_for(|ends| *ends) => return,
                     }
                 },
                 Ok(_) => {}
-                // The engine is lost; who follows lists again.
+                // The engine is lost. The client must list again.
                 Err(RecvError::Closed) => return,
                 Err(RecvError::Lagged(_)) => return self.cut_off(&cut),
             }
@@ -286,14 +294,14 @@ impl Service {
         }
     }
 
-    fn figures(&self) -> Reply {
+    fn metrics_text(&self) -> Reply {
         let (containers, subscribers) = (self.store.len(), self.store.subscribers());
         let text = self.metrics.text(containers, subscribers, self.engine.requests());
-        whole(FIGURES, text.into())
+        whole(METRICS, text.into())
     }
 }
 
-/// A path without `/v1.41` before it, and that version.
+/// Splits a path such as `/v1.41/version` into the path and the API version.
 fn versioned(path: &str) -> (&str, Option<(u16, u16)>) {
     let found = path.strip_prefix("/v").and_then(|rest| {
         let (version, path) = rest.split_at_checked(rest.find('/')?)?;
@@ -305,7 +313,7 @@ fn versioned(path: &str) -> (&str, Option<(u16, u16)>) {
     found.unwrap_or((path, None))
 }
 
-/// What may be a name or an ID, or the beginning of one.
+/// Returns whether the text may be a name, an ID, or a prefix of an ID.
 fn is_container(text: &str) -> bool {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let is_beginning = |byte: &u8| byte.is_ascii_alphanumeric();
@@ -313,7 +321,7 @@ fn is_container(text: &str) -> bool {
 }
 
 fn whole(r#type: HeaderValue, body: Bytes) -> Reply {
-    let mut reply = Response::new(Answer::Whole(Some(body)));
+    let mut reply = Response::new(ResponseBody::Whole(Some(body)));
     reply.headers_mut().insert(CONTENT_TYPE, r#type);
     reply
 }
@@ -324,7 +332,7 @@ fn json(value: &impl serde::Serialize) -> Reply {
     whole(JSON, body.into())
 }
 
-/// As engines explain themselves.
+/// Makes an error in the format of engines.
 fn message(status: StatusCode, text: &str) -> Reply {
     let mut reply = json(&json!({ "message": text }));
     *reply.status_mut() = status;
@@ -336,4 +344,40 @@ fn down(why: &str) -> Reply {
         StatusCode::SERVICE_UNAVAILABLE,
         &format!("eid serve can't ask its engine: {why}"),
     )
+}
+
+/// The body of a response.
+pub enum ResponseBody {
+    /// All at once.
+    Whole(Option<Bytes>),
+    /// A stream of events, which ends when the sender is dropped.
+    Events(mpsc::Receiver<Bytes>),
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(events) => events
+                .poll_recv(cx)
+                .map(|event| event.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
 }

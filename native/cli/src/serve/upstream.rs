@@ -1,66 +1,66 @@
-//! Follows the engine: one subscription, whatever the number of clients.
+//! Follows the engine with one subscription, independent of the number of clients.
 //!
-//! Subscribe, then list and inspect, then follow, as eid-docker's directory does. An event is told to clients when what it is
-//! about has been asked for and is in the [`Store`]: who hears of a change and asks, gets what is true after it.
+//! Clients get an event only after its container was inspected and is in the [`Store`]. A client that asks after an event sees the
+//! state after the change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eid_docker::{Backoff, ContainerRef, Engine, Error, ListScope, MAX_CONTAINERS};
+use eid_docker::{
+    Asking, ContainerRef, Engine, Error, ListScope, Lost, NextStep, Retry, Sink, ToAsk, LIST_INTERVAL, MAX_CONTAINERS,
+};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio::task::{yield_now, JoinSet};
-use tokio::time::{sleep, sleep_until, Instant};
 use tracing::{info, warn};
 
-use super::container::{self, Hidden, Policy, Shown};
-use super::event::{self, Changes, Event, CHANGED};
-use super::store::{Answer, Change, Store};
+use super::container::{NotPublic, Policy, PublicContainer};
+use super::engine_container::EngineContainer;
+use super::event::{Effect, EngineEvent, Event, UPDATE};
+use super::service::OLDEST;
+use super::store::{ContainerChange, Store, Update};
 
-/// Everything is listed so often even if nothing seems wrong: a stream may have died without a word.
-const LIST_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The second list comes soon after the first: Docker sends the head of its answer just before it subscribes.
-const SECOND_LIST: Duration = Duration::from_secs(1);
-
-/// When the engine is asked again about a container that it did not answer about.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// So many containers are asked about at a time.
-const INSPECTS: usize = 16;
-
-/// When more events than this wait, everything is asked for anew.
+/// If more events than this wait for inspects, the follower reconnects.
 const BACKLOG: usize = 8192;
 
-/// So many events are taken together.
-const BATCH: usize = 256;
+/// Shortest time between two replacements of an event stream that seems dead.
+const REPLACE_INTERVAL: Duration = LIST_INTERVAL;
 
-/// API versions for clients of an engine that tells none.
-const OLDEST: (u16, u16) = (1, 24);
-
+/// Puts the engine's containers and events into the store.
 pub struct Upstream {
     engine: Engine,
     policy: Policy,
     store: Arc<Store>,
-    /// Those that are not shown, which is for as long as they live.
+    /// The first answers of a session, while the store is down.
+    first: Option<Vec<(String, Update)>>,
+    /// The number of events received.
+    received: u64,
+    /// Events that wait for an inspect of their container, with their number.
+    waiting: HashMap<String, VecDeque<(u64, Event)>>,
+    /// The number of all waiting events.
+    backlog: usize,
+    /// The number of the last event of each container that the last list may not include.
+    recent: HashMap<String, u64>,
+    /// IDs that the policy excludes. This can't change during a container's life.
     hidden: HashSet<String>,
-    /// What the list before said of each, so that a change without an event is noticed.
-    listed: HashMap<String, u64>,
-    /// It does not answer about them.
-    unanswered: HashSet<String>,
-    /// Not all found room, and it has been said.
+    /// The fingerprint of each container in the last list, to notice a change without an event.
+    fingerprints: HashMap<String, u64>,
+    /// IDs that the engine failed to inspect.
+    failed: HashSet<String>,
+    /// Containers that are gone, for their last events.
+    gone: HashMap<String, Arc<PublicContainer>>,
+    /// True after a line about too many containers was logged.
     is_full: bool,
-    /// Those that are gone, of which there may be a last event to tell.
-    gone: HashMap<String, Arc<Shown>>,
+    last_error: String,
+    session_start: Instant,
 }
 
-/// An element of the engine's list.
+/// An element of the engine's list, as far as it shows changes.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+pub struct ListedContainer {
     id: String,
     #[serde(default)]
     names: Value,
@@ -73,281 +73,279 @@ struct Listed {
 }
 
 impl Upstream {
+    /// Makes a sink for the follower of this engine.
     pub fn new(engine: Engine, policy: Policy, store: Arc<Store>) -> Self {
         Self {
             engine,
             policy,
             store,
+            first: Some(Vec::new()),
+            received: 0,
+            waiting: HashMap::new(),
+            backlog: 0,
+            recent: HashMap::new(),
             hidden: HashSet::new(),
-            listed: HashMap::new(),
-            unanswered: HashSet::new(),
-            is_full: false,
+            fingerprints: HashMap::new(),
+            failed: HashSet::new(),
             gone: HashMap::new(),
+            is_full: false,
+            last_error: String::new(),
+            session_start: Instant::now(),
         }
     }
 
-    pub async fn run(mut self) {
-        let mut backoff = Backoff::default();
-        let mut last = String::new();
-        loop {
-            let began = Instant::now();
-            let error = match self.session().await {
-                Ok(never) => match never {},
-                Err(error) => error,
-            };
-            self.store.go_down(reason(&error));
-            let error = error.to_string();
-            // While it stays as it is, once is enough.
-            if error != last || began.elapsed() > LIST_INTERVAL {
-                warn!("{}: {error}; trying again", self.engine.endpoint());
+    /// Turns the engine's answer into an update of the store.
+    fn update(&mut self, id: &str, answer: Result<Option<Result<PublicContainer, NotPublic>>, Error>) -> Update {
+        match answer {
+            Ok(Some(Ok(container))) => Update::Public(Box::new(container)),
+            Ok(None) => Update::Gone,
+            Ok(Some(Err(reason))) => {
+                if reason == NotPublic::TooLarge {
+                    warn!("the container {id} is not shown: it has too many ports or too long labels");
+                }
+                self.hidden.insert(id.to_owned());
+                Update::Gone
             }
-            last = error;
-            sleep(backoff.after(began.elapsed())).await;
-        }
-    }
-
-    async fn session(&mut self) -> Result<std::convert::Infallible, Error> {
-        self.hidden.clear();
-        self.listed.clear();
-        self.unanswered.clear();
-        self.gone.clear();
-        let mut events = self.follow_events().await?;
-        let ids = self.list().await?;
-        let answers = self.ask(ids).await?;
-        let version = self.engine.api_version().unwrap_or(OLDEST);
-        let has_room = self.store.go_live(version, answers);
-        self.tell_of_room(has_room);
-        let shown = self.store.len().unwrap_or_default();
-        info!("{}: following, {shown} containers are shown", self.engine.endpoint());
-        let mut next_list = Instant::now() + SECOND_LIST;
-        let mut retry = Instant::now() + RETRY;
-        loop {
-            tokio::select! {
-                event = events.recv() => {
-                    let first = event.unwrap_or_else(|| Err(lost()))?;
-                    let mut batch = vec![first];
-                    while batch.len() < BATCH {
-                        let Ok(event) = events.try_recv() else { break };
-                        batch.push(event?);
-                    }
-                    self.take(batch).await?;
-                    // When many events come at once, those that they are told to have a turn too: fewer fall so far behind that they are cut off.
-                    yield_now().await;
+            Err(error) => {
+                // IDs stay in the set until an inspect succeeds, so this is logged once.
+                if self.failed.is_empty() {
+                    warn!("the container {id}: {error}");
                 }
-                () = sleep_until(next_list) => {
-                    let surprises = self.list().await?;
-                    self.explain(surprises).await?;
-                    self.gone.clear();
-                    next_list = Instant::now() + LIST_INTERVAL;
-                }
-                () = sleep_until(retry), if !self.unanswered.is_empty() => {
-                    let ids = self.unanswered.iter().cloned().collect();
-                    self.explain(ids).await?;
-                    retry = Instant::now() + RETRY;
-                }
+                self.failed.insert(id.to_owned());
+                Update::Failed
             }
         }
     }
 
-    /// Events are read while containers are asked for: an engine skips who is slow.
-    async fn follow_events(&self) -> Result<mpsc::Receiver<Result<Event, Error>>, Error> {
-        let mut stream = self.engine.subscribe().await?;
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        tokio::spawn(async move {
-            loop {
-                let events = tokio::select! {
-                    events = stream.next::<event::Told>() => events,
-                    () = sender.closed() => return,
-                };
-                let events = match events {
-                    Ok(events) => events,
-                    Err(error) => {
-                        let _ = sender.send(Err(error)).await;
-                        return;
-                    }
-                };
-                for event in events.into_iter().filter_map(event::Told::event) {
-                    if sender.try_send(Ok(event)).is_err() {
-                        // It ends, and with it the session.
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(receiver)
+    /// Sends the waiting events of a container that an inspect with this mark includes, and those that need no inspect.
+    fn send_waiting(&mut self, mark: u64, id: &str, change: &ContainerChange) {
+        match (&change.before, &change.after) {
+            (Some(container), None) => drop(self.gone.insert(id.to_owned(), Arc::clone(container))),
+            (_, Some(_)) => drop(self.gone.remove(id)),
+            (None, None) => {}
+        }
+        let Some(mut queue) = self.waiting.remove(id) else {
+            return self.send_missed(id, change);
+        };
+        let is_included = |(number, event): &&(u64, Event)| *number <= mark || !event.needs_inspect();
+        let included = queue.iter().take_while(is_included).count();
+        self.backlog -= included;
+        for (_, event) in queue.drain(..included) {
+            self.send(event, change);
+        }
+        if !queue.is_empty() {
+            self.waiting.insert(id.to_owned(), queue);
+        }
     }
 
-    /// The containers that are to be asked about: what is new, gone, or not what it was in the list before.
-    async fn list(&mut self) -> Result<Vec<String>, Error> {
-        let list: Vec<Listed> = self.engine.list_as(ListScope::All).await?;
-        let listed: HashMap<String, u64> = list
-            .into_iter()
-            .take(2 * MAX_CONTAINERS)
-            .map(|listed| (listed.id.clone(), listed.fingerprint()))
-            .collect();
-        self.hidden.retain(|id| listed.contains_key(id));
-        let gone = self.listed.keys().filter(|id| !listed.contains_key(*id));
-        let other = listed
-            .iter()
-            .filter(|(id, print)| !self.hidden.contains(*id) && self.listed.get(*id) != Some(print))
-            .map(|(id, _)| id);
-        let ids = gone.chain(other).cloned().collect();
-        self.listed = listed;
-        Ok(ids)
+    fn send(&mut self, event: Event, change: &ContainerChange) {
+        let container = change.latest().or_else(|| self.gone.get(&event.container));
+        if let Some(container) = container {
+            match event.effect {
+                Effect::Nothing | Effect::Change => self.store.send(event.public(container)),
+                Effect::Unknown if change.before != change.after => {
+                    self.store.send(event.clone().renamed(UPDATE).public(container));
+                }
+                Effect::Unknown => {}
+            }
+        }
+        if event.is_end() {
+            self.hidden.remove(&event.container);
+            self.gone.remove(&event.container);
+        }
     }
 
-    /// What the engine says of each. Of one alone it may say nothing; an engine that is not there is an error.
-    async fn ask(&mut self, ids: Vec<String>) -> Result<Vec<(String, Answer)>, Error> {
-        let mut waiting = ids.into_iter();
-        let mut asked = JoinSet::new();
-        let mut answers = Vec::new();
-        loop {
-            for id in waiting.by_ref().take(INSPECTS - asked.len()) {
-                let engine = self.engine.clone();
-                let policy = self.policy.clone();
-                asked.spawn(async move {
-                    let answer = inspect(&engine, &policy, &id).await;
-                    (id, answer)
-                });
-            }
-            let Some(answered) = asked.join_next().await else { break };
-            let Ok((id, answer)) = answered else { continue };
-            let answer = match answer {
-                Ok(Ok(shown)) => Answer::Shown(Box::new(shown)),
-                Ok(Err(hidden)) => {
-                    if hidden == Hidden::TooLarge {
-                        warn!("the container {id} is not shown: it has too many ports or too long labels");
-                    }
-                    self.hidden.insert(id.clone());
-                    Answer::Gone
-                }
-                Err(Error::NoSuchContainer) => Answer::Gone,
-                Err(error @ Error::Unreachable(..)) => return Err(error),
-                Err(error) => {
-                    // They stay there while they are asked about again, so it is said once.
-                    if self.unanswered.is_empty() {
-                        warn!("the container {id}: {error}");
-                    }
-                    self.unanswered.insert(id.clone());
-                    Answer::Nothing
-                }
-            };
-            if !matches!(answer, Answer::Nothing) {
-                self.unanswered.remove(&id);
-            }
-            answers.push((id, answer));
-        }
-        Ok(answers)
-    }
-
-    async fn take(&mut self, batch: Vec<Event>) -> Result<(), Error> {
-        let mut ids = HashSet::new();
-        for event in &batch {
-            let may_be_shown = !self.hidden.contains(&event.container);
-            if may_be_shown && (event.changes != Changes::Nothing || event.is_creation()) {
-                ids.insert(event.container.clone());
-            }
-        }
-        let answers = self.ask(ids.into_iter().collect()).await?;
-        let (mut changes, has_room) = self.store.apply(answers);
-        self.tell_of_room(has_room);
-        for (id, change) in &changes {
-            match (&change.before, &change.after) {
-                (Some(shown), None) => drop(self.gone.insert(id.clone(), Arc::clone(shown))),
-                (_, Some(_)) => drop(self.gone.remove(id)),
-                (None, None) => {}
-            }
-        }
-        for event in batch {
-            let id = event.container.clone();
-            let change = changes.entry(id.clone()).or_insert_with(|| {
-                let shown = self.store.shown(&id);
-                Change {
-                    before: shown.clone(),
-                    after: shown,
-                }
-            });
-            let shown = change.shown().cloned().or_else(|| self.gone.get(&id).cloned());
-            if event.is_end() {
-                self.hidden.remove(&id);
-                self.gone.remove(&id);
-            }
-            let Some(shown) = shown.as_deref() else { continue };
-            match event.changes {
-                Changes::Nothing | Changes::Something => self.store.tell(event.told(shown)),
-                Changes::Unknown if change.before != change.after => {
-                    self.store.tell(event.renamed(CHANGED).told(shown))
-                }
-                Changes::Unknown => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks about containers that no event has told of, and tells what has changed.
-    async fn explain(&mut self, ids: Vec<String>) -> Result<(), Error> {
-        let answers = self.ask(ids).await?;
-        let (changes, has_room) = self.store.apply(answers);
-        self.tell_of_room(has_room);
+    /// Sends events for a change that the engine sent no event about.
+    fn send_missed(&self, id: &str, change: &ContainerChange) {
+        let Some(container) = change.latest() else { return };
+        let runs = |view: &Option<Arc<PublicContainer>>| view.as_ref().is_some_and(|view| view.state == "running");
+        let actions: &[&str] = match (&change.before, &change.after) {
+            (before, after) if before == after => &[],
+            (Some(_), None) => &["die", "destroy"],
+            (before, after) => match (runs(before), runs(after)) {
+                (false, true) => &["start"],
+                (true, false) => &["die"],
+                _ => &[UPDATE],
+            },
+        };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_secs()).unwrap_or_default();
-        for (id, change) in changes {
-            let Some(shown) = change.shown() else { continue };
-            let runs = |shown: &Option<Arc<Shown>>| shown.as_ref().is_some_and(|shown| shown.state == "running");
-            let actions: &[&str] = match (&change.before, &change.after) {
-                (before, after) if before == after => &[],
-                (Some(_), None) => &["die", "destroy"],
-                (before, after) => match (runs(before), runs(after)) {
-                    (false, true) => &["start"],
-                    (true, false) => &["die"],
-                    _ => &[CHANGED],
-                },
-            };
-            for action in actions {
-                self.store.tell(Event::missed(&id, action, now).told(shown));
-            }
+        for action in actions {
+            self.store.send(Event::missed(id, action, now).public(container));
         }
-        Ok(())
     }
 
-    fn tell_of_room(&mut self, has_room: bool) {
-        if !has_room && !std::mem::replace(&mut self.is_full, true) {
+    fn check_room(&mut self, has_room: bool) {
+        if !has_room && !mem::replace(&mut self.is_full, true) {
             warn!("there are more than {MAX_CONTAINERS} containers to show; the others are left out");
         }
     }
 }
 
-impl Listed {
+impl Sink for Upstream {
+    type Listed = ListedContainer;
+    type Inspected = Result<PublicContainer, NotPublic>;
+    type Event = EngineEvent;
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn list(&self) -> Asking<Vec<ListedContainer>> {
+        let engine = self.engine.clone();
+        Box::pin(async move { engine.list_as(ListScope::All).await })
+    }
+
+    fn inspect(&self, id: ContainerRef) -> Asking<Self::Inspected> {
+        let (engine, policy) = (self.engine.clone(), self.policy.clone());
+        Box::pin(async move {
+            let container: EngineContainer = engine.inspect_as(&id).await?;
+            // The engine may have found another container, whose name is this ID.
+            if container.id != id.as_str() {
+                return Err(Error::NoSuchContainer);
+            }
+            Ok(policy.apply(&container))
+        })
+    }
+
+    fn mark(&self) -> u64 {
+        self.received
+    }
+
+    fn event(&mut self, event: EngineEvent) -> Result<Option<String>, Error> {
+        let Some(event) = event.event() else { return Ok(None) };
+        let id = event.container.clone();
+        self.received += 1;
+        self.recent.insert(id.clone(), self.received);
+        if self.hidden.contains(&id) {
+            if event.is_end() {
+                self.hidden.remove(&id);
+            }
+            return Ok(None);
+        }
+        let needs_inspect = event.needs_inspect();
+        if !needs_inspect && !self.waiting.contains_key(&id) {
+            let container = self.store.get(&id);
+            let unchanged = ContainerChange {
+                before: container.clone(),
+                after: container,
+            };
+            self.send(event, &unchanged);
+            return Ok(None);
+        }
+        if self.backlog >= BACKLOG {
+            return Err(Error::unreachable("its events come faster than they can be followed"));
+        }
+        self.backlog += 1;
+        let queue = self.waiting.entry(id.clone()).or_default();
+        queue.push_back((self.received, event));
+        Ok(needs_inspect.then_some(id))
+    }
+
+    fn listed(&mut self, mark: u64, list: Vec<ListedContainer>) -> ToAsk {
+        let listed = list.into_iter().take(2 * MAX_CONTAINERS);
+        let listed: HashMap<String, u64> = listed.map(|one| (one.id.clone(), one.fingerprint())).collect();
+        self.hidden.retain(|id| listed.contains_key(id));
+        self.gone.clear();
+        let shown = self.store.all().unwrap_or_default();
+        let gone = shown.iter().map(|container| &container.id);
+        let gone = gone.filter(|id| !listed.contains_key(*id));
+        let changed = listed.iter().filter(|(id, print)| {
+            let is_known = self.hidden.contains(*id) || self.fingerprints.get(*id) == Some(print);
+            !is_known
+        });
+        let ids: Vec<String> = gone.chain(changed.map(|(id, _)| id)).cloned().collect();
+        // At most one replacement per interval, in case a container keeps changing without events.
+        let may_replace = self.first.is_none() && self.session_start.elapsed() >= REPLACE_INTERVAL;
+        let is_unexplained = |id: &&String| may_replace && !self.recent.contains_key(*id);
+        let unexplained = ids.iter().filter(is_unexplained).cloned().collect();
+        self.recent.retain(|_, number| *number > mark);
+        self.fingerprints = listed;
+        ToAsk { ids, unexplained }
+    }
+
+    fn changed(&mut self, mark: u64, id: &str, answer: Result<Option<Self::Inspected>, Error>) -> NextStep {
+        let answer = match answer {
+            Err(error) if error.detail().is_some() => return NextStep::Reconnect(error),
+            answer => answer,
+        };
+        let update = self.update(id, answer);
+        let is_failure = matches!(update, Update::Failed);
+        if !is_failure {
+            self.failed.remove(id);
+        }
+        let (change, has_room) = match &mut self.first {
+            Some(first) => {
+                first.push((id.to_owned(), update));
+                (ContainerChange::default(), true)
+            }
+            None => self.store.apply(id, update),
+        };
+        self.check_room(has_room);
+        self.send_waiting(mark, id, &change);
+        if is_failure {
+            NextStep::AskAgain
+        } else {
+            NextStep::Follow
+        }
+    }
+
+    fn ready(&mut self) {
+        let Some(first) = self.first.take() else { return };
+        let version = self.engine.api_version().unwrap_or(OLDEST);
+        let has_room = self.store.go_live(version, first);
+        self.check_room(has_room);
+        let shown = self.store.len().unwrap_or_default();
+        info!("{}: following, {shown} containers are shown", self.engine.endpoint());
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Retry {
+        let error = lost.error();
+        self.store.go_down(reason(error));
+        self.first = Some(Vec::new());
+        let message = error.to_string();
+        // A repeated error is logged once.
+        if message != self.last_error || self.session_start.elapsed() > LIST_INTERVAL {
+            warn!("{}: {message}; trying again", self.engine.endpoint());
+        }
+        self.last_error = message;
+        Retry::Soon
+    }
+
+    fn resync(&mut self) {
+        self.waiting.clear();
+        self.backlog = 0;
+        self.recent.clear();
+        self.hidden.clear();
+        self.fingerprints.clear();
+        self.failed.clear();
+        self.gone.clear();
+        self.session_start = Instant::now();
+    }
+}
+
+impl ListedContainer {
+    /// Hashes the properties. The order in lists does not count: an engine may change it.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for value in [&self.names, &self.state, &self.ports, &self.network_settings] {
-            value.to_string().hash(&mut hasher);
+            let mut texts: Vec<String> = match value {
+                Value::Array(values) => values.iter().map(Value::to_string).collect(),
+                value => vec![value.to_string()],
+            };
+            texts.sort_unstable();
+            texts.hash(&mut hasher);
         }
         hasher.finish()
     }
 }
 
-async fn inspect(engine: &Engine, policy: &Policy, id: &str) -> Result<Result<Shown, Hidden>, Error> {
-    let Some(asked) = ContainerRef::from_id(id) else {
-        return Err(Error::NoSuchContainer);
-    };
-    let told: container::Told = engine.inspect_as(&asked).await?;
-    match told.id == id {
-        true => Ok(policy.show(told)),
-        false => Err(Error::NoSuchContainer),
-    }
-}
-
-/// For clients: what an engine, or a proxy before it, writes of its troubles may name anything.
+/// Returns the reason for clients. The error message itself might reveal details of the host.
 fn reason(error: &Error) -> &'static str {
     match error {
-        Error::Unreachable(..) | Error::Config(..) | Error::Defect(_) => "it is unreachable",
         Error::Refused { .. } => "it refuses to answer",
         Error::Timeout => "it did not answer in time",
+        error if error.detail().is_some() => "it is unreachable",
         _ => "its answer makes no sense",
     }
-}
-
-fn lost() -> Error {
-    Error::unreachable("its events come faster than they can be followed")
 }

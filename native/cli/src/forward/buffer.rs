@@ -1,17 +1,20 @@
-//! What a stream has read and not sent yet, in memory that is only held while there is something in it, and then goes back to the
-//! thread's spare ones.
+//! Buffers for bytes that were read and not sent yet. A connection holds one only while it has such bytes; each thread pools the
+//! others.
 
 use std::cell::RefCell;
 use std::thread::LocalKey;
 
-/// How many bytes are read at once, of a stream of which there is little, and of one of which there is a lot.
+/// The size of a buffer: small for a short stream, large for a bulk stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
+    /// 16 KiB.
     Small,
+    /// 1 MiB.
     Large,
 }
 
 impl Size {
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> usize {
         match self {
             Self::Small => 16 * 1024,
@@ -19,7 +22,7 @@ impl Size {
         }
     }
 
-    fn spare(self) -> &'static LocalKey<RefCell<Vec<Box<[u8]>>>> {
+    fn pool(self) -> &'static LocalKey<RefCell<Vec<Box<[u8]>>>> {
         match self {
             Self::Small => &SMALL,
             Self::Large => &LARGE,
@@ -27,63 +30,64 @@ impl Size {
     }
 }
 
-/// Spare ones of each thread and size.
-const MAX_SPARE: usize = 2;
+/// The maximum number of pooled buffers per thread and size.
+const MAX_POOLED: usize = 2;
 
 thread_local! {
     static SMALL: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
     static LARGE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Some bytes.
-pub struct Piece {
+/// A buffer with the bytes from `start` to `end`.
+pub struct Buffer {
     size: Size,
     memory: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-impl Piece {
-    /// An empty one.
+impl Buffer {
+    /// Takes an empty buffer from the pool, or allocates one.
     pub fn take(size: Size) -> Self {
-        let spare = size.spare().with_borrow_mut(Vec::pop);
+        let pooled = size.pool().with_borrow_mut(Vec::pop);
         Self {
             size,
-            memory: spare.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice()),
+            memory: pooled.unwrap_or_else(|| vec![0; size.bytes()].into_boxed_slice()),
             start: 0,
             end: 0,
         }
     }
 
-    /// Its memory is for another one.
+    /// Returns the buffer to the pool.
     pub fn put_back(self) {
-        self.size.spare().with_borrow_mut(|spare| {
-            if spare.len() < MAX_SPARE {
-                spare.push(self.memory);
+        self.size.pool().with_borrow_mut(|pool| {
+            if pool.len() < MAX_POOLED {
+                pool.push(self.memory);
             }
         });
     }
 
+    /// Returns whether all bytes are sent.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// What has to be sent.
+    /// Returns the bytes that are not sent yet.
     pub fn bytes(&self) -> &[u8] {
         &self.memory[self.start..self.end]
     }
 
-    /// So much of it has been sent.
+    /// Marks this number of bytes as sent.
     pub fn consume(&mut self, length: usize) {
         self.start += length;
     }
 
-    /// Where to read to, as it is empty.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// Returns the space to read into. The buffer must be empty.
+    pub fn space(&mut self) -> &mut [u8] {
         &mut self.memory
     }
 
-    /// So much has been read.
+    /// Marks this number of bytes as read.
     pub fn fill(&mut self, length: usize) {
         (self.start, self.end) = (0, length);
     }

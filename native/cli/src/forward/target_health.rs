@@ -1,4 +1,4 @@
-//! Whether a target can be reached, said when that changes and not for each connection.
+//! Logs when a target can't be reached and when it can be reached again, instead of one line per connection.
 
 use std::fmt;
 use std::io;
@@ -10,27 +10,28 @@ use std::time::{Duration, Instant};
 use eid_docker::Error;
 use tracing::{info, warn};
 
-use super::rule::Rule;
-use crate::failure::advice;
+use super::rules::Rule;
+use crate::log_throttle::LogThrottle;
+use crate::output::advice;
 
-/// While it lasts it is said again.
+/// Time after which a lasting problem is logged again.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// Why a connection could not be made.
+/// Why a connection to the target failed.
 #[derive(Debug)]
-pub enum Unreachable {
+pub enum TargetError {
     /// The host's name has no address.
     UnknownHost { host: String, error: Option<io::Error> },
-    /// The engine could not say where the container is.
+    /// The engine did not return a route to the container.
     Engine(Error),
-    /// It is this process itself that listens there.
-    Own { to: SocketAddr },
-    /// Nobody could be connected to there.
+    /// This process itself listens there.
+    SelfLoop { to: SocketAddr },
+    /// Dialling the address failed.
     Dial { to: SocketAddr, error: io::Error },
 }
 
-impl Unreachable {
-    /// What to do about it.
+impl TargetError {
+    /// Returns what the user can do.
     fn advice(&self) -> &'static str {
         match self {
             Self::UnknownHost { .. } => "check it in DNS and /etc/hosts",
@@ -40,20 +41,20 @@ impl Unreachable {
                 }
                 error => advice(error),
             },
-            Self::Own { .. } => "forward it to where the service listens, or listen on another port",
+            Self::SelfLoop { .. } => "forward it to where the service listens, or listen on another port",
             Self::Dial { .. } => "check that the service runs and listens there, and that no firewall is between",
         }
     }
 }
 
-impl fmt::Display for Unreachable {
+impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownHost { host, error } => {
                 write!(f, "the host {host} has no address")?;
                 error.as_ref().map_or(Ok(()), |error| write!(f, " ({error})"))
             }
-            // eid-docker speaks of the port that Erlang nodes listen on; here it is another one.
+            // The messages of eid-docker are about the distribution port.
             Self::Engine(Error::NotPublished) => f.write_str("this port of the container is not published"),
             Self::Engine(Error::PublishedOnLoopback) => {
                 f.write_str("this port of the container is published on its host's loopback address only")
@@ -62,17 +63,17 @@ impl fmt::Display for Unreachable {
                 f.write_str("this port of the container is published on another address of its host")
             }
             Self::Engine(error) => error.fmt(f),
-            Self::Own { to } => write!(
+            Self::SelfLoop { to } => write!(
                 f,
                 "{to} is where this eid forward itself listens, so it would go round in circles"
             ),
-            Self::Dial { to, error } => write!(f, "{to}: {}", lower(error)),
+            Self::Dial { to, error } => write!(f, "{to}: {}", short_message(error)),
         }
     }
 }
 
-/// What the system says, without its number.
-fn lower(error: &io::Error) -> String {
+/// Returns the system's message, without its number.
+fn short_message(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::TimedOut => "no answer in time".to_owned(),
@@ -82,27 +83,36 @@ fn lower(error: &io::Error) -> String {
     }
 }
 
-/// How it is with one rule.
-#[derive(Default)]
-pub struct Reach {
-    fails: AtomicBool,
-    trouble: Mutex<Option<Trouble>>,
+/// The health of the target of one rule.
+pub struct TargetHealth {
+    is_down: AtomicBool,
+    outage: Mutex<Option<Outage>>,
+    throttle: LogThrottle,
 }
 
-struct Trouble {
-    why: String,
+struct Outage {
+    reason: String,
     since: Instant,
-    said: Instant,
     failed: u64,
 }
 
-impl Reach {
-    /// A connection was made.
+impl Default for TargetHealth {
+    fn default() -> Self {
+        Self {
+            is_down: AtomicBool::new(false),
+            outage: Mutex::default(),
+            throttle: LogThrottle::every(REMINDER),
+        }
+    }
+}
+
+impl TargetHealth {
+    /// Records a connection, and logs the end of an outage.
     pub fn succeeded(&self, rule: &Rule) {
-        if self.fails.load(Ordering::Relaxed) {
+        if self.is_down.load(Ordering::Relaxed) {
             let ended = self.lock().take();
-            self.fails.store(false, Ordering::Relaxed);
-            if let Some(Trouble { since, failed, .. }) = ended {
+            self.is_down.store(false, Ordering::Relaxed);
+            if let Some(Outage { since, failed, .. }) = ended {
                 let seconds = since.elapsed().as_secs();
                 info!(
                     "{} can be reached again, after {seconds} s and {failed} failed connections",
@@ -112,30 +122,32 @@ impl Reach {
         }
     }
 
-    /// A connection could not be made.
-    pub fn failed(&self, rule: &Rule, reason: &Unreachable) {
-        let why = reason.to_string();
+    /// Records a failed connection, and logs a new reason or a reminder.
+    pub fn failed(&self, rule: &Rule, error: &TargetError) {
+        let reason = error.to_string();
         let now = Instant::now();
-        let mut trouble = self.lock();
-        self.fails.store(true, Ordering::Relaxed);
-        let known = trouble.get_or_insert_with(|| Trouble {
-            why: String::new(),
+        let mut outage = self.lock();
+        self.is_down.store(true, Ordering::Relaxed);
+        let outage = outage.get_or_insert_with(|| Outage {
+            reason: String::new(),
             since: now,
-            said: now,
             failed: 0,
         });
-        known.failed += 1;
-        if known.why != why || now - known.said >= REMINDER {
-            (known.why, known.said) = (why, now);
-            let (why, failed, advice) = (&known.why, known.failed, reason.advice());
+        outage.failed += 1;
+        if outage.reason != reason {
+            self.throttle.reset();
+            outage.reason = reason;
+        }
+        if self.throttle.allow(now).is_some() {
+            let (reason, failed, advice) = (&outage.reason, outage.failed, error.advice());
             warn!(
                 failed,
-                "{} ({}) can't be reached: {why}; {advice}", rule.target, rule.place
+                "{} ({}) can't be reached: {reason}; {advice}", rule.target, rule.listen
             );
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Outage>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Finding a target and connecting to it, for one connection.
+//! Finds a target and connects to it.
 
 use std::future::Future;
 use std::io;
@@ -12,63 +12,65 @@ use rustix::net::{connect, socket_with, sockopt, AddressFamily, SocketFlags, Soc
 use tokio::net::{lookup_host, TcpStream};
 use tokio::time::timeout;
 
-use super::own::Own;
-use super::reach::Unreachable;
-use super::target::{Hosted, Target};
-use crate::engine_options::EngineOptions;
+use super::rules::{RemoteContainer, Target};
+use super::self_loop::OwnAddresses;
+use super::target_health::TargetError;
+use crate::args::EngineOptions;
 
-/// Of a name's addresses so many are tried.
+/// The maximum number of addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
-/// A bridge that can't be dialled within this time is given up for another way.
-const BRIDGE_TIME: Duration = Duration::from_secs(1);
+/// Time limit for a bridge. On a bridge a dial succeeds within milliseconds or never, so fail over early.
+const BRIDGE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Finds targets and connects to them. Whatever waits has to run on the one runtime of the command.
-pub struct Dialer {
-    engines: Registry,
+/// Finds targets and connects to them. Its async functions must run on the one runtime of the command.
+pub struct Connector {
+    registry: Registry,
     options: EngineOptions,
     connect_timeout: Duration,
-    own: Own,
+    own_addresses: OwnAddresses,
 }
 
-/// Where a target is, without asking anybody.
+/// The address of a target, as far as it is known without a query.
 #[derive(Clone, Copy, Debug)]
-pub struct Known {
+pub struct KnownAddress {
+    /// The address to dial.
     pub to: SocketAddr,
-    /// How long connecting may take.
+    /// Time limit for the dial.
     pub limit: Duration,
 }
 
-impl Dialer {
-    pub fn new(options: EngineOptions, connect_timeout: Duration, own: Own) -> Self {
+impl Connector {
+    /// Makes a connector that refuses to connect to `own_addresses`.
+    pub fn new(options: EngineOptions, connect_timeout: Duration, own_addresses: OwnAddresses) -> Self {
         Self {
-            engines: Registry::new(own_container),
+            registry: Registry::new(own_container),
             options,
             connect_timeout,
-            own,
+            own_addresses,
         }
     }
 
-    /// Where the target is, if it has an IP address, and is no container or is in its engine's directory.
-    pub fn known(&self, target: &Target) -> Option<Known> {
+    /// Returns the address of the target, if the target has an IP address and, for a container, is in its engine's directory.
+    pub fn known(&self, target: &Target) -> Option<KnownAddress> {
         let limit = self.connect_timeout;
         match target {
             Target::Tcp { host, port } => {
                 let to = SocketAddr::new(host.parse().ok()?, *port);
-                Some(Known { to, limit })
+                Some(KnownAddress { to, limit })
             }
             Target::Docker { container, port } => {
                 let ip = container.host.parse().ok()?;
-                let directory = self.engines.existing(&self.options.location(&container.host, ip))?;
+                let directory = self.registry.existing(&self.options.location(&container.host, ip))?;
                 let wanted = wanted(ip, *port, Bridge::Preferred);
                 let route = directory.known_route(container.name.as_str(), &wanted)?;
                 let limit = self.limit(&route);
-                Some(Known { to: route.to, limit })
+                Some(KnownAddress { to: route.to, limit })
             }
         }
     }
 
-    /// What is [`Known`] of the target is wrong: whether it may be another one when it is asked for again.
+    /// Invalidates the cached address. Returns whether a new lookup could give another one.
     pub fn doubt(&self, target: &Target) -> bool {
         let Target::Docker { container, .. } = target else {
             return false;
@@ -80,12 +82,8 @@ impl Dialer {
         true
     }
 
-    /// A new connection to the target.
-    ///
-    /// # Errors
-    ///
-    /// Why the last attempt failed.
-    pub async fn dial(&self, target: &Target) -> Result<OwnedFd, Unreachable> {
+    /// Finds the target and connects to it.
+    pub async fn dial(&self, target: &Target) -> Result<OwnedFd, TargetError> {
         match target {
             Target::Tcp { host, port } => {
                 let connect = |ip| self.connect(SocketAddr::new(ip, *port), self.connect_timeout);
@@ -98,12 +96,8 @@ impl Dialer {
         }
     }
 
-    /// Finds the container, so that its engine's directory is there when somebody connects.
-    ///
-    /// # Errors
-    ///
-    /// Why it can't be found now.
-    pub async fn prepare(&self, target: &Target) -> Result<(), Unreachable> {
+    /// Looks the container up, so that its engine's directory is loaded before the first connection.
+    pub async fn prepare(&self, target: &Target) -> Result<(), TargetError> {
         let Target::Docker { container, port } = target else {
             return Ok(());
         };
@@ -111,12 +105,12 @@ impl Dialer {
         self.first(&container.host, find).await.map(|_| ())
     }
 
-    /// The first success with an address of the host.
-    async fn first<T, F: Future<Output = Result<T, Unreachable>>>(
+    /// Tries each address of the host until an attempt succeeds.
+    async fn first<T, F: Future<Output = Result<T, TargetError>>>(
         &self,
         host: &str,
         attempt: impl Fn(IpAddr) -> F,
-    ) -> Result<T, Unreachable> {
+    ) -> Result<T, TargetError> {
         if let Ok(ip) = host.parse() {
             return attempt(ip).await;
         }
@@ -130,34 +124,34 @@ impl Dialer {
         Err(failure.unwrap_or_else(|| unknown(host, None)))
     }
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unreachable> {
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, TargetError> {
         let answer = timeout(self.options.timeout(), lookup_host((host, 0))).await;
         let answer = answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let addresses = answer.map_err(|error| unknown(host, Some(error)))?;
         Ok(addresses.map(|address| address.ip()).take(MAX_ADDRESSES).collect())
     }
 
-    /// If it can't be dialled where it is thought to be, or is said not to be there, or the engine is, it is looked up and dialled once
-    /// more: such an answer, which others share, may have been on its way already when this connection was made.
-    async fn dial_container(&self, container: &Hosted, ip: IpAddr, port: u16) -> Result<OwnedFd, Unreachable> {
+    /// Looks up and dials once more if the dial failed, or if the engine reported the container as gone or did not answer. The first
+    /// lookup may have shared an answer from before this connection.
+    async fn dial_container(&self, container: &RemoteContainer, ip: IpAddr, port: u16) -> Result<OwnedFd, TargetError> {
         let mut bridge = Bridge::Preferred;
         match self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await {
-            Err(Unreachable::Engine(error)) if !may_be_over(&error) => return Err(Unreachable::Engine(error)),
+            Err(TargetError::Engine(error)) if !is_worth_a_retry(&error) => return Err(TargetError::Engine(error)),
             Err(_) => {}
             connected => return connected,
         }
-        let directory = self.directory(container, ip).map_err(Unreachable::Engine)?;
+        let directory = self.directory(container, ip).map_err(TargetError::Engine)?;
         directory.doubt(&container.name);
         self.dial_route(container, &wanted(ip, port, bridge), &mut bridge).await
     }
 
-    /// A bridge that can't be dialled is the last resort from then on.
+    /// Dials once. A bridge that fails becomes the last resort.
     async fn dial_route(
         &self,
-        container: &Hosted,
+        container: &RemoteContainer,
         wanted: &Wanted,
         bridge: &mut Bridge,
-    ) -> Result<OwnedFd, Unreachable> {
+    ) -> Result<OwnedFd, TargetError> {
         let route = self.find(container, wanted).await?;
         let mut limit = self.connect_timeout;
         if *bridge == Bridge::Preferred {
@@ -169,25 +163,25 @@ impl Dialer {
         self.connect(route.to, limit).await
     }
 
-    async fn find(&self, container: &Hosted, wanted: &Wanted) -> Result<Route, Unreachable> {
-        let directory = self.directory(container, wanted.host).map_err(Unreachable::Engine)?;
+    async fn find(&self, container: &RemoteContainer, wanted: &Wanted) -> Result<Route, TargetError> {
+        let directory = self.directory(container, wanted.host).map_err(TargetError::Engine)?;
         let found = timeout(self.options.timeout(), directory.route(&container.name, wanted)).await;
-        found.unwrap_or(Err(Error::Timeout)).map_err(Unreachable::Engine)
+        found.unwrap_or(Err(Error::Timeout)).map_err(TargetError::Engine)
     }
 
     fn limit(&self, route: &Route) -> Duration {
         match route.kind {
-            RouteKind::Bridge => self.connect_timeout.min(BRIDGE_TIME),
+            RouteKind::Bridge => self.connect_timeout.min(BRIDGE_TIMEOUT),
             _ => self.connect_timeout,
         }
     }
 
-    fn directory(&self, container: &Hosted, ip: IpAddr) -> Result<Directory, Error> {
+    fn directory(&self, container: &RemoteContainer, ip: IpAddr) -> Result<Directory, Error> {
         let location = self.options.location(&container.host, ip);
-        self.engines.get(&location, self.options.limits())
+        self.registry.get(&location, self.options.limits())
     }
 
-    async fn connect(&self, to: SocketAddr, limit: Duration) -> Result<OwnedFd, Unreachable> {
+    async fn connect(&self, to: SocketAddr, limit: Duration) -> Result<OwnedFd, TargetError> {
         let socket = self.begin_to_connect(to)?;
         let connect = async {
             let stream = TcpStream::from_std(socket.into())?;
@@ -201,19 +195,15 @@ impl Dialer {
         connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map(OwnedFd::from)
-            .map_err(|error| Unreachable::Dial { to, error })
+            .map_err(|error| TargetError::Dial { to, error })
     }
 
-    /// A socket that connects; it does not block. When it becomes writable, it has done so, or it has an error.
-    ///
-    /// # Errors
-    ///
-    /// What is known at once.
-    pub fn begin_to_connect(&self, to: SocketAddr) -> Result<OwnedFd, Unreachable> {
-        if self.own.has(to) {
-            return Err(Unreachable::Own { to });
+    /// Starts to connect a non-blocking socket. When it becomes writable, it is connected or has an error.
+    pub fn begin_to_connect(&self, to: SocketAddr) -> Result<OwnedFd, TargetError> {
+        if self.own_addresses.contains(to) {
+            return Err(TargetError::SelfLoop { to });
         }
-        begin_to_connect(to).map_err(|error| Unreachable::Dial {
+        begin_to_connect(to).map_err(|error| TargetError::Dial {
             to,
             error: error.into(),
         })
@@ -234,8 +224,8 @@ fn begin_to_connect(to: SocketAddr) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Whether the next answer may be another one, and does not take long.
-fn may_be_over(error: &Error) -> bool {
+/// Returns whether a second lookup may succeed soon.
+fn is_worth_a_retry(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable(..)
@@ -257,7 +247,7 @@ fn wanted(host: IpAddr, port: u16, bridge: Bridge) -> Wanted {
     }
 }
 
-fn unknown(host: &str, error: Option<io::Error>) -> Unreachable {
+fn unknown(host: &str, error: Option<io::Error>) -> TargetError {
     let host = host.to_owned();
-    Unreachable::UnknownHost { host, error }
+    TargetError::UnknownHost { host, error }
 }

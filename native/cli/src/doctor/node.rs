@@ -1,4 +1,4 @@
-//! The steps at both ends of the way: the name of the node, the address of its host; and the node itself.
+//! The steps about the node itself: its name, the address of its host, the handshake and the cookie.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,22 +8,21 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::cookie::Cookie;
-use super::fault::Fault;
-use super::handshake::{Handshake, Own, Trouble};
-use super::names;
-use super::port::Ways;
-use super::report::Passed;
+use super::handshake::{Handshake, HandshakeError, Introduction};
+use super::port::DialPlan;
+use super::report::{Passed, StepError};
+use super::suggest::explain_bad_name;
 use super::wire::{Challenge, Status};
-use crate::failure::Failure;
-use crate::node_options::NodeOptions;
+use crate::args::NodeOptions;
+use crate::output::Failure;
 
-/// Reads the node's name.
-pub fn parse(text: &str) -> Result<Passed<NodeName>, Fault> {
+/// Parses the node name.
+pub fn parse(text: &str) -> Result<Passed<NodeName>, StepError> {
     let name = NodeName::parse(text).map_err(|error| {
-        let why = names::why_none(text);
-        Fault::docker(&error)
-            .saying(format!("this is no node name of the form Container@Host: {why}"))
-            .advising(
+        let why = explain_bad_name(text);
+        StepError::docker(&error)
+            .message(format!("this is no node name of the form Container@Host: {why}"))
+            .advice(
                 "a node is named after its container's ID or name and its Docker host, as 0a1b2c3d4e5f@192.168.4.231; docker ps \
                  has both ID and name",
             )
@@ -37,8 +36,8 @@ pub fn parse(text: &str) -> Result<Passed<NodeName>, Fault> {
     })
 }
 
-/// Looks its host up.
-pub async fn resolve(options: &NodeOptions, host: &str, limit: Duration) -> Result<Passed<IpAddr>, Fault> {
+/// Resolves the host.
+pub async fn resolve(options: &NodeOptions, host: &str, limit: Duration) -> Result<Passed<IpAddr>, StepError> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(Passed {
             value: ip,
@@ -52,11 +51,11 @@ pub async fn resolve(options: &NodeOptions, host: &str, limit: Duration) -> Resu
             sentence: format!("{host} has the address {ip}"),
             detail: json!({ "address": ip }),
         }),
-        Err(failure) => Err(unknown(failure, options, host, limit).await),
+        Err(failure) => Err(explain_dns(failure, options, host, limit).await),
     }
 }
 
-async fn unknown(failure: Failure, options: &NodeOptions, host: &str, limit: Duration) -> Fault {
+async fn explain_dns(failure: Failure, options: &NodeOptions, host: &str, limit: Duration) -> StepError {
     let other = NodeOptions {
         inet6: !options.inet6,
         ..options.clone()
@@ -66,7 +65,7 @@ async fn unknown(failure: Failure, options: &NodeOptions, host: &str, limit: Dur
     } else {
         ("IPv4", "without --inet6")
     };
-    // Whether it has one of the other kind is no question to a DNS that does not answer.
+    // If DNS does not answer, a second query would only wait again.
     let other = match &failure {
         Failure::SlowDns { .. } => None,
         _ => other.address(host, limit).await.ok(),
@@ -79,7 +78,7 @@ async fn unknown(failure: Failure, options: &NodeOptions, host: &str, limit: Dur
         Some(ip) => format!("it has the {family} address {ip}: nodes that use that are found {carrier}"),
         None => failure.advice().to_owned(),
     };
-    Fault {
+    StepError {
         error: failure.name(),
         sentence,
         advice,
@@ -87,24 +86,24 @@ async fn unknown(failure: Failure, options: &NodeOptions, host: &str, limit: Dur
     }
 }
 
-/// The handshake up to where the node has said who it is.
+/// Does the handshake up to the node's introduction.
 pub async fn introduce(
     stream: TcpStream,
-    own: Own<'_>,
+    introduction: Introduction<'_>,
     asked: &str,
-    ways: &Ways,
+    plan: &DialPlan,
     limit: Duration,
-) -> Result<Passed<(Handshake, Challenge)>, Fault> {
+) -> Result<Passed<(Handshake, Challenge)>, StepError> {
     let mut handshake = Handshake::new(stream, limit);
     let challenge = handshake
-        .introduce(own)
+        .introduce(introduction)
         .await
-        .map_err(|trouble| troubled(trouble, own, ways))?;
+        .map_err(|error| explain(error, introduction, plan))?;
     let Challenge {
         flags, creation, name, ..
     } = &challenge;
     if name != asked {
-        let is_same = is_alias(name, asked, ways);
+        let is_same = is_alias(name, asked, plan);
         let who = if is_same {
             "the node in this container has another name"
         } else {
@@ -115,7 +114,7 @@ pub async fn introduce(
         } else {
             "look for that one"
         };
-        return Err(Fault::unreached(
+        return Err(StepError::unreachable(
             "another_node",
             format!("{who}: it calls itself {name}"),
             format!("{instead}, or start the node in this container with -name {asked}: to Erlang these are two nodes"),
@@ -128,112 +127,112 @@ pub async fn introduce(
     })
 }
 
-/// Whether this name means the same container on the same host, by its ID in another length or by its name.
-fn is_alias(name: &str, asked: &str, ways: &Ways) -> bool {
+/// Returns whether both names mean one container on one host: by name, or by ID with another length.
+fn is_alias(name: &str, asked: &str, plan: &DialPlan) -> bool {
     match (NodeName::parse(name), NodeName::parse(asked)) {
-        (Ok(name), Ok(asked)) => name.host() == asked.host() && ways.target.is_meant_by(name.container()),
+        (Ok(name), Ok(asked)) => name.host() == asked.host() && plan.target.is_meant_by(name.container()),
         _ => false,
     }
 }
 
-/// Whether the node has this cookie.
+/// Checks that the node has this cookie.
 pub async fn prove(
     (handshake, challenge): (Handshake, Challenge),
     cookie: &Cookie,
-    ways: &Ways,
-) -> Result<Passed<()>, Fault> {
+    plan: &DialPlan,
+) -> Result<Passed<()>, StepError> {
     match handshake.prove(cookie, &challenge).await {
         Ok(()) => Ok(Passed {
             value: (),
             sentence: "the cookie is the same on both sides".to_owned(),
             detail: json!({}),
         }),
-        Err(Trouble::WrongCookie) => Err(Fault::unreached(
+        Err(HandshakeError::WrongCookie) => Err(StepError::unreachable(
             "bad_cookie",
             format!("{} has another cookie than the one in the file", challenge.name),
             "start all nodes with the same -setcookie, or with the same ~/.erlang.cookie; that node has logged an invalid challenge reply",
         )),
-        Err(Trouble::WrongAcknowledgement) => Err(Fault::unreached(
+        Err(HandshakeError::WrongAcknowledgement) => Err(StepError::unreachable(
             "bad_cookie",
             format!("{} takes the cookie, but can't show that it has it", challenge.name),
-            "whoever answers there is not the node that it says it is: check what listens at that port",
+            "the peer is not the node that it claims to be: check what listens at that port",
         )),
-        Err(trouble) => Err(troubled(trouble, Own::Host(""), ways)),
+        Err(error) => Err(explain(error, Introduction::Host(""), plan)),
     }
 }
 
-fn troubled(trouble: Trouble, own: Own<'_>, ways: &Ways) -> Fault {
-    let Ways {
+fn explain(error: HandshakeError, introduction: Introduction<'_>, plan: &DialPlan) -> StepError {
+    let DialPlan {
         erlang_port,
         target,
         routes,
-    } = ways;
+    } = plan;
     let container = target.short_id().unwrap_or(&target.id);
-    let fault = |sentence: String, advice: String| Fault::unreached("handshake", sentence, advice);
+    let fault = |sentence: String, advice: String| StepError::unreachable("handshake", sentence, advice);
     let what_listens = || {
         format!("see with docker top {container} what runs in the container, and on which port its node listens (--erlang-port)")
     };
-    let name = match own {
-        Own::Host(_) => "of the same name".to_owned(),
-        Own::Name(name) => format!("named {name}"),
+    let name = match introduction {
+        Introduction::Host(_) => "of the same name".to_owned(),
+        Introduction::Name(name) => format!("named {name}"),
     };
-    match trouble {
-        // The proxy takes connections for a container in which nobody listens.
-        Trouble::Closed(0) if routes.iter().any(|route| route.kind == RouteKind::Published) => fault(
+    match error {
+        // Docker's proxy accepts connections even if no process listens in the container.
+        HandshakeError::Closed(0) if routes.iter().any(|route| route.kind == RouteKind::Published) => fault(
             "it takes the connection, and closes it without a word".to_owned(),
             format!(
                 "read docker logs {container} for whether its node is up and listens on port {erlang_port}: where nobody listens, \
                  Docker's own proxy takes the connection and drops it; so does a node that lets in certain addresses only"
             ),
         ),
-        Trouble::Closed(0) => fault("it takes the connection, and closes it without a word".to_owned(), what_listens()),
-        Trouble::Closed(_) => fault(
+        HandshakeError::Closed(0) => fault("it takes the connection, and closes it without a word".to_owned(), what_listens()),
+        HandshakeError::Closed(_) => fault(
             "it closes the connection in the middle of the handshake".to_owned(),
             format!("read docker logs {container} for why"),
         ),
-        Trouble::Silent(0) => fault(
+        HandshakeError::Silent(0) => fault(
             "it takes the connection, but says nothing: what listens there is no Erlang node, or hangs".to_owned(),
             what_listens(),
         ),
-        Trouble::Silent(_) => fault(
+        HandshakeError::Silent(_) => fault(
             "it falls silent in the middle of the handshake: the node hangs, or is very busy".to_owned(),
             format!("see with docker top {container} and docker stats {container} what it does"),
         ),
-        Trouble::Status(Status::NotAllowed) => Fault::unreached(
+        HandshakeError::Status(Status::NotAllowed) => StepError::unreachable(
             "not_allowed",
-            match own {
-                Own::Host(_) => "the node lets in nodes of certain names only".to_owned(),
-                Own::Name(name) => format!("the node does not let in {name}"),
+            match introduction {
+                Introduction::Host(_) => "the node lets in nodes of certain names only".to_owned(),
+                Introduction::Name(name) => format!("the node does not let in {name}"),
             },
             "net_kernel:allow/1 has told it whom to let in: give one of these names with --name; docker logs says if it is for \
              another reason",
         ),
-        Trouble::Status(Status::Nok) => fault(
+        HandshakeError::Status(Status::Nok) => fault(
             format!("the node is just connecting to one {name} itself"),
             "try again in a moment, or with another --name".to_owned(),
         ),
-        Trouble::Status(Status::Alive) => fault(
+        HandshakeError::Status(Status::Alive) => fault(
             format!("the node is already connected with one {name}"),
             "give another --name, which no node has, or none".to_owned(),
         ),
-        Trouble::Status(Status::Other(text)) => fault(
+        HandshakeError::Status(Status::Other(text)) => fault(
             format!("it answers \"{text}\", which no Erlang says"),
             what_listens(),
         ),
-        Trouble::Status(status) => fault(format!("it answers {status:?} out of turn"), what_listens()),
-        Trouble::Tls => fault(
+        HandshakeError::Status(status) => fault(format!("it answers {status:?} out of turn"), what_listens()),
+        HandshakeError::Tls => fault(
             "it speaks TLS: this looks like a node with -proto_dist inet_tls, or a web server".to_owned(),
             "this command can't look into that: connect from a node with -proto_dist inet_tls, and read the log of both".to_owned(),
         ),
-        Trouble::NoErlang(text) if text.starts_with("HTTP/") => fault(
+        HandshakeError::NotErlang(text) if text.starts_with("HTTP/") => fault(
             format!("a web server listens there, and no Erlang node: \"{text}\""),
             what_listens(),
         ),
-        Trouble::NoErlang(text) => fault(
+        HandshakeError::NotErlang(text) => fault(
             format!("something else than an Erlang node listens there: it says \"{text}\""),
             what_listens(),
         ),
-        Trouble::WrongCookie | Trouble::WrongAcknowledgement => fault("it has another cookie".to_owned(), String::new()),
-        Trouble::Broken(why) => fault(format!("the connection breaks: {why}"), "check the network between the two hosts".to_owned()),
+        HandshakeError::WrongCookie | HandshakeError::WrongAcknowledgement => fault("it has another cookie".to_owned(), String::new()),
+        HandshakeError::Broken(why) => fault(format!("the connection breaks: {why}"), "check the network between the two hosts".to_owned()),
     }
 }
