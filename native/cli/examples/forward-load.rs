@@ -1,4 +1,4 @@
-//! What `bench/bench_forward.erl` drives: a service, and clients that count how fast they get through to it.
+//! Load for `bench/bench_forward.erl`: a service, and clients that measure the throughput to it.
 //!
 //! ```text
 //! forward-load serve 127.0.0.1:7000               prints "listening on …", and ends with its standard input
@@ -7,8 +7,8 @@
 //! forward-load upload ADDRESS STREAMS MS          prints the bits a second, to the service
 //! ```
 //!
-//! A connection says with its first byte what it is. An answer is followed by the end of the stream, from the service first, so that
-//! no client runs out of ports.
+//! The first byte of a connection selects its kind. The service ends the stream after its answer, before the client does, so that
+//! clients do not run out of ports.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,9 +26,9 @@ const QUESTION: [u8; 64] = [b'q'; 64];
 const DOWNLOAD: u8 = b'd';
 const UPLOAD: u8 = b'u';
 const PIECE: usize = 256 * 1024;
-/// A client that waits for longer counts as hung.
+/// A client that waits longer than this counts as hung.
 const HANGS: Duration = Duration::from_secs(10);
-/// What comes before counts for nothing.
+/// Time before the measurement starts.
 const WARM_UP: Duration = Duration::from_millis(100);
 
 fn main() {
@@ -64,7 +64,7 @@ async fn serve(address: &str) -> io::Result<()> {
         exit(0);
     });
     loop {
-        // A client may be gone already.
+        // An error means that the client is gone already.
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(answer(stream));
         }
@@ -146,7 +146,7 @@ async fn measure(what: &str, address: &str, count: u64, ms: u64) -> io::Result<(
     exit(0)
 }
 
-/// A connection that fails would be a cheap one.
+/// Ends the measurement: a failed connection costs less, so the result would be too good.
 fn fail(error: &io::Error) -> ! {
     eprintln!("forward-load: a connection failed: {error}");
     exit(1)

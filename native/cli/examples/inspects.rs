@@ -1,20 +1,20 @@
-//! Inspects as fast as they are answered, for `bench_serve.erl`: a client that costs little beside the server that it asks.
+//! Sends inspects as fast as the server answers, for `bench_serve.erl`. The client costs little compared with the server.
 //!
 //! ```text
 //! inspects SOCKET PATH CONNECTIONS MILLISECONDS
 //! ```
 //!
-//! Asks for the path at a unix socket, on so many connections that are kept alive, for so long, and prints the answers a second.
+//! Requests the path at a unix socket, on CONNECTIONS keep-alive connections, for MILLISECONDS. Prints the answers per second.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than an answer that is not coming.
+/// Time limit for an answer.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// Each asks on its share of the connections at once and then takes the answers, so that not each answer wakes a thread.
+/// Each thread sends on all of its connections before it reads the answers, so that fewer answers wake a thread.
 const THREADS: u64 = 2;
 
 fn main() {
@@ -35,7 +35,7 @@ fn main() {
     println!("{}", answers * 1000 / milliseconds);
 }
 
-/// The number of answers in this time.
+/// Returns the number of answers in this time.
 fn ask(socket: &str, path: &str, connections: u64, time: Duration) -> u64 {
     let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
     let mut streams: Vec<UnixStream> = (0..connections).map(|_| UnixStream::connect(socket).unwrap()).collect();
@@ -51,7 +51,7 @@ fn ask(socket: &str, path: &str, connections: u64, time: Duration) -> u64 {
         for stream in &mut streams {
             stream.write_all(request.as_bytes()).unwrap();
         }
-        // What is asked about does not change, so all answers have the length of the first one.
+        // The container does not change, so all answers have the length of the first one.
         for stream in &mut streams {
             stream.read_exact(&mut answer).unwrap();
             assert!(is_whole(&answer));
@@ -72,7 +72,7 @@ fn first(stream: &mut UnixStream) -> Vec<u8> {
     answer
 }
 
-/// An inspect's JSON ends like this and has it nowhere else: whether the body is chunked or not.
+/// Returns whether the answer is complete, chunked or not: the JSON of an inspect ends like this, and has it nowhere else.
 fn is_whole(answer: &[u8]) -> bool {
     let is_json = answer.ends_with(b"}}}") || answer.ends_with(b"}}}\n") || answer.ends_with(b"\r\n0\r\n\r\n");
     answer.starts_with(b"HTTP/1.1 200 OK\r\n") && is_json
