@@ -288,7 +288,7 @@ port_behind_a_firewall(_) ->
     fails([name(B)], "dial", 4, ["192.0.2.2:" ++ integer_to_list(eid_rig:port(B)) ++ " does not answer", "firewall", "DOCKER-USER"]).
 
 nobody_listens(_) ->
-    fails([container("-p 192.0.2.2::12345", "sleep infinity")], "dial", 4, ["refuses", "nobody listens on port 12345", "docker logs"]).
+    fails([container("-p 192.0.2.2::12345", "sleep infinity")], "dial", 4, ["refuses", "no process listens on port 12345", "docker logs"]).
 
 something_else_listens(_) ->
     Web = listener("-p 192.0.2.2::12345", "12345", "HTTP/1.0 400 Bad Request\\r\\n\\r\\n"),
