@@ -1,4 +1,4 @@
-//! The double of an engine, seen by a client that knows nothing of eid.
+//! Tests the engine double with a plain HTTP client that shares no code with eid.
 
 mod engine_double;
 
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const EVENTS: &str = "/v1.41/events?filters=%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%7D";
 
-/// Sends one request and returns what comes until the connection ends or `enough` has come, within this time.
+/// Sends one request and collects the answer until the connection ends, `enough` returns true or the time is over.
 fn exchange(engine: &EngineDouble, path: &str, limit: Duration, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(engine.address()).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: double\r\nConnection: close\r\n\r\n");
@@ -31,7 +31,7 @@ fn exchange(engine: &EngineDouble, path: &str, limit: Duration, enough: impl Fn(
     answer
 }
 
-/// The status and the body of a right answer.
+/// The status and the body of a good answer.
 fn get(engine: &EngineDouble, path: &str) -> (u16, Value) {
     let mut reader = open(engine, path);
     let (status, length) = head(&mut reader);
@@ -58,7 +58,7 @@ fn open(engine: &EngineDouble, path: &str) -> BufReader<TcpStream> {
     BufReader::new(stream)
 }
 
-/// The status, and the length if the body does not come in chunks.
+/// The status of an answer, and the length of its body unless the body comes in chunks.
 fn head(reader: &mut BufReader<TcpStream>) -> (u16, Option<u64>) {
     let lines: Vec<_> = reader
         .lines()
@@ -85,7 +85,7 @@ fn chunk(reader: &mut BufReader<TcpStream>) -> Vec<u8> {
     chunk
 }
 
-/// `container start`, `network connect`, …: what so many events of the stream are.
+/// The next events of the stream, this number of them, as `container start`, `network connect` and so on.
 fn actions(reader: &mut BufReader<TcpStream>, count: usize) -> Vec<String> {
     let action = |event: Value| {
         format!(
@@ -103,7 +103,7 @@ fn actions(reader: &mut BufReader<TcpStream>, count: usize) -> Vec<String> {
 fn containers_are_found_by_id_name_and_prefix() {
     let engine = EngineDouble::start();
     let id = engine.add("db", 49153);
-    // A name that looks like the beginning of the other's ID is a name first.
+    // The name equals the beginning of another container's ID. The engine prefers the name.
     let named_like = engine.add(&id[..4], 49154);
     for (text, found) in [
         (&id[..], &id),
@@ -395,7 +395,7 @@ fn streams_that_are_open_misbehave_and_behave_again() {
     assert_eq!(events.read_to_end(&mut vec![]).unwrap(), 0);
 }
 
-/// What is done wrong is seen on the wire, once, and then all is well again.
+/// Each misbehaviour is visible on the wire once, and afterwards the engine answers well.
 #[test]
 fn every_misbehaviour_wherever_it_suits() {
     let names: HashSet<_> = Misbehaviour::ALL.iter().map(|how| how.name()).collect();
@@ -423,7 +423,7 @@ fn misbehaves_once(how: Misbehaviour, place: Where) {
         Where::Inspect => "/containers/c1/json",
         _ => "/events?since=0",
     };
-    // An event stream has no end, but there were nine events.
+    // An event stream has no end, so the test counts the nine events.
     let nine = |answer: &[u8]| answer.iter().filter(|byte| **byte == b'}').count() == 27;
     let is_whole = |answer: &[u8]| place == Where::Events && answer.ends_with(b"\n\r\n") && nine(answer);
     let right = exchange(&engine, path, PATIENCE, is_whole);
@@ -434,13 +434,13 @@ fn misbehaves_once(how: Misbehaviour, place: Where) {
     let comes_right = match how {
         Misbehaviour::Late => true,
         Misbehaviour::Drip => place == Where::Ping,
-        // By its name the container is found.
+        // By its name, the engine still finds the container.
         Misbehaviour::AmbiguousPrefix => place == Where::Inspect,
         _ => false,
     };
     assert!(comes_right || wrong != right, "{how:?} {place:?}");
     assert_eq!(engine.redirects_followed(), 0);
-    // Nobody remembers the events of before a restart.
+    // A restarted engine has forgotten the earlier events.
     if how != Misbehaviour::Restart {
         assert!(
             exchange(&engine, path, PATIENCE, is_whole) == right,

@@ -1,4 +1,4 @@
-//! Right answers, and what becomes of them.
+//! The answers of a good engine, and how each misbehaviour changes them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,19 +8,20 @@ use serde_json::{json, Value};
 use super::misbehaviour::Misbehaviour;
 use super::reply::{chunk, response, Reply, LAST_CHUNK};
 
-/// Between two bytes that drip.
+/// Pause between two bytes of an answer that drips.
 const DRIP: Duration = Duration::from_millis(50);
 
-/// How late a late answer is.
+/// Delay of a late answer.
 pub const LATE: Duration = Duration::from_millis(100);
 
-/// Arrays in each other, far more than serde_json goes into and enough to overflow the stack of who has no bound.
+/// Depth of nested arrays. It is far above serde_json's limit, and would overflow the stack of a parser without a
+/// limit.
 const DEPTH: usize = 100_000;
 
-/// A right answer, of any status.
+/// The right answer to a request, with any status.
 pub struct Answer {
     pub status: &'static str,
-    /// Each ends in `\r\n`.
+    /// Each header ends in `\r\n`.
     pub headers: String,
     pub body: Body,
 }
@@ -42,7 +43,7 @@ impl Body {
 }
 
 impl Answer {
-    /// As an engine sends it.
+    /// The answer exactly as an engine sends it.
     pub fn reply(&self) -> Reply {
         Reply::Answer(self.with_body(&self.body.bytes()))
     }
@@ -56,7 +57,7 @@ impl Answer {
         }
     }
 
-    /// The head of an answer in chunks.
+    /// The head of an answer whose body comes in chunks.
     pub fn chunked(&self) -> Vec<u8> {
         format!(
             "HTTP/1.1 {}\r\n{}Transfer-Encoding: chunked\r\n\r\n",
@@ -73,7 +74,7 @@ impl Answer {
         .into_bytes()
     }
 
-    /// The answer of an engine that misbehaves so; `asked` is what an inspect was for.
+    /// The answer of an engine with this misbehaviour. `asked` is the container that the client wants to inspect.
     pub fn spoilt(&self, misbehaviour: Misbehaviour, asked: &str, elsewhere: SocketAddr) -> Reply {
         let body = self.body.bytes();
         self.spoilt_reply(misbehaviour, &body, elsewhere)
@@ -86,7 +87,7 @@ impl Answer {
             })
     }
 
-    /// What does not depend on the kind of body.
+    /// The answer for misbehaviours that work for any kind of body.
     fn spoilt_reply(&self, misbehaviour: Misbehaviour, body: &[u8], elsewhere: SocketAddr) -> Option<Reply> {
         use Misbehaviour as M;
         let right = || self.with_body(body);
@@ -185,7 +186,7 @@ impl Answer {
         })
     }
 
-    /// What is about containers; `None` if the answer has none.
+    /// The body for misbehaviours that change containers. `None` if the answer contains no container.
     fn spoilt_body(&self, misbehaviour: Misbehaviour) -> Option<Vec<u8>> {
         use Misbehaviour as M;
         let mut value = match &self.body {
@@ -202,7 +203,7 @@ impl Answer {
         match misbehaviour {
             M::DeepField => {
                 each(|n, container| {
-                    // One is enough, in the first container.
+                    // One deep field, in the first container, is enough.
                     if n == 0 {
                         container["Mounts"] = json!("deep-field");
                     }
@@ -267,7 +268,7 @@ impl Answer {
     }
 }
 
-/// `{"message":…}` with this status.
+/// A `{"message":…}` answer with this status.
 pub fn message(status: &'static str, text: &str) -> Answer {
     Answer {
         status,
@@ -276,7 +277,7 @@ pub fn message(status: &'static str, text: &str) -> Answer {
     }
 }
 
-/// What a proxy or a web server says.
+/// An answer of a proxy or a web server.
 fn page(status: &str, text: &str, headers: &str) -> Reply {
     let headers = format!("Content-Type: text/html\r\nCache-Control: no-cache\r\n{headers}");
     let body = format!("<html><body><h1>{status}</h1>\n{text}\n</body></html>\n");
@@ -290,7 +291,7 @@ pub fn ambiguous(prefix: &str) -> Answer {
     )
 }
 
-/// Text that is found in the JSON again as bytes that are none.
+/// Replaces the marker `invalid-utf8` in the JSON by bytes that are not valid UTF-8.
 pub fn invalid_utf8(value: &Value) -> Vec<u8> {
     let text = value.to_string();
     let mut bytes = vec![];
@@ -311,7 +312,7 @@ fn is_a_prefix(asked: &str, container: &Value) -> bool {
     container["Id"] != asked && container["Name"] != format!("/{asked}")
 }
 
-/// An ID with the same first 12 digits.
+/// Another ID with the same first 12 digits.
 fn sibling(id: &str) -> String {
     let digit = |c: char| if c == '0' { '1' } else { '0' };
     id[..12].chars().chain(id[12..].chars().map(digit)).collect()
@@ -363,7 +364,7 @@ fn odd_ports(container: &mut Value) {
     }
 }
 
-/// The host ports of a listed container become others.
+/// Changes the host ports of a listed container.
 fn other_ports(container: &mut Value) {
     for port in container["Ports"].as_array_mut().into_iter().flatten() {
         if let Some(public) = port["PublicPort"].as_u64() {

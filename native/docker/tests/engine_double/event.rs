@@ -1,11 +1,11 @@
-//! An engine's events, and which of them a subscriber wants.
+//! An engine's events, and the filters that subscribers set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{json, Value};
 
-/// One event. It is made into text once, however many read it.
+/// One event, serialized once for all subscribers.
 pub struct Event {
     pub value: Value,
     /// The JSON object without a newline.
@@ -13,7 +13,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// Containers' events have an `image`, and with it the fields that API 1.22 replaced by `Type`, `Action` and `Actor`.
+    /// A new event. A container's event has an `image`, and also the old fields that `Type`, `Action` and `Actor`
+    /// replaced in API 1.22.
     pub fn new(
         kind: &str,
         action: &str,
@@ -44,7 +45,7 @@ impl Event {
         self.value["Type"] == "container"
     }
 
-    /// In seconds.
+    /// The time in seconds.
     pub fn time(&self) -> u64 {
         self.value["time"].as_u64().unwrap_or_default()
     }
@@ -54,7 +55,7 @@ impl Event {
     }
 }
 
-/// The argument `filters` of `/events`: by its name, what each may be. What is not named may be anything.
+/// The argument `filters` of `/events`: the accepted values for each key. A missing key accepts everything.
 #[derive(Default)]
 pub struct Filters(BTreeMap<String, BTreeSet<String>>);
 
@@ -90,7 +91,7 @@ impl Filters {
     }
 }
 
-/// The time, which never stands still.
+/// A clock that returns a later time at each call.
 #[derive(Default)]
 pub struct Clock {
     last: u64,

@@ -1,7 +1,7 @@
-//! A server that does as it is told, at an address that it can leave and come back to.
+//! An HTTP server for tests, which can stop listening on its address and listen there again.
 //!
-//! It runs in a thread of its own, with a runtime of its own: a test may pause its clock or keep its only thread busy
-//! and the server still answers, and what is called here has happened when the call returns.
+//! The server has its own thread and its own runtime. A test may therefore pause its own clock or block its only
+//! thread, and the server still answers. Each method returns after the server has done the work.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,12 +19,12 @@ use tokio::time::{sleep, timeout};
 use super::notes::{Kind, Notebook};
 use super::reply::{closed, Reply};
 
-/// What a request's head may have, which is far more than a client of ours sends.
+/// Limit for the head of a request, far larger than the heads that our clients send.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Decides what is done about requests.
+/// Decides how to answer requests.
 pub trait Service: Send + Sync + 'static {
-    /// What to do about a connection before anything is read from it; usually nothing.
+    /// The reply to a new connection before any request, usually none.
     fn accepted(&self) -> Option<Reply> {
         None
     }
@@ -32,11 +32,11 @@ pub trait Service: Send + Sync + 'static {
     fn answer(&self, request: &Request) -> Reply;
 }
 
-/// `GET` or another method, and a path with its query.
+/// A request: the method, and the path with its query.
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// Whether the client wants no other answer on this connection.
+    /// The client wants no further answer on this connection.
     pub is_last: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Request {
 pub type Wire = Box<dyn Connection>;
 
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Makes the close of the connection a reset.
+    /// Makes closing the connection send a reset.
     fn reset(&self) {}
 }
 
@@ -54,17 +54,17 @@ impl Connection for TcpStream {
     }
 }
 
-/// Knows no reset; its client sees the close at once.
+/// Unix sockets have no reset. The client sees the close at once.
 impl Connection for UnixStream {}
 
-/// Dropped, it closes its port and all connections.
+/// A running server. Dropping it closes its port and all connections.
 pub struct Server {
     address: SocketAddr,
     orders: Option<mpsc::UnboundedSender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a server is told, and where it says that it has been done.
+/// A command for the server's thread, and the channel on which the thread reports the result.
 struct Order {
     what: What,
     done: Option<std_mpsc::Sender<io::Result<()>>>,
@@ -78,7 +78,7 @@ enum What {
 }
 
 impl Server {
-    /// Listens at this address, where port 0 is any free one, and at this path of a unix socket if there is one.
+    /// Listens on this address, where port 0 means any free port, and on this unix socket if there is one.
     pub fn start(
         address: SocketAddr,
         path: Option<PathBuf>,
@@ -114,12 +114,12 @@ impl Server {
         self.address
     }
 
-    /// Refuses connections from now on, and cuts those that are there.
+    /// Closes all connections and refuses new ones.
     pub fn close(&self) {
         self.tell(What::Close);
     }
 
-    /// Listens again, at the same address.
+    /// Listens again on the same address.
     pub fn open(&self) {
         self.tell(What::Open);
     }
@@ -143,7 +143,7 @@ impl Drop for Server {
     }
 }
 
-/// What the thread has.
+/// The state of the server's thread.
 struct House {
     address: SocketAddr,
     path: Option<PathBuf>,
@@ -192,7 +192,7 @@ impl House {
                 let _open = open;
                 if serve(wire, &*service, &notebook).await == Next::Restart {
                     let what = What::Restart;
-                    // The server may be going, and then it cuts all connections anyway.
+                    // If the server has been dropped meanwhile, it closes all connections anyway.
                     orders.upgrade().map(|orders| orders.send(Order { what, done: None }));
                 }
             });
@@ -218,7 +218,7 @@ impl House {
         }
     }
 
-    /// Binds with `SO_REUSEADDR`, as the standard library does, so that connections of before are not in the way.
+    /// Binds with `SO_REUSEADDR`, as the standard library does, so that old connections do not block the address.
     fn open(&mut self) -> io::Result<()> {
         if self.tcp.is_none() {
             let listener = std::net::TcpListener::bind(self.address)?;
@@ -253,7 +253,7 @@ async fn accept_tcp(listener: Option<&TcpListener>) -> TcpStream {
                 stream.set_nodelay(true).unwrap();
                 return stream;
             }
-            // A client that has gone already, or too many open files for the moment.
+            // The client has already gone, or the process has too many open files for the moment.
             Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }
@@ -271,7 +271,7 @@ async fn accept_unix(listener: Option<&UnixListener>) -> UnixStream {
     }
 }
 
-/// What becomes of the server after a connection.
+/// The server's next step after a connection has ended.
 #[derive(PartialEq, Eq)]
 enum Next {
     Nothing,
@@ -285,7 +285,7 @@ async fn serve(wire: Wire, service: &dyn Service, notebook: &Notebook) -> Next {
     }
     while let Some(request) = buffered.request().await {
         let in_flight = notebook.request(kind(&request.path), &request.path);
-        // Until its last byte has been sent.
+        // The request counts as unanswered until the last byte has been sent.
         let _unanswered = (kind(&request.path) != Kind::Events).then(|| notebook.unanswered());
         let reply = match service.answer(&request) {
             Reply::Late(time, answer) => {
@@ -320,7 +320,7 @@ async fn serve(wire: Wire, service: &dyn Service, notebook: &Notebook) -> Next {
     Next::Nothing
 }
 
-/// Does what ends a connection.
+/// Carries out a reply that ends the connection.
 async fn obey(mut buffered: Buffered, reply: Reply) -> Next {
     match reply {
         Reply::Restart => return Next::Restart,
@@ -328,10 +328,10 @@ async fn obey(mut buffered: Buffered, reply: Reply) -> Next {
         Reply::Hang => closed(&mut buffered.wire).await,
         Reply::Stream(stream) => stream(buffered.wire).await,
         Reply::Close(bytes) | Reply::Answer(bytes) | Reply::Late(_, bytes) | Reply::Held(_, bytes) => {
-            // A client that had enough may be gone.
+            // The client may have closed the connection already.
             let _ = buffered.wire.write_all(&bytes).await;
             let _ = buffered.wire.shutdown().await;
-            // To close with something unread would be a reset, which can take the answer with it.
+            // Closing with unread data would send a reset, which can destroy the answer on its way.
             let _ = timeout(Duration::from_secs(5), closed(&mut buffered.wire)).await;
         }
     }
@@ -344,7 +344,8 @@ struct Buffered {
 }
 
 impl Buffered {
-    /// Reads one request up to its empty line; `None` when the client has closed the connection or sends something else.
+    /// Reads one request up to its empty line. Returns `None` if the client closes the connection or sends something
+    /// else.
     async fn request(&mut self) -> Option<Request> {
         let length = loop {
             if let Some(length) = head_length(&self.read) {
@@ -364,13 +365,13 @@ impl Buffered {
     }
 }
 
-/// How long a head is, its empty line included.
+/// The length of a head, including its empty line.
 fn head_length(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     end.map(|position| position + 4)
 }
 
-/// Which endpoint a path with its query is of.
+/// The endpoint for a path, with or without a query.
 pub fn kind(path: &str) -> Kind {
     let path = path.split('?').next().unwrap_or_default();
     let segments: Vec<_> = path
@@ -387,7 +388,7 @@ pub fn kind(path: &str) -> Kind {
     }
 }
 
-/// Whether a path's segment is `v1.41` or the like.
+/// Returns true if this segment of a path is a version, such as `v1.41`.
 pub fn is_version(segment: &str) -> bool {
     segment
         .strip_prefix('v')

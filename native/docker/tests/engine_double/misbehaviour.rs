@@ -1,10 +1,10 @@
-//! The ways to misbehave, and when it is time to.
+//! The ways in which an engine double misbehaves, and the plan for when it does.
 
 use std::collections::VecDeque;
 
 use super::notes::Kind;
 
-/// Makes the enum, its list and its names of one table.
+/// Makes the enum, the list of its variants and their names from one table.
 macro_rules! misbehaviours {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal in $area:ident,)+) => {
         /// A way to misbehave.
@@ -28,31 +28,32 @@ macro_rules! misbehaviours {
     };
 }
 
-/// Which answers a misbehaviour can spoil.
+/// The answers that a misbehaviour can spoil.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Area {
     /// The whole engine.
     Engine,
-    /// The answer to any request. Where that is a request for events, its body is the events of the past, and so it ends.
+    /// The answer to any request. For `/events`, the spoilt answer contains only past events, and then ends.
     Answers,
-    /// Those with JSON in them: all but that to a ping.
+    /// Answers with JSON in them: all except the answer to a ping.
     Json,
-    /// Those that describe containers.
+    /// Answers that describe containers.
     Containers,
     List,
     Inspect,
-    /// Those with names in them: containers and event streams.
+    /// Answers with names in them: descriptions of containers, and event streams.
     Names,
-    /// Event streams, once they have begun well.
+    /// Event streams, after a good start.
     Streams,
 }
 
 misbehaviours! {
     /// The port is closed, and all connections are cut.
     Refuse = "refuse" in Engine,
-    /// The connection is broken with a RST: as soon as it is accepted when this is for any endpoint, else at the request.
+    /// The connection is broken with a RST: as soon as it is accepted when this is for any endpoint, else at the
+    /// request.
     Reset = "reset" in Answers,
-    /// The connection is closed in the same places, without an answer.
+    /// The connection is closed at the same moments, without an answer.
     Close = "close" in Answers,
     /// The right answer comes 100 ms late.
     Late = "late" in Answers,
@@ -68,7 +69,7 @@ misbehaviours! {
     Drip = "drip" in Answers,
     /// The answer comes byte by byte from its status line on, 50 ms apart.
     DripHeaders = "drip-headers" in Answers,
-    /// 301 to another port, which is `EngineDouble::redirects_followed` if anybody goes there.
+    /// 301 to another port. `EngineDouble::redirects_followed` counts the connections to that port.
     Redirect = "redirect" in Answers,
     /// 401 with JSON.
     Unauthorized = "unauthorized" in Answers,
@@ -78,7 +79,7 @@ misbehaviours! {
     NotFound = "not-found" in Answers,
     /// 404 with JSON about the page: an engine that does not know the path.
     PageNotFound = "page-not-found" in Answers,
-    /// 404 with HTML: no engine at all.
+    /// 404 with HTML, from a web server that is not an engine.
     WebServer = "web-server" in Answers,
     /// 409 with JSON.
     Conflict = "conflict" in Answers,
@@ -88,7 +89,7 @@ misbehaviours! {
     InternalError = "internal-error" in Answers,
     /// 503 without a body.
     Unavailable = "unavailable" in Answers,
-    /// 400 with what engine 29 says to a client that is too old for it.
+    /// 400 with the message of engine 29 to a client that is too old for it.
     VersionTooOld = "version-too-old" in Answers,
     /// 204.
     NoContent = "no-content" in Answers,
@@ -98,21 +99,21 @@ misbehaviours! {
     CutChunk = "cut-chunk" in Answers,
     /// The connection is closed between two chunks, without the last one.
     NoLastChunk = "no-last-chunk" in Answers,
-    /// A chunk's size is no number.
+    /// A chunk's size is not a number.
     BadChunkSize = "bad-chunk-size" in Answers,
     /// A chunk's size is larger than 64 bits.
     HugeChunkSize = "huge-chunk-size" in Answers,
-    /// `Content-Length` is larger than the body, after which the connection is closed.
+    /// `Content-Length` is larger than the body, and the connection is closed after the body.
     LengthTooLong = "length-too-long" in Answers,
-    /// `Content-Length` is smaller than the body, the rest of which pollutes the connection.
+    /// `Content-Length` is smaller than the body. The surplus bytes pollute the connection.
     LengthTooShort = "length-too-short" in Answers,
     /// `Content-Length` is negative.
     LengthNegative = "length-negative" in Answers,
-    /// Both `Content-Length`, a wrong one, and `Transfer-Encoding: chunked`, which is the truth.
+    /// A wrong `Content-Length` together with `Transfer-Encoding: chunked`, which is right.
     LengthAndChunked = "length-and-chunked" in Answers,
     /// A body that never ends, in chunks.
     EndlessBody = "endless-body" in Answers,
-    /// A body that is announced to have 1 TiB, and comes.
+    /// A body with an announced length of 1 TiB, which the engine really sends.
     HugeLength = "huge-length" in Answers,
     /// Headers that never end.
     EndlessHeaders = "endless-headers" in Answers,
@@ -120,94 +121,94 @@ misbehaviours! {
     EndlessHeader = "endless-header" in Answers,
     /// A header of 1 MB before the right body.
     HugeHeader = "huge-header" in Answers,
-    /// Another protocol's greeting, and the end.
+    /// The greeting of another protocol. Then the connection is closed.
     NotHttp = "not-http" in Answers,
-    /// Random bytes, and the end.
+    /// Random bytes. Then the connection is closed.
     Noise = "noise" in Answers,
-    /// The right answer, as HTTP/1.0 has it: its end is the end of the connection.
+    /// The right answer in HTTP/1.0, where the body ends with the connection.
     Http10 = "http-1.0" in Answers,
-    /// The right answer, compressed says its header, which nobody asked for and which is not so.
+    /// The right answer with a header that wrongly announces gzip, although the client did not ask for compression.
     FalselyGzipped = "falsely-gzipped" in Answers,
-    /// The right answer after `100 Continue`, which nobody asked for.
+    /// The right answer after an unrequested `100 Continue`.
     Continue = "continue" in Answers,
-    /// The right answer, and at once a second one that nobody asked for.
+    /// The right answer twice, although the client sent one request.
     AnswerTwice = "answer-twice" in Answers,
-    /// The engine restarts instead of answering, and all containers that run have other host ports then.
+    /// The engine restarts instead of answering. Afterwards all running containers have other host ports.
     Restart = "restart" in Answers,
-    /// A body that is no JSON.
+    /// The body is not JSON.
     BadJson = "bad-json" in Json,
-    /// JSON that ends in the middle, with a length that fits.
+    /// JSON that ends in the middle, with a matching `Content-Length`.
     HalfJson = "half-json" in Json,
-    /// 100,000 arrays in each other.
+    /// 100,000 nested arrays.
     DeepJson = "deep-json" in Json,
     /// An object where an array should be, and an array where an object should be.
     WrongType = "wrong-type" in Json,
     /// `null`.
     NullJson = "null-json" in Json,
-    /// The right answer with 100,000 arrays in each other in a field that nobody needs.
+    /// The right answer with 100,000 nested arrays in a field that eid does not need.
     DeepField = "deep-field" in Containers,
     /// The ports are `null`.
     NullPorts = "null-ports" in Containers,
-    /// Ports that are none (`"0"`, 65536, `"abc"`, -1, 1.5, `""`, `null`, …) before the right ones.
+    /// Invalid ports (`"0"`, 65536, `"abc"`, -1, 1.5, `""`, `null`, …) before the right ones.
     OddPorts = "odd-ports" in Containers,
-    /// Nothing but IDs.
+    /// Containers have no fields except their IDs.
     MissingFields = "missing-fields" in Containers,
-    /// Everything but IDs.
+    /// Containers have all fields except their IDs.
     MissingId = "missing-id" in Containers,
-    /// IDs that are too short, too long, uppercase, a path, a number; an inspected container's is too short.
+    /// IDs in a list are too short, too long, uppercase, a path or a number. The ID in an inspect is too short.
     InvalidId = "invalid-id" in Containers,
-    /// In a list, one more container for each, on another port, whose ID begins with the same 12 digits; an inspect of a
-    /// prefix gets a 400 that says so, and one of a full ID or a name is answered.
+    /// A list has a second container for each one, on another port, with the same first 12 digits in its ID. An inspect
+    /// by a prefix gets a 400 with this reason. An inspect by a full ID or a name is answered.
     AmbiguousPrefix = "ambiguous-prefix" in Containers,
-    /// Each container twice, the second time with other ports.
+    /// Each container appears twice, the second time with other ports.
     DuplicateIds = "duplicate-ids" in List,
     /// Each container has the name of the first.
     SameName = "same-name" in List,
-    /// An empty list, as if nothing ran.
+    /// The list is empty, although containers run.
     EmptyList = "empty-list" in List,
     /// The answer is about another container.
     OtherContainer = "other-container" in Inspect,
     /// Names that are not UTF-8.
     InvalidUtf8 = "invalid-utf8" in Names,
-    /// The stream ends properly when it has begun.
+    /// The stream begins and ends properly at once.
     EndsAtOnce = "ends-at-once" in Streams,
-    /// It ends properly after three events.
+    /// The stream ends properly after three events.
     EndsAfterEvents = "ends-after-events" in Streams,
-    /// It is cut in the middle of the next event.
+    /// The connection is cut in the middle of the next event.
     CutInLine = "cut-in-line" in Streams,
     /// Nine of ten events are missing, as for a slow subscriber.
     Lags = "lags" in Streams,
     /// Each event comes three times.
     Repeats = "repeats" in Streams,
-    /// Events that come at the same time come in reverse.
+    /// Events of the same moment arrive in reverse order.
     OutOfOrder = "out-of-order" in Streams,
-    /// Lines that are no JSON, or JSON of another kind, come before each event.
+    /// Before each event come lines that are not JSON, or JSON of another kind.
     GarbageLines = "garbage-lines" in Streams,
     /// Blank lines come before and after each event.
     BlankLines = "blank-lines" in Streams,
-    /// The next event has 10 MB, which is one line.
+    /// The next event is one line of 10 MB.
     HugeLine = "huge-line" in Streams,
     /// A line that never ends.
     EndlessLine = "endless-line" in Streams,
-    /// The stream stays open, and nothing comes any more.
+    /// The stream stays open, but sends nothing more.
     Silent = "silent" in Streams,
-    /// The fields of events are `null`, in turn.
+    /// Fields of events are `null`, in turn.
     NullFields = "null-fields" in Streams,
-    /// The fields of events are of other types, in turn.
+    /// Fields of events have wrong types, in turn.
     OddFields = "odd-fields" in Streams,
-    /// Events have no `Actor`; containers' have the fields of before API 1.22.
+    /// Events have no `Actor`. Containers' events have the fields from before API 1.22.
     WithoutActor = "without-actor" in Streams,
-    /// 10,000 events, which die and start in turn, of the next event's container instead of that event.
+    /// Instead of the next event come 10,000 events for the same container, alternately die and start.
     Burst = "burst" in Streams,
-    /// One byte a chunk, each in a packet of its own.
+    /// Each chunk has one byte and is sent in a separate packet.
     ByteByByte = "byte-by-byte" in Streams,
-    /// Events that come at the same time come on one line.
+    /// Events of the same moment arrive on one line.
     OneLine = "one-line" in Streams,
     /// Lines end in CRLF.
     Crlf = "crlf" in Streams,
-    /// Events have characters of several bytes, and the chunks end within them.
+    /// Events have multi-byte characters, and chunks end within characters.
     SplitCharacters = "split-characters" in Streams,
-    /// Events of kinds and actions that are not known yet come before each event.
+    /// Before each event come events of unknown kinds and actions.
     UnknownEvents = "unknown-events" in Streams,
 }
 
@@ -219,7 +220,7 @@ impl Misbehaviour {
             .find(|misbehaviour| misbehaviour.name() == name)
     }
 
-    /// Whether it can be told to do so there.
+    /// Returns true if this misbehaviour is possible at this place.
     pub fn suits(self, place: Where) -> bool {
         match place {
             Where::Any => true,
@@ -231,7 +232,7 @@ impl Misbehaviour {
         }
     }
 
-    /// Whether it takes an event stream that has begun.
+    /// Returns true if this misbehaviour needs an event stream that has begun well.
     pub fn is_of_streams(self) -> bool {
         matches!(self.area(), Area::Streams | Area::Names)
     }
@@ -250,17 +251,17 @@ impl Misbehaviour {
     }
 }
 
-/// Where to misbehave.
+/// The requests or streams that an engine double spoils.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Where {
-    /// At every endpoint that the misbehaviour is made for.
+    /// Every endpoint that the misbehaviour can spoil.
     Any,
     Ping,
     List,
     Inspect,
-    /// In answers to requests for events that are still to come.
+    /// Future requests for events.
     Events,
-    /// In the event streams that are open at this moment.
+    /// Event streams that are open at this moment.
     OpenStreams,
 }
 
@@ -301,16 +302,16 @@ impl Where {
     }
 }
 
-/// How often to misbehave.
+/// The number of times to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// At the next so many requests (connections, where it happens before a request).
+    /// For the next requests, or for the next connections if the misbehaviour comes before a request.
     Next(usize),
-    /// Until told to behave.
+    /// Until the test calls `behave`.
     Always,
 }
 
-/// What is still to be done wrong. Of several that fit a request, the one that was told first is done.
+/// The planned misbehaviours. If several fit a request, the one planned first is used.
 #[derive(Default)]
 pub struct Plan(VecDeque<(Misbehaviour, Where, Times)>);
 
@@ -323,14 +324,14 @@ impl Plan {
         self.0.clear();
     }
 
-    /// What to do to a connection that nothing was read from.
+    /// Takes the misbehaviour for a new connection, before a request is read.
     pub fn at_connection(&mut self) -> Option<Misbehaviour> {
         self.take(|misbehaviour, place| {
             place == Where::Any && matches!(misbehaviour, Misbehaviour::Reset | Misbehaviour::Close)
         })
     }
 
-    /// What to do about a request.
+    /// Takes the misbehaviour for a request.
     pub fn at_request(&mut self, kind: Kind) -> Option<Misbehaviour> {
         self.take(|misbehaviour, place| place.covers(kind) && misbehaviour.spoils(kind))
     }

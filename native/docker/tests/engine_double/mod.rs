@@ -1,6 +1,6 @@
-//! An engine that can be made to do what a real one can't be made to do.
+//! A test double of a Docker engine, which can fail in ways that a real engine cannot be made to fail.
 //!
-//! An [`EngineDouble`] has containers, and answers about them as a Docker Engine does until it is told to misbehave:
+//! An [`EngineDouble`] has containers. It answers as a Docker engine does until a test makes it misbehave:
 //!
 //! ```ignore
 //! let engine = EngineDouble::start();
@@ -10,12 +10,12 @@
 //! engine.until(|notes| notes.inspects == 3).await;
 //! ```
 //!
-//! A [`ScriptedEngine`] has no containers and no idea of an engine: a test's closure says what is sent, byte by byte.
+//! A [`ScriptedEngine`] has no containers. A closure in the test decides every byte of its answers.
 //!
-//! Each engine has a loopback address of its own, so that no other program gets its port while it is closed. The same
-//! thing as a program, for tests in other languages, is `program.rs`.
+//! Each engine has its own loopback address, so that no other program gets its port while the engine is down. For tests
+//! in other languages, `program.rs` runs an engine double as a program.
 
-// Each test uses some of it.
+// Each test file uses only some of these items.
 #![allow(dead_code, unused_imports)]
 
 mod answer;
@@ -47,11 +47,10 @@ use http::Server;
 use notes::Notebook;
 use service::Shared;
 
-/// A listening engine with containers. Dropped, it closes its port and all connections.
+/// A listening engine with containers. Dropping it closes its port and all connections.
 ///
-/// What is done to it is done, and its events are on their way, when the call returns. Containers may be named as the
-/// engine itself looks them up: by their ID, their name or the beginning of their ID; a method that is given anything
-/// else panics.
+/// When a method returns, the change is made and its events are on their way. Methods find a container as the engine
+/// does: by its ID, its name or a prefix of its ID. They panic if this finds no container.
 pub struct EngineDouble {
     server: Server,
     service: Shared,
@@ -59,7 +58,7 @@ pub struct EngineDouble {
     elsewhere: Elsewhere,
 }
 
-/// What becomes of the containers' host ports when an engine restarts.
+/// The host ports of the containers after a restart of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostPorts {
     Kept,
@@ -67,12 +66,12 @@ pub enum HostPorts {
 }
 
 impl EngineDouble {
-    /// An engine of API versions 1.24 to 1.41 without containers.
+    /// Starts an engine without containers that supports API versions 1.24 to 1.41.
     pub fn start() -> Self {
         Self::listen(own_address(), None).unwrap()
     }
 
-    /// The same at this address, where port 0 is any free one, and at this path of a unix socket if there is one.
+    /// The same on this address, where port 0 means any free port, and on this unix socket if there is one.
     pub fn listen(address: SocketAddr, path: Option<PathBuf>) -> io::Result<Self> {
         let notebook = Notebook::new();
         let elsewhere = Elsewhere::new()?;
@@ -100,7 +99,7 @@ impl EngineDouble {
         engine_at(self.address(), limits)
     }
 
-    /// From now on it is of these API versions, as after an upgrade: `("1.44", "1.52")`.
+    /// Changes the supported API versions, as an upgrade does: `("1.44", "1.52")`.
     pub fn set_versions(&self, oldest: &str, newest: &str) {
         let version = |text| service::version(text).expect("a version such as 1.41");
         self.service.set_versions(version(oldest), version(newest));
@@ -108,18 +107,18 @@ impl EngineDouble {
 
     // Containers
 
-    /// `docker run -p HOST_PORT:12345`: a container that runs, on the network `bridge`. Returns its ID.
+    /// `docker run -p HOST_PORT:12345`: starts a container on the network `bridge`. Returns its ID.
     pub fn add(&self, name: &str, host_port: u16) -> String {
         self.run(NewContainer::new(name).publish(host_port))
     }
 
-    /// So many more containers that run, named with this and a number from 0, each on a host port of its own.
+    /// Starts this number of containers, each on a different host port. Their names are `name` and a number from 0.
     pub fn add_many(&self, count: usize, name: &str) -> Vec<String> {
         let add = |n| self.add(&format!("{name}{n}"), self.free_host_port());
         (0..count).map(add).collect()
     }
 
-    /// A host port that no container has been given lately by the engine.
+    /// A host port that the engine has not given to a container lately.
     pub fn free_host_port(&self) -> u16 {
         self.service.model().free_host_port()
     }
@@ -142,7 +141,7 @@ impl EngineDouble {
         self.with(container, |model, id| model.start(id, None));
     }
 
-    /// The same, and its Erlang port is on another host port then.
+    /// The same, with another host port for the distribution port.
     pub fn start_at(&self, container: &str, host_port: u16) {
         self.with(container, |model, id| model.start(id, Some(host_port)));
     }
@@ -157,17 +156,17 @@ impl EngineDouble {
         self.with(container, |model, id| model.restart(id, None));
     }
 
-    /// The same, and its Erlang port is on another host port then.
+    /// The same, with another host port for the distribution port.
     pub fn restart_at(&self, container: &str, host_port: u16) {
         self.with(container, |model, id| model.restart(id, Some(host_port)));
     }
 
-    /// Its process ends by itself: events die, disconnect.
+    /// The container's process exits: events die, disconnect.
     pub fn die(&self, container: &str) {
         self.with(container, |model, id| model.die(id, "1"));
     }
 
-    /// Its process gets a signal that it survives: event kill.
+    /// The container's process gets a signal and survives: event kill.
     pub fn signal(&self, container: &str) {
         self.with(container, |model, id| model.signal(id));
     }
@@ -182,17 +181,18 @@ impl EngineDouble {
         self.with(container, |model, id| model.remove(id));
     }
 
-    /// `docker network connect`: event connect. A container that was on no network is published again, on another host port.
+    /// `docker network connect`: event connect. A container that was on no network gets its ports published again, on
+    /// another host port.
     pub fn connect(&self, container: &str, network: &str) {
         self.with(container, |model, id| model.connect(id, network));
     }
 
-    /// `docker network disconnect`: event disconnect. Of a container on no network nothing is published.
+    /// `docker network disconnect`: event disconnect. The ports of a container on no network are not published.
     pub fn disconnect(&self, container: &str, network: &str) {
         self.with(container, |model, id| model.disconnect(id, network));
     }
 
-    /// `docker network create`, for one with IPv6 addresses; others are made when they are used.
+    /// `docker network create` for a network with IPv6 addresses. Other networks are made on first use.
     pub fn add_ipv6_network(&self, name: &str) {
         self.service.model().add_network(name, true);
     }
@@ -202,21 +202,21 @@ impl EngineDouble {
         self.service.model().find(text).map(str::to_owned)
     }
 
-    /// What an inspect of this container says.
+    /// The engine's description of this container, as an inspect returns it.
     pub fn inspected(&self, container: &str) -> serde_json::Value {
         let model = self.service.model();
         model.inspect(model.find(container).expect(container))
     }
 
-    /// What a list of the running containers says.
+    /// The engine's list of its running containers.
     pub fn listed(&self) -> serde_json::Value {
         self.service.model().list(false)
     }
 
-    // The engine itself
+    // The engine
 
-    /// Cuts all connections and listens again; all containers have other addresses then, and other host ports if so. No
-    /// event tells of it.
+    /// Cuts all connections and listens again. Afterwards all containers have other addresses, and on request other
+    /// host ports. The engine sends no events for these changes.
     pub fn restart_engine(&self, host_ports: HostPorts) {
         self.stop_engine();
         self.service.model().restart_engine(host_ports == HostPorts::New);
@@ -228,18 +228,18 @@ impl EngineDouble {
         self.server.close();
     }
 
-    /// Listens again, if it did not.
+    /// Listens again if the engine was stopped.
     pub fn start_engine(&self) {
         self.server.open();
     }
 
     // Misbehaviour
 
-    /// Does this wrong there, so often. Of several misbehaviours that fit a request, the one that was told first is done;
-    /// so they can be told to follow each other.
+    /// Misbehaves in this way at this place, this number of times. If several planned misbehaviours fit a request, the
+    /// engine uses the one planned first, so a test can plan a sequence.
     ///
-    /// [`Misbehaviour::Refuse`] is for [`Where::Any`], and what is for [`Where::OpenStreams`] begins at once; both are for
-    /// [`Times::Always`], since there is nothing to count.
+    /// [`Misbehaviour::Refuse`] works only with [`Where::Any`]. With [`Where::OpenStreams`] the misbehaviour begins at
+    /// once. Both need [`Times::Always`], because there are no requests to count.
     pub fn misbehave(&self, misbehaviour: Misbehaviour, place: Where, times: Times) {
         let (how, there) = (misbehaviour.name(), place.name());
         assert!(misbehaviour.suits(place), "{how} is not for {there}");
@@ -254,8 +254,8 @@ impl EngineDouble {
         }
     }
 
-    /// Does nothing wrong any more: what was planned is forgotten, streams that are open go on as they should, and the
-    /// port is open. Answers that have begun badly don't get better.
+    /// Ends all misbehaviour: clears the plan, repairs open streams and opens the port. Answers that have begun badly
+    /// stay bad.
     pub fn behave(&self) {
         self.service.plan().clear();
         self.service.model().streams_become(None);
@@ -267,8 +267,8 @@ impl EngineDouble {
         self.service.model().streams_become(Some(Misbehaviour::Close));
     }
 
-    /// Makes answers of this kind and holds them back until the gate is open; `notes().held` counts them. What changes
-    /// meanwhile is not in them.
+    /// Holds answers of this kind back until the gate is open. `notes().held` counts them. A held answer does not
+    /// contain later changes.
     pub fn hold(&self, kind: Kind) -> Gate {
         self.service.hold(kind)
     }
@@ -279,18 +279,18 @@ impl EngineDouble {
         self.notebook.read()
     }
 
-    /// Counts from 0 again, except for what is open.
+    /// Resets all counters, except those of open connections and requests.
     pub fn reset_notes(&self) {
         self.notebook.reset();
         self.elsewhere.reset();
     }
 
-    /// How many connections were made to where redirects go.
+    /// Number of connections to the target of redirects.
     pub fn redirects_followed(&self) -> usize {
         self.elsewhere.connections()
     }
 
-    /// Waits until the notes are so; panics after a minute.
+    /// Waits until the notes meet this condition. Panics after a minute.
     pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
         self.notebook.until(so).await;
     }
@@ -303,13 +303,14 @@ impl EngineDouble {
     }
 }
 
-/// A client of whatever is at this address.
+/// A client for the engine at this address.
 pub fn engine_at(address: SocketAddr, limits: Limits) -> Engine {
     Engine::new(Endpoint::parse(&format!("tcp://{address}")).unwrap(), limits)
 }
 
-/// A loopback address that nobody else uses, with any port. On 127.0.0.1 another socket could be given the port of an
-/// engine that restarts, even a client's that dials it, which then has itself for a peer.
+/// A loopback address that no other program uses, with any port. On 127.0.0.1, the kernel could give the port of a
+/// restarting engine to another socket. If this is the socket of a client that dials the engine, the client would
+/// connect to itself.
 fn own_address() -> SocketAddr {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id()
@@ -319,7 +320,7 @@ fn own_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, byte(n / 62_500), byte(n / 250), byte(n)), 0))
 }
 
-/// Where redirects go. The kernel takes the connections; they are counted when somebody asks.
+/// The target of redirects. The kernel completes the connections, and `connections` counts them later.
 struct Elsewhere {
     address: SocketAddr,
     listener: TcpListener,

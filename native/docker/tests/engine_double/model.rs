@@ -1,7 +1,7 @@
-//! What a real engine knows: containers, networks and who wants to hear of them.
+//! The state of an engine: its containers, its networks and its event subscribers.
 //!
-//! Everything happens under one lock: an event is sent when what it tells is true already, and to all subscribers in
-//! the same order.
+//! One lock protects everything. An event is sent after its change is made, and all subscribers get the events in the
+//! same order.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
@@ -16,23 +16,23 @@ use super::misbehaviour::Misbehaviour;
 /// The port that [`NewContainer::publish`] publishes.
 pub const ERLANG_PORT: u16 = 12345;
 
-/// Docker's ephemeral ports begin here.
+/// The range of host ports that Docker chooses from begins here.
 const FIRST_HOST_PORT: u16 = 32768;
 const LAST_HOST_PORT: u16 = 60999;
 
-/// When every container was made and started: nothing depends on it.
+/// Creation and start time of every container. Nothing depends on it.
 const BEGINNING: &str = "2024-02-29T12:00:00.123456789Z";
 
-/// As many events of the past as moby keeps for `since` (`eventsLimit` in its `daemon/events`).
+/// Number of past events kept for `since`, the same as in moby (`eventsLimit` in its `daemon/events`).
 const HISTORY: usize = 256;
 
-/// What to make a container of.
+/// The settings of a new container.
 #[derive(Clone, Debug)]
 pub struct NewContainer {
     pub name: String,
     pub image: String,
     pub network_mode: String,
-    /// The networks that it is connected to; they are made where they do not exist.
+    /// The networks to connect the container to. Missing networks are made.
     pub networks: Vec<String>,
     pub ports: Vec<Port>,
     pub labels: BTreeMap<String, String>,
@@ -44,12 +44,12 @@ pub struct Port {
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
-    /// Addresses and ports on the host; `None` where the port is exposed but not published, which is `null` in JSON.
+    /// Addresses and ports on the host. `None` if the port is exposed but not published, which is `null` in JSON.
     pub bindings: Option<Vec<(String, u16)>>,
 }
 
 impl NewContainer {
-    /// A container on the network `bridge`, nothing of which is published.
+    /// A container on the network `bridge`, without published ports.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -61,12 +61,12 @@ impl NewContainer {
         }
     }
 
-    /// Publishes the Erlang port on all of the host's addresses, as `-p 49153:12345` does.
+    /// Publishes the distribution port on all of the host's addresses, as `-p 49153:12345` does.
     pub fn publish(self, host_port: u16) -> Self {
         self.binding("0.0.0.0", host_port).binding("::", host_port)
     }
 
-    /// Publishes the Erlang port on one address of the host.
+    /// Publishes the distribution port on one address of the host.
     pub fn binding(self, host_ip: &str, host_port: u16) -> Self {
         self.port(ERLANG_PORT, "tcp", host_ip, host_port)
     }
@@ -86,7 +86,7 @@ impl NewContainer {
         self
     }
 
-    /// Exposes a port that is not published.
+    /// Exposes a port without publishing it.
     pub fn expose(mut self, container_port: u16, protocol: &str) -> Self {
         self.ports.push(Port {
             container_port,
@@ -96,14 +96,14 @@ impl NewContainer {
         self
     }
 
-    /// On a network of its own making instead of `bridge`.
+    /// Uses a user-defined network instead of `bridge`.
     pub fn network(mut self, network: &str) -> Self {
         self.network_mode = network.to_owned();
         self.networks = vec![network.to_owned()];
         self
     }
 
-    /// On the host's network, where nothing is published.
+    /// Uses the host's network, where Docker publishes no ports.
     pub fn host_network(self) -> Self {
         self.network("host")
     }
@@ -117,10 +117,10 @@ impl NewContainer {
 struct Container {
     id: String,
     new: NewContainer,
-    /// The networks that it is connected to, with its addresses there while it runs.
+    /// The networks that the container is connected to. While it runs, it has an address in each.
     endpoints: BTreeMap<String, Option<Address>>,
     running: bool,
-    /// When it was made, as a number that grows: newer ones come first in a list.
+    /// A number that grows with each new container. Lists begin with the highest.
     number: u64,
 }
 
@@ -132,27 +132,27 @@ struct Network {
     id: String,
     /// `bridge` or `host`.
     driver: &'static str,
-    /// Which subnet: 172.17.0.0/16 for 0, and so on.
+    /// The number of the subnet: 172.17.0.0/16 for 0, and so on.
     subnet: u8,
     ipv6: bool,
     used: HashSet<u16>,
     next: u16,
 }
 
-/// One who reads `/events`.
+/// A client that reads `/events`.
 struct Subscriber {
     filters: Filters,
     items: mpsc::UnboundedSender<Item>,
 }
 
-/// What a subscriber's stream is told.
+/// A message to a subscriber's stream.
 pub enum Item {
     Event(Arc<Event>),
-    /// From now on the stream misbehaves so, or no more.
+    /// Starts this misbehaviour in the stream, or ends it.
     Become(Option<Misbehaviour>),
 }
 
-/// Why an engine finds no container.
+/// The reason why an engine finds no container.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotFound {
     None,
@@ -173,7 +173,7 @@ pub struct Model {
 }
 
 impl Model {
-    // What is done to containers
+    // Changes to containers
 
     /// `docker create`.
     pub fn create(&mut self, new: NewContainer) -> String {
@@ -197,7 +197,7 @@ impl Model {
         id
     }
 
-    /// `docker start`; the Erlang port gets this host port, or keeps its own.
+    /// `docker start`. The distribution port gets this host port, or keeps its old one.
     pub fn start(&mut self, id: &str, host_port: Option<u16>) {
         if let Some(host_port) = host_port {
             self.move_port(id, host_port);
@@ -232,7 +232,7 @@ impl Model {
         self.tell(id, "restart", &[]);
     }
 
-    /// Its process ends by itself.
+    /// The container's process exits.
     pub fn die(&mut self, id: &str, exit_code: &str) {
         if !self.container(id).running {
             return;
@@ -248,7 +248,7 @@ impl Model {
         }
     }
 
-    /// `docker kill --signal HUP`: the process gets a signal, and lives.
+    /// `docker kill --signal HUP`: the process gets a signal and survives.
     pub fn signal(&mut self, id: &str) {
         self.tell(id, "kill", &[("signal", "1")]);
     }
@@ -274,7 +274,8 @@ impl Model {
         self.send(event);
     }
 
-    /// `docker network connect`. A container that was on no network gets its ports published again, on other host ports.
+    /// `docker network connect`. A container that was on no network gets its ports published again, on other host
+    /// ports.
     pub fn connect(&mut self, id: &str, network: &str) {
         self.network(network);
         let container = self.container(id);
@@ -293,7 +294,7 @@ impl Model {
         }
     }
 
-    /// `docker network disconnect`. On no network nothing is published.
+    /// `docker network disconnect`. The ports of a container on no network are not published.
     pub fn disconnect(&mut self, id: &str, network: &str) {
         if self.container(id).endpoints.contains_key(network) {
             self.detach(id, network);
@@ -305,8 +306,8 @@ impl Model {
         }
     }
 
-    /// What a restart of the engine may do: every container that runs has another address, and on request another host
-    /// port too. No event tells of it.
+    /// Possible effects of a restart of the engine: every running container gets another address, and on request
+    /// another host port. The engine sends no events for these changes.
     pub fn restart_engine(&mut self, new_ports: bool) {
         self.subscribers.clear();
         self.history.clear();
@@ -328,12 +329,12 @@ impl Model {
         }
     }
 
-    /// Makes a network, with IPv6 if so.
+    /// Makes a network, with or without IPv6.
     pub fn add_network(&mut self, name: &str, ipv6: bool) {
         self.network(name).ipv6 = ipv6;
     }
 
-    /// A host port that no other container has been given lately.
+    /// A host port that no other container has had lately.
     pub fn free_host_port(&mut self) -> u16 {
         self.host_port = match self.host_port {
             FIRST_HOST_PORT..LAST_HOST_PORT => self.host_port + 1,
@@ -342,9 +343,9 @@ impl Model {
         self.host_port
     }
 
-    // What is asked of it
+    // Queries
 
-    /// Looks a text up as an engine does: full ID, exact name, unique prefix of an ID.
+    /// Finds a container as an engine does: by full ID, exact name, or unique prefix of an ID.
     pub fn find(&self, text: &str) -> Result<&str, NotFound> {
         if let Some((id, _)) = self.containers.get_key_value(text) {
             return Ok(id);
@@ -399,7 +400,7 @@ impl Model {
         })
     }
 
-    /// `GET /containers/json`: the running ones, or all; the newest first.
+    /// `GET /containers/json`: the running containers, or all containers. The newest is first.
     pub fn list(&self, all: bool) -> Value {
         let mut containers: Vec<_> = self.containers.values().filter(|c| all || c.running).collect();
         containers.sort_by_key(|container| std::cmp::Reverse(container.number));
@@ -437,7 +438,7 @@ impl Model {
         })
     }
 
-    /// `GET /events`: what comes from now on, after those of the past that are not older than `since`, in seconds.
+    /// `GET /events`: first the past events from `since` (in seconds) on, then all new events.
     pub fn subscribe(&mut self, filters: Filters, since: Option<u64>) -> mpsc::UnboundedReceiver<Item> {
         let (items, received) = mpsc::unbounded_channel();
         let wanted = |event: &&Arc<Event>| since.is_some_and(|since| event.time() >= since) && filters.pass(event);
@@ -448,18 +449,18 @@ impl Model {
         received
     }
 
-    /// Has all open event streams misbehave so, or no more.
+    /// Starts this misbehaviour in all open event streams, or ends it.
     pub fn streams_become(&mut self, misbehaviour: Option<Misbehaviour>) {
         self.subscribers
             .retain(|subscriber| subscriber.items.send(Item::Become(misbehaviour)).is_ok());
     }
 
-    /// The last events, one a line.
+    /// The last events, one per line.
     pub fn history(&self) -> String {
         self.history.iter().map(|event| format!("{}\n", event.line)).collect()
     }
 
-    // How it is done
+    // Internals
 
     fn container(&mut self, id: &str) -> &mut Container {
         self.containers
@@ -495,7 +496,7 @@ impl Model {
         }
     }
 
-    /// All bindings of the Erlang port get this host port.
+    /// Moves all bindings of the distribution port to this host port.
     fn move_port(&mut self, id: &str, host_port: u16) {
         let ports = self.container(id).new.ports.iter_mut();
         for port in ports.filter(|port| port.container_port == ERLANG_PORT) {
@@ -521,7 +522,7 @@ impl Model {
             .collect()
     }
 
-    // Telling of it
+    // Events
 
     fn event(&mut self, id: &str, action: &str, more: &[(&str, &str)]) -> Event {
         let new = &self.containers[id].new;
@@ -579,10 +580,10 @@ impl Port {
 }
 
 impl Network {
-    /// An address that is free; one that was given back is not given out again soon.
+    /// Allots a free address. A returned address is not allotted again soon.
     fn allot(&mut self) -> Address {
         loop {
-            // Not the subnet's own address, its gateway or its broadcast address.
+            // Skips the subnet's own address, its gateway and its broadcast address.
             self.next = if self.next >= 0xfffe { 2 } else { self.next + 1 };
             if self.used.insert(self.next) {
                 return Address(self.next);
@@ -613,7 +614,7 @@ impl Network {
     }
 }
 
-/// SplitMix64, always with the same seed: the IDs of two runs are the same.
+/// SplitMix64, always with the same seed, so that every run produces the same IDs.
 #[derive(Default)]
 struct Random(u64);
 

@@ -1,4 +1,4 @@
-//! What an engine has seen.
+//! Counts the connections and requests that an engine double receives.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use serde_json::{json, Value};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// The endpoint that a request asks for, whatever its API version.
+/// The endpoint of a request, whatever its API version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Ping,
@@ -20,7 +20,7 @@ pub enum Kind {
     Other,
 }
 
-/// What an engine has seen since its start, or since the notes were reset.
+/// Counters since the engine's start or the last reset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
     /// Connections accepted.
@@ -35,8 +35,8 @@ pub struct Notes {
     pub inspects: usize,
     /// Any other request.
     pub others: usize,
-    /// How many requests it had at the same time, at most. A request counts until its answer begins, and one for events
-    /// does not count.
+    /// Highest number of concurrent requests. A request counts until its answer begins. Requests for events do not
+    /// count.
     pub most_in_flight: usize,
     /// The paths of all requests, in the order of their arrival.
     pub paths: Vec<String>,
@@ -44,11 +44,11 @@ pub struct Notes {
     pub subscribers: usize,
     /// Connections that are open now.
     pub open: usize,
-    /// Requests, but for events, whose answers have not been sent as a whole by now.
+    /// Requests whose answers are not completely sent yet, except requests for events.
     pub unanswered: usize,
-    /// Those of them whose answers hang, drip or have no end.
+    /// The part of `unanswered` whose answers hang, drip or never end.
     pub hanging: usize,
-    /// Answers that have been made and are held back now.
+    /// Answers that are made and held back now.
     pub held: usize,
     /// Requests that are in flight now.
     in_flight: usize,
@@ -60,7 +60,7 @@ impl Notes {
         self.paths.len()
     }
 
-    /// Everything but the paths, for the program.
+    /// All counters without the paths, for the program.
     pub fn summary(&self) -> Value {
         json!({
             "connections": self.connections, "requests": self.requests(), "pings": self.pings, "events": self.events,
@@ -70,7 +70,7 @@ impl Notes {
     }
 }
 
-/// Where the notes are taken. Whoever waits for something is told of each change.
+/// Keeps the notes, and notifies waiting tasks of each change.
 #[derive(Clone)]
 pub struct Notebook {
     notes: Arc<Mutex<Notes>>,
@@ -89,7 +89,7 @@ impl Notebook {
         self.lock().clone()
     }
 
-    /// What is open or in flight stays so.
+    /// Resets the counters, except those of open connections and requests.
     pub fn reset(&self) {
         self.change(|notes| {
             *notes = Notes {
@@ -105,7 +105,7 @@ impl Notebook {
         });
     }
 
-    /// Waits until the notes are so.
+    /// Waits until the notes meet this condition.
     pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
         let mut changes = self.changes.subscribe();
         let waiting = async {
@@ -116,38 +116,38 @@ impl Notebook {
         let timely = timeout(FAR_TOO_LONG, waiting).await;
         assert!(
             timely.is_ok(),
-            "waited in vain: {:?}",
+            "timed out with the notes {:?}",
             self.read().summary().to_string()
         );
     }
 
-    /// Notes an open connection, which is closed when the guard is dropped.
+    /// Counts an open connection until the guard is dropped.
     pub fn connection(&self) -> Guard {
         self.change(|notes| notes.connections += 1);
         self.guard(|notes| &mut notes.open)
     }
 
-    /// Notes a subscriber, who is one until the guard is dropped.
+    /// Counts a subscriber until the guard is dropped.
     pub fn subscriber(&self) -> Guard {
         self.guard(|notes| &mut notes.subscribers)
     }
 
-    /// Notes a request that is not answered until the guard is dropped.
+    /// Counts an unanswered request until the guard is dropped.
     pub fn unanswered(&self) -> Guard {
         self.guard(|notes| &mut notes.unanswered)
     }
 
-    /// Notes a request that hangs until the guard is dropped.
+    /// Counts a hanging request until the guard is dropped.
     pub fn hanging(&self) -> Guard {
         self.guard(|notes| &mut notes.hanging)
     }
 
-    /// Notes an answer that is held back until the guard is dropped.
+    /// Counts a held answer until the guard is dropped.
     pub fn held(&self) -> Guard {
         self.guard(|notes| &mut notes.held)
     }
 
-    /// Notes a request, which is in flight until the guard is dropped.
+    /// Counts a request, and counts it as in flight until the guard is dropped.
     pub fn request(&self, kind: Kind, path: &str) -> Option<Guard> {
         self.change(|notes| {
             notes.paths.push(path.to_owned());
@@ -183,7 +183,7 @@ impl Notebook {
     }
 }
 
-/// Counts as long as it lives, so that a task that is aborted is counted out too.
+/// Decrements its counter when it is dropped, even if its task is aborted.
 pub struct Guard {
     notebook: Notebook,
     counter: fn(&mut Notes) -> &mut usize,

@@ -1,13 +1,14 @@
-//! The double of an engine as a program, for tests that are not written in Rust.
+//! Runs an engine double as a program, for tests that are not written in Rust.
 //!
 //! ```text
 //! cargo build --example engine-double      # it is target/debug/examples/engine-double then
 //! engine-double --listen 127.0.0.5:4243 [--unix /tmp/docker.sock]
 //! ```
 //!
-//! Port 0 is any free one. It prints `listening on 127.0.0.5:4243`, and from then on obeys commands: one JSON object a
-//! line on its standard input, for each of which it prints one line, `{"ok":…}` or `{"error":"…"}`. When the line is
-//! there, it is done and the events of it are on their way. It ends when its standard input is closed. From Erlang:
+//! Port 0 means any free port. The program prints `listening on 127.0.0.5:4243`. Then it reads commands. Each command
+//! is one JSON object on one line of standard input. The program answers each command with one line, `{"ok":…}` or
+//! `{"error":"…"}`. At this moment the change is made and its events are on their way. The program exits when its
+//! standard input is closed. From Erlang:
 //!
 //! ```erlang
 //! Port = open_port({spawn_executable, Program}, [{args, ["--listen", "127.0.0.5:4243"]}, {line, 1000000}, binary]),
@@ -16,33 +17,47 @@
 //! receive {Port, {data, {eol, <<"{\"ok\":\"", Id:64/binary, "\"}">>}}} -> Id end.
 //! ```
 //!
-//! A `container` is a full ID, a name, or the beginning of an ID. What is in brackets may be left out.
+//! A `container` is a full ID, a name, or a prefix of an ID. The comments in `mod.rs` explain the commands, and the
+//! comments in `misbehaviour.rs` explain the misbehaviours.
 //!
-//! | `do` | with | `ok` |
-//! | --- | --- | --- |
-//! | `add` | `name`, [`host_port`: a free one; 0 publishes nothing], [`host_ip`: all], [`network`: `bridge`; `host` is the host's], [`labels`: object], [`running`: true] | the ID |
-//! | `add_many` | `count`, `name` to which a number from 0 is added | the IDs |
-//! | `start`, `restart` | `container`, [`host_port`: as before] | null |
-//! | `stop`, `die`, `signal`, `remove` | `container` | null |
-//! | `rename` | `container`, `name` | null |
-//! | `connect`, `disconnect` | `container`, `network` | null |
-//! | `add_network` | `name`, of one with IPv6 addresses | null |
-//! | `list` | | of each that runs, `{"id":…,"name":…,"host_port":…}`, the last one null if nothing is published |
-//! | `inspect` | `container` | what the engine says about it |
-//! | `misbehave` | `how`, [`where`: `any`, `ping`, `list`, `inspect`, `events`, `open-streams`], [`times`: always] | null |
-//! | `behave` | | null |
-//! | `misbehaviours` | | of each, `{"how":…,"where":[…]}` |
-//! | `cut_streams` | | null |
-//! | `stop_engine`, `start_engine` | | null |
-//! | `restart_engine` | [`ports`: `kept` or `new`] | null |
-//! | `restart_many` | `times`, [`pause_ms`: 0, after each], [`ports`] | null |
-//! | `set_versions` | `oldest`, `newest`: `"1.44"` | null |
-//! | `notes` | | `connections`, `requests`, `pings`, `events`, `lists`, `inspects`, `others`, `most_in_flight`, `redirects_followed`; `subscribers` and `open` connections now |
-//! | `paths` | | those of all requests |
-//! | `reset_notes` | | null |
-//! | `wait` | any of `notes`, with what it is to reach at least, within a minute | null |
+//! The field `do` holds the name of the command. These commands change containers:
 //!
-//! What they mean is said in `mod.rs`, and the misbehaviours in `misbehaviour.rs`.
+//! * `add` starts a container and returns its ID. Argument: `name`. Optional arguments: `host_port`, `host_ip`,
+//!   `network`, `labels`, `running`. `host_port` defaults to a free port, and 0 publishes nothing. `host_ip` defaults
+//!   to all addresses. `network` defaults to `bridge`, and `host` is the host's network. `labels` is an object.
+//!   `running` defaults to true.
+//! * `add_many` starts several containers and returns their IDs. Arguments: `count`, `name`. The program appends a
+//!   number from 0 to the name.
+//! * `start` and `restart` return null. Argument: `container`. Optional argument: `host_port`, by default the old port.
+//! * `stop`, `die`, `signal` and `remove` return null. Argument: `container`.
+//! * `rename` returns null. Arguments: `container`, `name`.
+//! * `connect` and `disconnect` return null. Arguments: `container`, `network`.
+//! * `add_network` makes a network with IPv6 addresses and returns null. Argument: `name`.
+//! * `list` returns `{"id":…,"name":…,"host_port":…}` for each running container. The port is null if it is not
+//!   published.
+//! * `inspect` returns the engine's description of a container. Argument: `container`.
+//!
+//! These commands control the engine:
+//!
+//! * `misbehave` returns null. Argument: `how`. Optional arguments: `where`, `times`. `where` is one of `any` (the
+//!   default), `ping`, `list`, `inspect`, `events` and `open-streams`. `times` defaults to always.
+//! * `behave` ends all misbehaviour and returns null.
+//! * `misbehaviours` returns a list of `{"how":…,"where":[…]}`.
+//! * `cut_streams`, `stop_engine` and `start_engine` return null.
+//! * `restart_engine` returns null. Optional argument: `ports`, either `kept` or `new`.
+//! * `restart_many` restarts the engine several times and returns null. Argument: `times`. Optional arguments: `ports`,
+//!   and `pause_ms` for a pause after each restart.
+//! * `set_versions` returns null. Arguments: `oldest` and `newest`, for example `"1.44"`.
+//!
+//! These commands read the notes:
+//!
+//! * `notes` returns the counters `connections`, `requests`, `pings`, `events`, `lists`, `inspects`, `others`,
+//!   `most_in_flight` and `redirects_followed`. The values `subscribers` and `open` count the subscribers and
+//!   connections of this moment.
+//! * `paths` returns the paths of all requests.
+//! * `reset_notes` returns null.
+//! * `wait` waits until counters reach minimum values, for at most a minute, and returns null. Arguments: the counters,
+//!   named as in `notes`.
 
 #[path = "mod.rs"]
 mod engine_double;
@@ -66,7 +81,7 @@ fn main() {
         eprintln!("engine-double: {address}: {error}");
         std::process::exit(1);
     });
-    // What a command does wrong is said in its answer.
+    // The answer contains the panic message of a failed command, so standard error stays empty.
     std::panic::set_hook(Box::new(|_| {}));
     say(&format!("listening on {}", engine.address()));
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -100,7 +115,7 @@ fn arguments() -> Option<(SocketAddr, Option<PathBuf>)> {
     Some((address?, path))
 }
 
-/// Who reads no answers any more does not want to hear of that either.
+/// Ignores errors, because a test that does not read answers needs no error either.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());

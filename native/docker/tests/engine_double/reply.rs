@@ -1,4 +1,4 @@
-//! What a service does about a request, down to the bytes.
+//! The replies that a service can give to a request, down to the bytes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,27 +11,27 @@ use tokio::time::sleep;
 
 use super::http::Wire;
 
-/// What to do about a request.
+/// The reply to a request.
 pub enum Reply {
     /// Send these bytes and wait for the next request on the same connection.
     Answer(Vec<u8>),
-    /// The same, after some time.
+    /// The same, after a delay.
     Late(Duration, Vec<u8>),
     /// The same, once the gate is open.
     Held(Gate, Vec<u8>),
-    /// Send these bytes, which may be none, and close the connection.
+    /// Send these bytes, if any, and close the connection.
     Close(Vec<u8>),
     /// Keep the connection open and send nothing.
     Hang,
     /// Break the connection (RST).
     Reset,
-    /// Cut every connection, this one too, and listen anew.
+    /// Cut every connection, including this one, and listen again.
     Restart,
-    /// Leave the connection to this.
+    /// Hand the connection over to this function.
     Stream(Box<dyn FnOnce(Wire) -> Streaming + Send>),
 }
 
-/// What answers wait at until a test opens it.
+/// Answers wait at a gate until a test opens it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<watch::Sender<bool>>);
 
@@ -62,7 +62,7 @@ impl Reply {
         Self::Answer(response(status, "", body))
     }
 
-    /// Sends these bytes and then nothing any more, until the client closes the connection.
+    /// Sends these bytes and then nothing more, until the client closes the connection.
     pub fn stall(bytes: Vec<u8>) -> Self {
         Self::stream(move |mut wire| async move {
             if wire.write_all(&bytes).await.is_ok() {
@@ -71,7 +71,7 @@ impl Reply {
         })
     }
 
-    /// Sends `head` at once, then one byte of `rest` after the other with a pause before each, and closes.
+    /// Sends `head` at once, then `rest` byte by byte with a pause before each byte, and closes the connection.
     pub fn drip(head: Vec<u8>, rest: Vec<u8>, pause: Duration) -> Self {
         Self::stream(move |mut wire| async move {
             if wire.write_all(&head).await.is_err() {
@@ -86,7 +86,7 @@ impl Reply {
         })
     }
 
-    /// Sends `head`, and then `more` again and again until the client has had enough.
+    /// Sends `head`, and then repeats `more` until the client closes the connection.
     pub fn endless(head: Vec<u8>, more: Vec<u8>) -> Self {
         Self::stream(move |mut wire| async move {
             let mut sent = wire.write_all(&head).await;
@@ -104,20 +104,20 @@ impl Reply {
     }
 }
 
-/// Ends when the client has closed the connection; what it sends until then is ignored.
+/// Waits until the client closes the connection, and ignores the bytes that it sends.
 pub async fn closed(wire: &mut Wire) {
     let mut ignored = [0; 1024];
     while wire.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
 }
 
-/// A whole response; each of the headers ends in `\r\n`.
+/// A complete response. Each header must end in `\r\n`.
 pub fn response(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
-/// One chunk of a chunked body; an empty one would be the last.
+/// One chunk of a chunked body. The bytes must not be empty, because an empty chunk ends the body.
 pub fn chunk(bytes: &[u8]) -> Vec<u8> {
     let head = format!("{:x}\r\n", bytes.len());
     [head.as_bytes(), bytes, b"\r\n"].concat()

@@ -1,4 +1,4 @@
-//! An engine without a state: it answers as a test's script says, byte by byte.
+//! An engine without state: a script in the test decides every byte of its answers.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::notes::{Notebook, Notes};
 use super::reply::{response, Reply};
 use super::{engine_at, own_address};
 
-/// A listening engine that a script stands behind.
+/// A listening engine that answers from a script.
 pub struct ScriptedEngine {
     server: Server,
     notebook: Notebook,
@@ -29,7 +29,8 @@ impl<F: Fn(usize, &str) -> Reply + Send + Sync + 'static> Service for Script<F> 
 }
 
 impl ScriptedEngine {
-    /// An engine of API version 1.41. The script gets all other requests: their number, from 0, and their path.
+    /// Starts an engine of API version 1.41. The script answers all requests except `/_ping`. It gets their number,
+    /// from 0, and their path.
     pub async fn start(script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
         let number = AtomicUsize::new(0);
         Self::start_with_pings(move |_, path| match path {
@@ -39,7 +40,7 @@ impl ScriptedEngine {
         .await
     }
 
-    /// The script gets every request, `/_ping` too.
+    /// The same, but the script also answers `/_ping`.
     pub async fn start_with_pings(script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> Self {
         let notebook = Notebook::new();
         let number = AtomicUsize::new(0);
@@ -53,17 +54,17 @@ impl ScriptedEngine {
         engine_at(self.server.address(), limits)
     }
 
-    /// Waits until the notes are so; panics after a minute.
+    /// Waits until the notes meet this condition. Panics after a minute.
     pub async fn until(&self, so: impl Fn(&Notes) -> bool) {
         self.notebook.until(so).await;
     }
 
-    /// Where it listens.
+    /// The address on which the engine listens.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// How many connections it has accepted.
+    /// Number of accepted connections.
     pub fn connections(&self) -> usize {
         self.notebook.read().connections
     }
@@ -73,7 +74,7 @@ impl ScriptedEngine {
         self.notebook.read().paths
     }
 
-    /// How many requests it had at the same time, at most.
+    /// Highest number of concurrent requests.
     pub fn most_in_flight(&self) -> usize {
         self.notebook.read().most_in_flight
     }

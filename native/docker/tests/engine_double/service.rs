@@ -1,4 +1,4 @@
-//! From a request to the model's answer, and to what becomes of it.
+//! Turns a request into the model's answer, and spoils the answer if a misbehaviour is planned.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,22 +15,22 @@ use super::notes::{Kind, Notebook};
 use super::reply::{Gate, Reply};
 use super::stream::EventStream;
 
-/// What an engine is, without its port.
+/// An engine without its server.
 pub struct EngineService {
     model: Mutex<Model>,
     plan: Mutex<Plan>,
-    /// Where right answers of this kind wait.
+    /// Good answers of this kind wait at this gate.
     gate: Mutex<Option<(Kind, Gate)>>,
     versions: Mutex<(ApiVersion, ApiVersion)>,
     notebook: Notebook,
-    /// Where redirects go.
+    /// The target of redirects.
     elsewhere: SocketAddr,
 }
 
 /// `1.41`
 pub type ApiVersion = (u16, u16);
 
-/// What a request is for.
+/// The right reaction to a request.
 enum Right {
     Answer(Answer),
     Events(Filters, Option<u64>),
@@ -64,7 +64,7 @@ impl Service for EngineService {
             (Right::Events(filters, since), misbehaviour) if misbehaviour.is_none_or(Misbehaviour::is_of_streams) => {
                 self.stream(filters, since, misbehaviour)
             }
-            // An answer, where a stream should be.
+            // The misbehaviour sends an ordinary answer instead of an event stream.
             (Right::Events(..), Some(misbehaviour)) => {
                 let history = self.ok(Body::Text(self.model().history()));
                 history.spoilt(misbehaviour, "", self.elsewhere)
@@ -94,14 +94,14 @@ impl EngineService {
         lock(&self.plan)
     }
 
-    /// From now on right answers of this kind are held back, until the gate is open.
+    /// Holds back good answers of this kind until the gate is open.
     pub fn hold(&self, kind: Kind) -> Gate {
         let gate = Gate::new();
         *lock(&self.gate) = Some((kind, gate.clone()));
         gate
     }
 
-    /// The oldest and the newest version that it knows.
+    /// Sets the oldest and the newest supported version.
     pub fn set_versions(&self, oldest: ApiVersion, newest: ApiVersion) {
         *lock(&self.versions) = (oldest, newest);
     }
@@ -136,7 +136,7 @@ impl EngineService {
                     text_of(oldest)
                 ))))
             }
-            // Better no answer than one that is wrong.
+            // An error is better than a wrong answer.
             ["containers", "json"] if is_get && query.contains_key("filters") => Right::Answer(message(
                 "501 Not Implemented",
                 "the double of an engine does not filter lists",
@@ -171,7 +171,7 @@ impl EngineService {
 
     fn stream(&self, filters: Filters, since: Option<u64>, misbehaviour: Option<Misbehaviour>) -> Reply {
         let head = self.ok(Body::Text(String::new())).chunked();
-        // Whoever has got the head gets every event from now on.
+        // Subscribe before the head is sent: a client that has the head then misses no event.
         let items = self.model().subscribe(filters, since);
         let subscriber = self.notebook.subscriber();
         Reply::stream(move |wire| async move {
@@ -219,7 +219,7 @@ impl EngineService {
     }
 }
 
-/// `1.41`; `None` if it is no version.
+/// Parses `1.41`. Returns `None` if the text is not a version.
 pub fn version(text: &str) -> Option<ApiVersion> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
@@ -236,7 +236,7 @@ fn query_of(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Without percent-encoding.
+/// Decodes percent-encoding.
 fn decoded(text: &str) -> String {
     let mut bytes = vec![];
     let mut rest = text.as_bytes();
@@ -260,7 +260,7 @@ fn decoded(text: &str) -> String {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A test that panics in an assertion of the model has failed already.
+    // If an assertion of the model panicked, the test has failed already.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! An event stream, and what becomes of it.
+//! Sends an event stream to one subscriber, with or without misbehaviour.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::misbehaviour::Misbehaviour;
 use super::model::Item;
 use super::reply::{chunk, closed, LAST_CHUNK};
 
-/// Events that are sent within so long of each other come at the same time.
+/// Events within this time count as events of the same moment.
 const SAME_TIME: Duration = Duration::from_millis(20);
 
 const BURST: usize = 10_000;
@@ -41,16 +41,16 @@ pub struct EventStream {
     wire: Wire,
     items: UnboundedReceiver<Item>,
     misbehaviour: Option<Misbehaviour>,
-    /// How many events have come since it misbehaves so.
+    /// Number of events since the current misbehaviour began.
     count: usize,
 }
 
-/// Whether a stream goes on.
+/// The state of a stream after a write.
 enum Flow {
     On,
-    /// It ends as it should.
+    /// The stream ends properly.
     End,
-    /// The connection is closed, whatever was sent last, or the client has closed it.
+    /// The connection is closed, in the middle of the stream or by the client.
     Cut,
     Reset,
 }
@@ -65,7 +65,7 @@ impl EventStream {
         }
     }
 
-    /// Sends the head at once, and then events until the client, the engine or a misbehaviour ends it.
+    /// Sends the head at once, and then events until the client, the engine or a misbehaviour ends the stream.
     pub async fn run(mut self, head: Vec<u8>) {
         let mut flow = match self.write(&head).await {
             Flow::On => self.begin().await,
@@ -94,7 +94,7 @@ impl EventStream {
         }
     }
 
-    /// What a misbehaviour does before any event.
+    /// Carries out the part of a misbehaviour that comes before any event.
     async fn begin(&mut self) -> Flow {
         self.count = 0;
         match self.misbehaviour {
@@ -191,7 +191,7 @@ impl EventStream {
         }
     }
 
-    /// This event and those that come at the same time.
+    /// Collects this event and the other events of the same moment.
     async fn same_time(&mut self, event: Arc<Event>) -> Vec<Arc<Event>> {
         sleep(SAME_TIME).await;
         let mut events = vec![event];
@@ -207,7 +207,8 @@ impl EventStream {
         events
     }
 
-    /// In pieces: to make all of it first takes a debug build seconds on a busy machine, in which nothing is sent.
+    /// Sends the line in pieces. In a debug build, making the whole line first would take seconds during which nothing
+    /// is sent.
     async fn huge_line(&mut self, value: &Value) -> Flow {
         let mut value = value.clone();
         value["Actor"]["Attributes"]["more"] = "HUGE".into();
@@ -288,7 +289,7 @@ fn odd_field(number: usize, value: &Value) -> String {
     replaced(value, place, odd)
 }
 
-/// With something else at this place.
+/// Replaces the value at this place.
 fn replaced(value: &Value, place: &str, by: Value) -> String {
     let mut value = value.clone();
     if let Some(there) = value.pointer_mut(place) {
