@@ -1,4 +1,4 @@
-//! A directory and an engine that changes under it.
+//! Tests directories: lookups, and how a directory follows an engine whose containers change.
 
 mod engine_double;
 mod support;
@@ -21,7 +21,7 @@ async fn route_to(directory: &Directory, text: &str) -> Result<Route, Error> {
     in_time(directory.route(&container(text), &wanted())).await
 }
 
-/// So many lookups that begin at the same time, each of the name that is made of its number.
+/// Starts this number of lookups at the same time. `name` makes the name for each lookup from its number.
 async fn all_at_once(directory: &Directory, count: usize, name: impl Fn(usize) -> String) -> Vec<Result<u16, Error>> {
     let asked: Vec<_> = (0..count)
         .map(|n| {
@@ -130,10 +130,10 @@ async fn a_thousand_equal_cold_lookups() {
     assert!(found.iter().all(|found| *found == Ok(49153)));
     let notes = engine.notes();
     assert_eq!((notes.pings, notes.events, notes.lists, notes.inspects), (1, 1, 1, 0));
-    // And of one that is nowhere.
+    // Now the same for a container that does not exist.
     engine.reset_notes();
     let cold = directory(&engine);
-    // The other one asks for nothing meanwhile, since its clock stands still too.
+    // The first directory sends no requests meanwhile, because its clock is stopped too.
     let found = as_soon_as_answered(&cold, &engine, all_at_once(&cold, 1000, |_| "nobody".to_owned())).await;
     assert!(found.iter().all(|found| *found == Err(Error::NoSuchContainer)));
     let notes = engine.notes();
@@ -153,7 +153,7 @@ async fn a_list_that_takes_long_is_not_waited_for() {
     let began = Instant::now();
     assert_eq!(find(&directory, "db").await, Ok(49153));
     assert!(began.elapsed() >= Duration::from_secs(1));
-    // The others know already.
+    // Later lookups do not wait, because the container is already in the cache.
     assert_eq!(at_once(find(&directory, "db")).await, Ok(49153));
     assert_eq!(
         (directory.info().state, engine.notes().inspects),
@@ -161,7 +161,7 @@ async fn a_list_that_takes_long_is_not_waited_for() {
     );
 }
 
-// What changes
+// Changes
 
 #[tokio::test]
 async fn a_container_that_starts_while_the_list_is_under_way() {
@@ -173,7 +173,7 @@ async fn a_container_that_starts_while_the_list_is_under_way() {
         let directory = directory.clone();
         async move { open(&directory).await }
     });
-    // The list has been made and is not sent yet.
+    // The engine has made the list and has not sent it yet.
     engine.until(|notes| notes.held == 1).await;
     let id = engine.add("web", 49154);
     engine.restart_at("db", 49155);
@@ -184,7 +184,7 @@ async fn a_container_that_starts_while_the_list_is_under_way() {
         (known(&directory, &id), known(&directory, "db")),
         (Some(49154), Some(49155))
     );
-    // It was the events that told, in the first subscription.
+    // The directory learned of the changes from the events of its first subscription.
     assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
 }
 
@@ -194,7 +194,7 @@ async fn a_list_from_before_an_event_does_not_overrule_it() {
     let id = engine.add("db", 49153);
     let directory = live(&engine).await;
     let list = engine.hold(Kind::List);
-    // The second list, a second after the first.
+    // This is the second list, a second after the first.
     engine.until(|notes| notes.held == 1).await;
     engine.restart_at("db", 49154);
     until("the new port is known", || known(&directory, "db") == Some(49154)).await;
@@ -237,7 +237,7 @@ async fn containers_that_stop_start_die_and_go() {
     until_agreed(&directory, &engine).await;
     engine.remove("db");
     gone(Error::NoSuchContainer).await;
-    // Another one of the same name.
+    // A new container with the same name.
     engine.add("db", 49156);
     until_agreed(&directory, &engine).await;
     assert_eq!(known(&directory, "db"), Some(49156));
@@ -251,7 +251,7 @@ async fn what_changes_nothing_is_not_asked_about() {
     let directory = live(&engine).await;
     engine.signal("db");
     engine.create(NewContainer::new("later"));
-    // What comes after that is asked about, and nothing else.
+    // The directory inspects the container that starts after this, and no other.
     let id = engine.add("web", 49154);
     until("the last one is known", || known(&directory, "web") == Some(49154)).await;
     let inspects = engine.notes().paths.into_iter().skip(3);
@@ -280,7 +280,7 @@ async fn a_name_that_goes_from_one_container_to_another() {
     engine.add("blue", 50_000);
     engine.add("green", 50_001);
     let directory = live(&engine).await;
-    // Both have changed before either has been asked about, and who is answered first is left to chance.
+    // Both names have changed before the directory inspects either container. The order of the answers is random.
     for n in 0..50 {
         engine.rename("blue", "old");
         engine.rename("green", "blue");
@@ -318,11 +318,11 @@ async fn networks_that_are_connected_and_disconnected() {
 async fn more_events_than_can_be_asked_about_are_a_reason_to_list() {
     let engine = EngineDouble::start();
     let ids = engine.add_many(600, "c");
-    // Those that hang keep others from being asked about, until their time is over.
+    // With the default limits, requests that hang block further inspects until they time out.
     let directory = Directory::new(engine.engine(Limits::default()), None);
     open(&directory).await;
     until_live(&directory).await;
-    // However slow the machine is, so few can be asked about.
+    // Even on a slow machine, the limit on concurrent requests allows only this few inspects.
     engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::Inspect, Times::Always);
     for id in &ids {
         engine.restart_at(id, engine.free_host_port());
@@ -362,10 +362,11 @@ async fn after_a_doubt_the_engine_is_asked_again() {
         );
         assert_eq!(find(&directory, text).await, Ok(49153));
         until("it is known again", || known(&directory, "db") == Some(49153)).await;
-        // The lookup's own and the watcher's; one if they were for the same text at the same time.
+        // One inspect is for the lookup, one is for the watcher. If both use the same text at the same time, they share
+        // one.
         assert!((1..=2).contains(&engine.notes().inspects), "{text}");
     }
-    // An answer that was on its way before the doubt is not shared.
+    // A request that started before `doubt` was called does not answer a later lookup.
     let before = tokio::spawn({
         let directory = directory.clone();
         async move { find(&directory, "nobody").await }
@@ -378,7 +379,7 @@ async fn after_a_doubt_the_engine_is_asked_again() {
     assert_eq!(engine.notes().inspects, 2);
 }
 
-// Events that do not come
+// Missing events
 
 fn forbidden() -> Error {
     Error::Refused {
@@ -408,7 +409,7 @@ async fn events_that_are_refused() {
     assert_eq!(directory.take_notice(), None);
     assert_eq!(find(&directory, "nobody").await, Err(Error::NoSuchContainer));
     assert_eq!((engine.notes().events, engine.notes().inspects), (1, 3));
-    // It is tried again once a minute, and said once for all.
+    // The directory subscribes again once a minute, and reports the refusal only once.
     skip(Duration::from_secs(40)).await;
     assert_eq!(find(&directory, "db").await, Ok(49154));
     assert_eq!(engine.notes().events, 1);
@@ -420,7 +421,7 @@ async fn events_that_are_refused() {
     .await;
     assert_eq!(find(&directory, "db").await, Ok(49154));
     assert_eq!(directory.take_notice(), None);
-    // And then it works.
+    // At the next try the engine accepts the subscription.
     engine.behave();
     skip(Duration::from_secs(40)).await;
     assert_eq!(find(&directory, "db").await, Ok(49154));
@@ -446,7 +447,7 @@ async fn a_stream_that_died_silently_is_found_out_within_a_minute() {
     assert_eq!((known(&directory, "db"), engine.notes().lists), (Some(49153), 2));
     skip(Duration::from_secs(30)).await;
     until_agreed(&directory, &engine).await;
-    // The list told something that no event has told since, so the stream is not trusted any more.
+    // The list showed a change that no event had reported, so the directory replaces the event stream.
     engine.until(|notes| notes.events == 2).await;
     until_agreed(&directory, &engine).await;
     assert_eq!(directory.info().resyncs, 1);
@@ -465,7 +466,7 @@ async fn an_event_may_come_a_little_later_than_the_list_that_shows_its_change() 
     engine.restart_at("db", 49154);
     skip(Duration::from_secs(30)).await;
     assert_eq!(known(&directory, "db"), Some(49153));
-    // The event comes in the same second, however long this machine takes.
+    // With the clock stopped, the event arrives within the same second even on a slow machine.
     let clock = StoppedClock::stop();
     skip(Duration::from_secs(30)).await;
     until_agreed(&directory, &engine).await;
@@ -475,7 +476,7 @@ async fn an_event_may_come_a_little_later_than_the_list_that_shows_its_change() 
     until_quiet(&directory, &engine).await;
     drop(clock);
     skip(Duration::from_millis(1500)).await;
-    // The same stream goes on.
+    // The directory keeps the same stream.
     engine.restart_at("db", 49156);
     until_agreed(&directory, &engine).await;
     assert_eq!((engine.notes().events, directory.info().resyncs), (1, 0));
@@ -535,13 +536,13 @@ async fn reconnects_are_few() {
     let engine = EngineDouble::start();
     let directory = live(&engine).await;
     let connections = engine.notes().connections;
-    // Each connection is accepted and closed.
+    // The engine accepts each connection and closes it.
     engine.misbehave(Misbehaviour::Close, Where::Any, Times::Always);
     let began = Instant::now();
     engine.cut_streams();
-    // A request that finds its connection closed is sent twice. So these are four tries or more.
+    // The directory sends a request twice if the connection is closed, so eight connections are at least four tries.
     engine.until(|notes| notes.connections >= connections + 8).await;
-    // 200, 400, 800 and 1600 ms come before them, each with up to half of it less.
+    // The waits before the tries are 200, 400, 800 and 1600 ms, each shortened at random by up to half.
     assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
     assert_eq!(directory.info().state, State::Connecting);
     engine.behave();
@@ -557,7 +558,7 @@ async fn an_engine_that_is_away_for_long_is_found_again() {
     until("it is not live", || directory.info().state == State::Connecting).await;
     let requests = directory.info().requests;
     for _ in 0..30 {
-        // A refused connection needs no time, so now it waits.
+        // A refused connection fails at once, so now the directory waits before its next try.
         run_others().await;
         skip(Duration::from_secs(3)).await;
     }
@@ -568,7 +569,7 @@ async fn an_engine_that_is_away_for_long_is_found_again() {
     until_agreed(&directory, &engine).await;
 }
 
-// Directories that nobody asks
+// Directories without lookups
 
 #[tokio::test]
 async fn a_directory_that_nobody_asks_closes() {
@@ -577,7 +578,7 @@ async fn a_directory_that_nobody_asks_closes() {
     let directory = live(&engine).await;
     after_the_second_list(&directory, &engine).await;
     skip(Duration::from_secs(50)).await;
-    // A read of what is known counts.
+    // A read from the cache counts as a use.
     assert_eq!(known(&directory, "db"), Some(49153));
     skip(Duration::from_secs(20)).await;
     until_quiet(&directory, &engine).await;
@@ -586,10 +587,10 @@ async fn a_directory_that_nobody_asks_closes() {
     until("it closes", || directory.info().state == State::Closed).await;
     engine.until(|notes| notes.subscribers == 0).await;
     assert_eq!((known(&directory, "db"), directory.info().containers), (None, 0));
-    // The pool closes what it has kept 10 s after that.
+    // The connection pool closes idle connections 10 s later.
     skip(Duration::from_secs(21)).await;
     engine.until(|notes| notes.open == 0).await;
-    // What happens meanwhile is known when it opens again.
+    // After it opens again, the directory knows the changes made while it was closed.
     engine.restart_at("db", 49154);
     let found = as_soon_as_answered(&directory, &engine, find(&directory, "db")).await;
     assert_eq!(found, Ok(49154));
@@ -598,7 +599,7 @@ async fn a_directory_that_nobody_asks_closes() {
         (State::Live, Some(49154))
     );
     assert_eq!(engine.notes().inspects, 0);
-    // It follows the events as before.
+    // The directory follows the events again.
     engine.restart_at("db", 49155);
     until_agreed(&directory, &engine).await;
 }
@@ -702,14 +703,14 @@ async fn routes_of_a_container_on_the_same_engine() {
         );
     }
     assert_eq!(engine.notes().inspects, 0);
-    // The same by inspects.
+    // Now the routes come from inspects.
     engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
     engine.cut_streams();
     until("it inspects", || directory.info().state == State::Inspecting).await;
     for (name, route) in &table {
         assert_eq!(route_to(&directory, name).await, *route, "{name}");
     }
-    // A network that both are connected to later.
+    // Both containers join the same network later.
     engine.behave();
     engine.connect("own", "shop");
     let bridge = expected(RouteKind::Bridge, address("shop", "shop"), ERLANG_PORT);
@@ -745,11 +746,11 @@ async fn a_container_on_another_engine() {
         let route = route_to(&directory, name).await.unwrap();
         assert_eq!((route.kind, route.to.port()), (RouteKind::Published, port));
     }
-    // That it is another one was asked once.
+    // One inspect was enough to learn that the own container runs on another engine.
     assert_eq!(engine.notes().inspects, 4);
 }
 
-// What it says of itself
+// Figures about the directory
 
 #[tokio::test]
 async fn info_counts() {
@@ -775,7 +776,7 @@ async fn info_counts() {
     }
     assert_eq!(find(&directory, "nobody").await, Err(Error::NoSuchContainer));
     assert_eq!(find(&directory, "unpublished").await, Err(Error::NotPublished));
-    // Who gives up has had no answer in time.
+    // A caller that gives up counts as a timeout.
     const DEADLINE: Duration = Duration::from_millis(100);
     engine.misbehave(Misbehaviour::HangBeforeHeaders, Where::Inspect, Times::Next(1));
     let hasty = timeout(DEADLINE, directory.route(&container("nobody"), &wanted())).await;
@@ -796,7 +797,7 @@ async fn info_counts() {
     );
     assert!(info.lookups.iter().any(|(name, count)| *name == "ok" && *count >= 15));
     assert_eq!((info.containers, info.resyncs), (2, 1));
-    // die, stop, start, restart, connect and disconnect; create and kill change nothing
+    // The counted events are die, stop, start, restart, connect and disconnect. create and kill change nothing.
     assert_eq!(info.events, 6);
     assert_eq!(info.requests, engine.notes().requests() as u64);
     assert!(info.latency.p50 <= info.latency.p99 && info.latency.max >= DEADLINE);

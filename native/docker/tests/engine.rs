@@ -1,4 +1,4 @@
-//! Requests to an engine that does not always behave.
+//! Tests the engine client with engines that answer correctly, wrongly, late or not at all.
 
 mod engine_double;
 mod support;
@@ -14,28 +14,28 @@ use tokio::time::timeout;
 
 const ERLANG_PORT: u16 = 12345;
 
-/// For engines that are expected to exhaust their time.
+/// Limits for engines that are expected to use up the time.
 const SHORT: Limits = Limits {
     connect: Duration::from_millis(300),
     response: Duration::from_millis(300),
     body: 1024,
 };
 
-/// For engines that are not, however busy the machine is.
+/// Limits that are never reached, even on a busy machine.
 const PATIENT: Limits = Limits {
     connect: Duration::from_secs(1000),
     response: Duration::from_secs(1000),
     body: 1024,
 };
 
-/// Who gets here hangs.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 fn host() -> IpAddr {
     "192.0.2.1".parse().unwrap()
 }
 
-/// Asks for a container, whose name is parsed first as all callers must, and returns its published port.
+/// Parses the container's name as all callers must, inspects the container and returns its published port.
 async fn ask(engine: &Engine, container: &str) -> Result<u16, Error> {
     let name = NodeName::parse(format!("{container}@192.0.2.1"))?;
     let container = timeout(FAR_TOO_LONG, engine.inspect(name.container())).await.unwrap()?;
@@ -46,7 +46,7 @@ fn full_id() -> String {
     "0123456789abcdef".repeat(4)
 }
 
-/// An inspect answer for a container of this name that is published on this port.
+/// The answer to an inspect of a container with this name, published on this port.
 fn inspected(name: &str, host_port: u16) -> String {
     format!(
         r#"{{"Id":"{}","Name":"/{name}","State":{{"Running":true}},"NetworkSettings":{{"Ports":{{
@@ -55,12 +55,12 @@ fn inspected(name: &str, host_port: u16) -> String {
     )
 }
 
-/// The container in `/v1.41/containers/NAME/json`.
+/// The container's name in `/v1.41/containers/NAME/json`.
 fn name_in(path: &str) -> &str {
     path.rsplit('/').nth(1).unwrap()
 }
 
-/// Answers every inspect with the container that was asked for, published on port 4711.
+/// Answers every inspect with the requested container, published on port 4711.
 fn any_container(path: &str) -> Reply {
     Reply::ok(inspected(name_in(path), 4711))
 }
@@ -74,7 +74,7 @@ fn held(gate: &Gate) -> impl Fn(usize, &str) -> Reply + Send + Sync + 'static {
     }
 }
 
-/// The outcome of one lookup of `db` where every inspect is answered with this.
+/// The outcome of one lookup of `db` if every inspect gets this answer.
 async fn outcome_of(limits: Limits, reply: fn() -> Reply) -> Result<u16, Error> {
     let double = ScriptedEngine::start(move |_, _| reply()).await;
     ask(&double.engine(limits), "db").await
@@ -93,7 +93,7 @@ fn refused(status: u16, message: &str) -> Result<u16, Error> {
     Err(Error::Refused { status, message })
 }
 
-// What works
+// Right answers
 
 #[tokio::test]
 async fn lookups_one_after_the_other_use_one_connection() {
@@ -203,7 +203,7 @@ async fn greetings() {
             message: "no".to_owned()
         })
     );
-    // a web server
+    // A web server that is not an engine.
     assert!(matches!(
         greeted(PATIENT, || Reply::ok("<html>")).await,
         Err(Error::BadResponse(_))
@@ -244,7 +244,7 @@ async fn a_list_that_is_refused_or_garbage() {
     assert!(matches!(engine.list().await, Err(Error::BadResponse(_))));
 }
 
-// How requests are shared and bounded
+// Shared requests and limits
 
 #[tokio::test]
 async fn equal_lookups_share_one_request() {
@@ -317,7 +317,7 @@ async fn at_most_32_requests_are_in_flight() {
             tokio::spawn(async move { ask(&engine, &format!("c{i}")).await })
         })
         .collect();
-    // All have asked by then, and the others wait for their turn.
+    // 32 requests are at the engine, and the others wait for their turn.
     double.until(|notes| notes.held == 32).await;
     assert_eq!(engine.requests(), 1 + 32);
     gate.open();
@@ -342,7 +342,7 @@ async fn hostile_node_names_send_no_request() {
 
 // API versions
 
-/// The paths of two lookups after each other with an engine that answers `/_ping` with this.
+/// The paths of two consecutive lookups with an engine that answers `/_ping` with this.
 async fn paths_after_ping(ping: Vec<u8>) -> Vec<String> {
     let double = ScriptedEngine::start_with_pings(move |_, path| match path {
         "/_ping" => Reply::Answer(ping.clone()),
@@ -383,7 +383,7 @@ async fn without_a_version_the_path_has_none() {
     }
 }
 
-/// An engine that was replaced by a newer one after its first answer.
+/// An engine that is replaced by a newer one after its first answer.
 fn replaced(number: usize, path: &str) -> Reply {
     let too_old = r#"{"message":"client version 1.41 is too old. Minimum supported API version is 1.44"}"#;
     match (path, number) {
@@ -420,7 +420,7 @@ async fn a_version_that_is_refused_for_ever_is_an_error() {
     assert_eq!(double.paths().len(), 4);
 }
 
-// Connections that break
+// Broken connections
 
 #[tokio::test]
 async fn a_kept_alive_connection_that_the_engine_closes_is_replaced() {
@@ -492,7 +492,8 @@ async fn an_engine_that_does_not_accept() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(0).unwrap();
     let address = listener.local_addr().unwrap();
-    // Connections up to the first that the kernel leaves waiting fill the queue of those that are not accepted.
+    // Fill the queue of connections that the server has not accepted. The first connection that hangs shows that it is
+    // full.
     let mut queued = vec![];
     while let Ok(stream) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
         queued.push(stream.unwrap());
@@ -521,13 +522,13 @@ async fn lookups_that_nobody_waits_for_leave_the_queue() {
     assert!(double.most_in_flight() <= 32);
 }
 
-// Answers of other kinds
+// Other answers
 
 #[tokio::test]
 async fn no_such_container() {
     let not_found = || Reply::status("404 Not Found", r#"{"message":"No such container: db"}"#);
     assert_eq!(outcome_of(PATIENT, not_found).await, Err(Error::NoSuchContainer));
-    // A name that no container has, and that the IDs of several begin with.
+    // The name matches no container, but several IDs begin with it.
     let ambiguous = || {
         Reply::status(
             "500 Internal Server Error",
@@ -557,7 +558,7 @@ async fn refusals() {
     assert_eq!(outcome_of(PATIENT, silent).await, refused(503, "Service Unavailable"));
 }
 
-/// An inspect answer of exactly so many bytes.
+/// An inspect answer of exactly this number of bytes.
 fn padded(bytes: usize) -> String {
     format!("{:bytes$}", inspected("db", 4711))
 }

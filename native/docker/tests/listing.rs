@@ -1,4 +1,4 @@
-//! Those who wait for an engine's containers to become others are told of what matters to them, once and at once.
+//! Tests `Directory::listing`: callers that wait for changes get each relevant change once and at once.
 
 mod engine_double;
 mod support;
@@ -15,7 +15,7 @@ use support::{
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// What lasts longer is no mere gap.
+/// Longer failures are reported to callers. Shorter ones are not.
 const GAP: Duration = Duration::from_secs(1);
 
 fn directory(engine: &EngineDouble) -> Directory {
@@ -37,7 +37,7 @@ fn new(name: &str, cluster: &str) -> NewContainer {
     NewContainer::new(name).label("eid.cluster", cluster)
 }
 
-/// The digest and the names, sorted, of a listing that has not failed.
+/// The digest and the sorted names of a successful listing.
 fn names(listing: &Listing) -> (u64, Vec<String>) {
     let Listing::Changed { digest, containers } = listing else {
         panic!("{listing:?}")
@@ -58,13 +58,13 @@ async fn now(directory: &Directory, filter: &Filter) -> (u64, Vec<String>) {
     names(&in_time(directory.listing(filter, 0)).await)
 }
 
-/// Somebody who waits.
+/// A task that waits for a change.
 fn waiting(directory: &Directory, filter: &Filter, known: u64) -> JoinHandle<Listing> {
     let (directory, filter) = (directory.clone(), filter.clone());
     tokio::spawn(async move { directory.listing(&filter, known).await })
 }
 
-/// The same once it does wait.
+/// The same, after the task has begun to wait.
 async fn settled(directory: &Directory, filter: &Filter, known: u64) -> JoinHandle<Listing> {
     let waiting = waiting(directory, filter, known);
     run_others().await;
@@ -72,13 +72,13 @@ async fn settled(directory: &Directory, filter: &Filter, known: u64) -> JoinHand
     waiting
 }
 
-/// What those are told who wait. By the clock on the wall it does not take long.
+/// The listing that a waiting task gets. In real time the wait is short.
 async fn told(waiting: JoinHandle<Listing>) -> (u64, Vec<String>) {
-    until("it is told", || waiting.is_finished()).await;
+    until("the caller gets a listing", || waiting.is_finished()).await;
     names(&waiting.await.unwrap())
 }
 
-// What changes
+// Changes
 
 #[tokio::test]
 async fn containers_that_start_die_and_are_renamed() {
@@ -111,7 +111,7 @@ async fn containers_that_start_die_and_are_renamed() {
 
     let change = settled(&directory, &shop, three).await;
     engine.die("store");
-    // As before: so is the digest.
+    // The containers are the same as at first, and so is the digest.
     assert_eq!(told(change).await, (one, vec!["db".to_owned()]));
 
     let change = settled(&directory, &shop, one).await;
@@ -126,7 +126,7 @@ async fn who_waits_is_told_at_once() {
     let directory = live(&engine).await;
     let (mut known, _) = now(&directory, &all()).await;
     for n in 0..20 {
-        // No timer has to fire for it.
+        // With the clock stopped, the change must arrive without a timer.
         let _stopped = StoppedClock::stop();
         let change = settled(&directory, &all(), known).await;
         engine.run(new(&format!("c{n}"), "shop"));
@@ -147,7 +147,7 @@ async fn nobody_is_told_of_what_is_not_meant() {
     engine.disconnect("db", "bridge");
     engine.die("another");
     engine.create(new("later", "shop"));
-    // The first thing that is told is what comes after that.
+    // The first reported change is the next one.
     engine.run(new("web", "shop"));
     assert_eq!(told(change).await.1, ["db", "web"]);
 }
@@ -163,7 +163,7 @@ async fn one_that_is_asked_about_is_what_it_was_before() {
     engine.connect("db", "net");
     engine.until(|notes| notes.inspects == 1).await;
     assert_eq!(now(&directory, &all()).await, (known, vec!["db".to_owned()]));
-    // and after a doubt too
+    // The same holds after `doubt`.
     engine.behave();
     until_live(&directory).await;
     directory.doubt(&container("db"));
@@ -212,7 +212,7 @@ async fn ten_thousand_containers() {
     let hostile = "x".repeat(3000);
     for n in 0..10_000 {
         let mut one = new(&format!("c{n}"), "shop");
-        // Some have a lot to say.
+        // One container in a hundred has long and hostile labels.
         if n % 100 == 0 {
             one = one.label("a", &hostile).label("\u{0}\u{202e}\"'\\", "\r\n");
         }
@@ -236,7 +236,7 @@ async fn labels_that_are_too_much() {
     }
     hostile = hostile.label("long", &"é".repeat(100_000));
     engine.run(hostile);
-    // One that has more ports than are kept is known all the same.
+    // A container with more ports than the directory keeps is still listed.
     let mut many_ports = new("ports", "shop").label("eid.node", "ports@h");
     for port in 1..300 {
         many_ports = many_ports.port(port, "tcp", "0.0.0.0", 40_000 + port);
@@ -245,7 +245,7 @@ async fn labels_that_are_too_much() {
     let directory = live(&engine).await;
     let (known, found) = now(&directory, &in_cluster("shop")).await;
     assert_eq!(found, ["db", "ports"]);
-    // A lookup of the first one needs no request.
+    // A lookup of `db` needs no request.
     assert_eq!(support::known(&directory, "db"), Some(49153));
     for name in ["db", "ports"] {
         let change = settled(&directory, &in_cluster("shop"), known).await;
@@ -257,7 +257,7 @@ async fn labels_that_are_too_much() {
     }
 }
 
-// An engine that goes away
+// Engines that go away
 
 #[tokio::test]
 async fn a_gap_is_not_told() {
@@ -267,7 +267,7 @@ async fn a_gap_is_not_told() {
     let (known, _) = now(&directory, &all()).await;
     let change = settled(&directory, &all(), known).await;
     for events in 2..5 {
-        // What has lasted for some time was no failed try.
+        // A session of this length does not count as a failed try, so the next one starts without a long wait.
         until_quiet(&directory, &engine).await;
         skip(Duration::from_secs(5)).await;
         engine.cut_streams();
@@ -278,12 +278,12 @@ async fn a_gap_is_not_told() {
     engine.until(|notes| notes.events == 5).await;
     until_live(&directory).await;
     assert!(!change.is_finished());
-    // Who asks in a gap waits for its end.
+    // A caller that asks during a gap waits for its end.
     engine.cut_streams();
     until("it is not live", || directory.info().state == State::Connecting).await;
     assert_eq!(now(&directory, &all()).await, (known, vec!["db".to_owned()]));
     assert!(!change.is_finished());
-    // What has changed meanwhile is told.
+    // The caller gets the changes made while the engine was down.
     engine.stop_engine();
     engine.remove("db");
     engine.run(new("web", "shop"));
@@ -310,7 +310,7 @@ async fn an_engine_that_is_away_for_long() {
     assert!(began.elapsed() >= GAP, "{:?}", began.elapsed());
     assert_ne!(failed.digest(), 0);
     assert_eq!(directory.info().error, Some(error(&failed)));
-    // Whoever asks meanwhile is told the same, and once.
+    // Further callers get the same error, each of them once.
     assert_eq!(in_time(directory.listing(&all(), 0)).await, failed);
     assert_eq!(in_time(directory.listing(&in_cluster("shop"), known)).await, failed);
     let change = settled(&directory, &all(), failed.digest()).await;
@@ -343,7 +343,7 @@ async fn the_first_list_is_waited_for() {
     skip(Duration::from_secs(900)).await;
     run_others().await;
     assert!(!first.is_finished());
-    // One that never comes is a failure, and the next one comes.
+    // If the first list never arrives, the listing fails. The next list succeeds.
     skip(Duration::from_secs(100)).await;
     let failed = in_time(first).await.unwrap();
     assert_eq!(error(&failed), Error::Timeout);
@@ -353,7 +353,7 @@ async fn the_first_list_is_waited_for() {
     );
 }
 
-// An engine that refuses its events
+// Engines that refuse events
 
 #[tokio::test]
 async fn refused_events() {
@@ -370,7 +370,7 @@ async fn refused_events() {
         directory.info().error,
         Some(Error::Refused { status: 403, .. })
     ));
-    // Of many who wait one lists for all.
+    // 100 waiting callers share one list.
     let waiting: Vec<_> = (0..100)
         .map(|_| waiting(&directory, &in_cluster("shop"), known))
         .collect();
@@ -399,7 +399,7 @@ async fn events_that_are_refused_for_some_time() {
     engine.misbehave(Misbehaviour::Forbidden, Where::Events, Times::Always);
     engine.cut_streams();
     until("it inspects", || directory.info().state == State::Inspecting).await;
-    // The same from a list as from events
+    // A list must give the same digest as events.
     until_quiet(&directory, &engine).await;
     assert!(!change.is_finished());
     engine.behave();
@@ -433,7 +433,7 @@ async fn lists_that_are_refused_too() {
     change.abort();
 }
 
-// Open and closed
+// Open and closed directories
 
 #[tokio::test]
 async fn a_directory_stays_open_while_somebody_waits() {
@@ -449,7 +449,7 @@ async fn a_directory_stays_open_while_somebody_waits() {
     }
     assert_eq!((directory.info().state, engine.notes().events), (State::Live, 1));
     change.abort();
-    // It counts as asked for until now.
+    // The directory counts the aborted wait as its last use.
     run_others().await;
     skip(Duration::from_secs(50)).await;
     until_quiet(&directory, &engine).await;

@@ -1,6 +1,6 @@
-//! Restarts of engines and cuts of event streams, a hundred of them or as many times more as `EID_SOAK` says, while containers
-//! come, go and change: after each of them the directory says what the engine's own list says, and so does what was told to
-//! somebody who waits for changes.
+//! Tests that a directory loses no container while engines restart, event streams break and containers change. The test
+//! makes a hundred such cuts, times `EID_SOAK` if this variable is set. After each cut the directory must agree with
+//! the engine's own list, and so must the listings that a waiting caller got.
 
 mod engine_double;
 mod support;
@@ -16,10 +16,10 @@ use support::{known, listed, open, run_others, skip, until, until_agreed, until_
 const ENGINES: usize = 25;
 const CUTS: usize = 4;
 
-/// A session that has lasted so long was no failed try, so that the next one begins after 100 ms.
+/// A session of this length does not count as a failed try, so the next one begins after 100 ms.
 const LASTING: Duration = Duration::from_secs(5);
 
-/// What an engine may do wrong for a moment, so that it can be trusted again without the minute's list.
+/// Short misbehaviours from which a directory recovers before its next list, which it makes once a minute.
 const FOR_A_MOMENT: &[(Misbehaviour, Where)] = &[
     (Misbehaviour::Reset, Where::Any),
     (Misbehaviour::Close, Where::Any),
@@ -59,7 +59,8 @@ fn restarts_and_cuts_lose_no_container() {
     let soak = std::env::var("EID_SOAK").map_or(1, |times| times.parse().unwrap());
     let threads: Vec<_> = (0..ENGINES)
         .map(|seed| {
-            // One thread each: only so can a clock be set forward. A panic tells the seed.
+            // Each engine has its own thread, because a test can set forward only its own thread's clock. A panic shows
+            // the seed.
             let thread = std::thread::Builder::new().name(format!("engine {seed}"));
             let run = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -73,10 +74,10 @@ fn restarts_and_cuts_lose_no_container() {
     println!("longest: {:?}", waits.iter().max().unwrap());
 }
 
-/// How long it took after each cut.
+/// Runs one engine. Returns the recovery time after each cut.
 async fn one_engine(seed: u64, cuts: usize) -> Vec<Duration> {
     let mut host = Host::new(seed);
-    // No request may end because the clock was set forward while it was under way.
+    // Long limits, so that no request times out when the test sets the clock forward.
     let directory = Directory::new(host.engine.engine(PATIENT), None);
     open(&directory).await;
     until_live(&directory).await;
@@ -98,7 +99,7 @@ async fn one_engine(seed: u64, cuts: usize) -> Vec<Duration> {
         host.assert_nothing_else(&directory);
         host.engine.behave();
     }
-    // Nothing that was still on its way makes it wrong again.
+    // Late answers must not make the directory wrong again.
     until("all is answered", || host.engine.notes().unanswered == 0).await;
     run_others().await;
     until_agreed(&directory, &host.engine).await;
@@ -107,7 +108,7 @@ async fn one_engine(seed: u64, cuts: usize) -> Vec<Duration> {
     waits
 }
 
-/// What somebody is told who waits for changes all the time.
+/// The listings that a caller gets while it waits for changes all the time.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<Listing>>>);
 
@@ -127,7 +128,7 @@ impl Told {
     }
 
     async fn until_agreed(&self, engine: &EngineDouble) {
-        until("what was told is what the engine lists", || {
+        until("the last listing agrees with the engine", || {
             let mut running: Vec<_> = listed(engine).into_iter().map(|(id, name, _)| (id, name)).collect();
             running.sort();
             match self.0.lock().unwrap().last() {
@@ -147,7 +148,7 @@ impl Told {
     }
 }
 
-/// An engine, and all containers that it ever had.
+/// An engine, and the IDs of all containers that it ever had.
 struct Host {
     engine: EngineDouble,
     random: Rng,
@@ -207,7 +208,7 @@ impl Host {
             (3, Some(id)) => engine.die(id),
             (4, Some(id)) => engine.rename(id, &name),
             (5, Some(id)) if present.len() > 3 => engine.remove(id),
-            // Another one of the same name.
+            // Replace a container by another one with the same name.
             (6, Some(id)) => {
                 let inspected = engine.inspected(id);
                 let name = inspected["Name"].as_str().unwrap().trim_start_matches('/').to_owned();
@@ -218,7 +219,7 @@ impl Host {
         }
     }
 
-    /// No container that does not run is in memory.
+    /// Asserts that the directory knows no container that does not run.
     fn assert_nothing_else(&self, directory: &Directory) {
         let running = listed(&self.engine);
         for id in &self.ids {

@@ -1,5 +1,6 @@
-//! Every way to misbehave, at every place where it can be: each question ends in the outcome that is written down here,
-//! within its requests and memory, and when the engine behaves again the directory finds all of its containers.
+//! Tests every misbehaviour at every place where it is possible. Each question must end with the expected outcome,
+//! within its limits for requests and memory. When the engine behaves again, the directory must find all of its
+//! containers.
 
 mod engine_double;
 mod support;
@@ -21,38 +22,39 @@ use thread_memory::ThreadMemory;
 #[global_allocator]
 static MEMORY: ThreadMemory = ThreadMemory;
 
-/// Long, since this machine may be busy; where an engine hangs, the clock is set forward. A body may have what one needs to
-/// overflow a stack.
+/// Long time limits, because the machine may be busy. If an engine hangs, the test sets the clock forward. The body
+/// limit leaves room for JSON that would overflow the stack of a parser without a depth limit.
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(20),
     response: Duration::from_secs(20),
     body: 256 * 1024,
 };
 
-/// A question asks for the version and for what it is about, each of which may be asked for twice. Each time the limits hold.
+/// A question needs a request for the version and a request for the answer, and may repeat each once. The limits apply
+/// to each request.
 const MOST_REQUESTS: u64 = 4;
 
-/// Of tokio's timers.
+/// The resolution of tokio's timers.
 const A_TICK: Duration = Duration::from_millis(1);
 
 /// The longest wait before the next try.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
 
-/// A list may have 16 times the bytes of other answers, and may be there in pieces and as a whole; beside it there are
-/// buffers of connections.
+/// A list may have 16 times the bytes of other answers, and may be in memory twice, in pieces and as a whole. The rest
+/// is for the buffers of connections.
 const MOST_BYTES: usize = 2 * 16 * LIMITS.body + 4 * 1024 * 1024;
 
-/// So many cases at a time: some of them wait.
+/// Number of cases that run at the same time, because some of them wait.
 const THREADS: usize = 4;
 
-/// How a question ends.
+/// The end of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// With the container's own port.
+    /// The container's right port.
     Right,
-    /// With another port.
+    /// A wrong port.
     Wrong,
-    /// With a list that does not have the container.
+    /// A list without the container.
     NotListed,
     NoSuchContainer,
     NotRunning,
@@ -64,34 +66,34 @@ enum End {
     Timeout,
 }
 
-/// What becomes of events.
+/// The fate of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Events {
-    /// The directory is live, and told of changes.
+    /// The directory is live and receives changes.
     Come,
-    /// The stream fails again and again, so the directory connects again and again; lookups are right all the same.
+    /// The stream fails and the directory reconnects, again and again. Lookups still give the right answer.
     Fail,
-    /// They are refused, so lookups inspect for a minute.
+    /// The engine refuses events, so lookups inspect for a minute.
     Refused,
-    /// The stream is there and does not tell of changes: the minute's list finds out.
+    /// The stream is open but reports no changes. The list that follows within a minute shows them.
     Missing,
 }
 
-/// What is expected of one misbehaviour.
+/// The expected outcome of one misbehaviour.
 struct Expected {
-    /// Of an inspect when pings are answered so.
+    /// The end of an inspect if pings misbehave.
     ping: End,
-    /// Of a list that is answered so.
+    /// The end of a list that misbehaves.
     list: End,
-    /// Of an inspect that is answered so.
+    /// The end of an inspect that misbehaves.
     inspect: End,
-    /// When requests for events are answered so.
+    /// The fate of events if requests for events misbehave.
     events: Events,
-    /// Where it leaves something in memory, so that lookups have to inspect until the minute's list.
+    /// Places where the misbehaviour leaves wrong data in the cache. Lookups then inspect until the next list.
     lasts: &'static [Where],
 }
 
-/// No arm for all others: a new misbehaviour has to be thought about.
+/// The match has no catch-all arm, so that a new misbehaviour needs a decision here.
 fn expected(misbehaviour: Misbehaviour) -> Expected {
     use Misbehaviour as M;
     let nowhere: &[Where] = &[];
@@ -102,7 +104,7 @@ fn expected(misbehaviour: Misbehaviour) -> Expected {
         events,
         lasts: nowhere,
     };
-    // What a ping says does not matter, as long as it is HTTP.
+    // The body of a ping's answer does not matter if the answer is valid HTTP.
     let bodies = |end, events| Expected {
         ping: End::Right,
         ..answers(end, events)
@@ -121,9 +123,9 @@ fn expected(misbehaviour: Misbehaviour) -> Expected {
     match misbehaviour {
         M::Refuse | M::Reset | M::Close | M::Restart => answers(End::Unreachable, Events::Fail),
         M::HangBeforeHeaders | M::HangInHeaders | M::DripHeaders => answers(End::Timeout, Events::Fail),
-        // Where a stream should be, this looks like one.
+        // As an answer to `/events`, this looks like an open stream.
         M::HangAfterHeaders | M::HangInBody => answers(End::Timeout, Events::Missing),
-        // A pong is short.
+        // The answer to a ping is so short that it ends in time.
         M::Drip => bodies(End::Timeout, Events::Missing),
         M::Redirect => bodies(End::Refused(301), Events::Refused),
         M::Unauthorized => bodies(End::Refused(401), Events::Refused),
@@ -141,7 +143,7 @@ fn expected(misbehaviour: Misbehaviour) -> Expected {
         M::Unavailable => bodies(End::Refused(503), Events::Fail),
         M::EndlessBody | M::HugeLength => answers(End::TooLarge, Events::Fail),
         M::NoContent => bodies(End::Refused(204), Events::Fail),
-        // The right answer in an odd shape. Where a stream should be it is over soon.
+        // The right answer in an odd shape. As an answer to `/events`, it is a stream that ends soon.
         M::Late | M::Http10 | M::FalselyGzipped | M::Continue | M::AnswerTwice | M::LengthAndChunked => {
             answers(End::Right, Events::Fail)
         }
@@ -165,10 +167,10 @@ fn expected(misbehaviour: Misbehaviour) -> Expected {
             End::NotPublished,
             &[Where::List, Where::Inspect, Where::Any],
         ),
-        // Asked by name, it is not said that this is it.
+        // For an inspect by name, the answer does not show that it is about this container.
         M::MissingFields => containers(End::NotPublished, End::NoSuchContainer, &[Where::Inspect, Where::Any]),
         M::MissingId => containers(End::BadResponse, End::BadResponse, nowhere),
-        // Asked by name; an ID is not needed then.
+        // For an inspect by name, the ID is not needed.
         M::InvalidId => containers(End::NotListed, End::Right, &[Where::List, Where::Inspect, Where::Any]),
         M::AmbiguousPrefix => containers(End::Right, End::Right, &[Where::List, Where::Any]),
         M::DuplicateIds | M::SameName => containers(End::Right, End::Right, &[Where::List, Where::Any]),
@@ -236,7 +238,7 @@ fn each_of_them_at_each_place() {
     assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
 }
 
-/// One case, alone on its thread. Returns how much memory it took at most.
+/// Runs one case alone on its thread. Returns its peak memory.
 fn run(misbehaviour: Misbehaviour, place: Where) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -273,17 +275,17 @@ impl Case {
         self.engine.misbehave(self.misbehaviour, self.place, Times::Always);
     }
 
-    /// Whether answers never end in time.
+    /// Returns true if answers never end in time.
     fn hangs(&self) -> bool {
         self.expected.inspect == End::Timeout
     }
 
-    /// Of an engine without a directory.
+    /// Questions to an engine without a directory.
     async fn plain_questions(&self) {
         if self.place != Where::OpenStreams {
             self.misbehave();
         }
-        // Each with a client that knows nothing yet, and then once more.
+        // The first question uses a new client, the second one uses it again.
         let (inspecting, listing) = (self.engine.engine(LIMITS), self.engine.engine(LIMITS));
         let requests = || inspecting.requests() + listing.requests();
         for _ in 0..2 {
@@ -295,12 +297,13 @@ impl Case {
         assert!(requests() <= 4 * MOST_REQUESTS, "{} requests", requests());
         assert_eq!(self.engine.redirects_followed(), 0);
         self.engine.behave();
-        // Nothing sticks to the client.
+        // The misbehaviour leaves nothing wrong in the client.
         assert_eq!(self.in_limits(self.inspect(&inspecting), requests).await, End::Right);
         assert_eq!(self.in_limits(self.list(&listing), requests).await, End::Right);
     }
 
-    /// Whether this is how a question ends whose own answer comes from this endpoint.
+    /// Asserts that a question ends as expected. `own` is the expected end if the endpoint that answers the question
+    /// misbehaves.
     fn check(&self, what: &str, found: End, own: End, endpoint: Where) {
         let right = match self.place {
             Where::Any if self.expected.ping != End::Right => self.expected.ping,
@@ -354,7 +357,7 @@ impl Case {
             Err(Error::TooLarge(_)) => End::TooLarge,
             Err(Error::Timeout) => End::Timeout,
             Err(error @ (Error::BadNodeName | Error::PublishedOnLoopback | Error::PublishedElsewhere)) => {
-                panic!("{error:?} is for no engine to say")
+                panic!("{error:?} cannot come from an engine")
             }
         }
     }
@@ -364,12 +367,12 @@ impl Case {
         self.end(self.in_limits(find(directory, "db"), requests).await)
     }
 
-    /// What a question answers. If the engine hangs, the time of its requests is over as soon as nothing else is under way;
-    /// `requests` counts all that were made.
+    /// Runs a question. If the engine hangs and nothing else is in flight, sets the clock forward past the limit.
+    /// `requests` returns the number of all requests so far.
     async fn in_limits<T>(&self, question: impl Future<Output = T>, requests: impl Fn() -> u64) -> T {
         let mut question = pin!(question);
         let began = Instant::now();
-        // So many requests have had their time.
+        // Number of requests that have timed out.
         let mut given_up = 0;
         loop {
             tokio::select! {
@@ -382,7 +385,7 @@ impl Case {
             if notes.requests() as u64 != requests() {
                 continue;
             }
-            // A pong is short even if it drips.
+            // The answer to a ping ends in time even if it drips.
             let is_pong =
                 self.misbehaviour == Misbehaviour::Drip && notes.paths.last().is_some_and(|it| it == "/_ping");
             let hangs = self.hangs() && notes.hanging > 0 && notes.hanging == notes.unanswered && !is_pong;
@@ -390,13 +393,13 @@ impl Case {
                 given_up = requests();
                 skip(LIMITS.response + A_TICK).await;
             } else if notes.unanswered == 0 {
-                // Even what needs no time is due at the next tick.
+                // Even a timer without delay fires only at the next tick.
                 skip(A_TICK).await;
             }
         }
     }
 
-    /// Of a directory, while the engine misbehaves and after it.
+    /// Questions to a directory, while the engine misbehaves and afterwards.
     async fn directory(&self) {
         let directory = Directory::new(self.engine.engine(LIMITS), None);
         until("nothing hangs any more", || self.engine.notes().unanswered == 0).await;
@@ -427,7 +430,8 @@ impl Case {
         self.recover(&directory).await;
     }
 
-    /// They wait for the first list, and here as long as it takes. If it fails, it is not tried again.
+    /// The first lookups wait for the first list, in this test without a time limit. If the list fails, the directory
+    /// does not retry it.
     async fn first_lookups(&self, directory: &Directory) {
         let _stopped = StoppedClock::stop();
         for _ in 0..3 {
@@ -435,7 +439,7 @@ impl Case {
             let allowed = match self.place {
                 Where::Ping => vec![self.expected.ping],
                 Where::Any if self.expected.ping != End::Right => vec![self.expected.ping],
-                // Which of them is asked depends on whether the directory is live.
+                // The directory lists or inspects, depending on its state.
                 Where::Any => vec![self.expected.list, self.expected.inspect],
                 Where::List | Where::Inspect | Where::Events | Where::OpenStreams => vec![End::Right],
             };
@@ -446,11 +450,11 @@ impl Case {
         }
     }
 
-    /// What becomes of the events where it misbehaves.
+    /// The fate of events in this case.
     fn events(&self) -> Events {
         let refusal = matches!(self.expected.list, End::Refused(300..=428 | 430..=499) | End::TooLarge);
         match self.place {
-            // What inspects say does not get into memory.
+            // The directory does not cache these answers to inspects.
             Where::Any if self.expected.events == Events::Come && self.expected.lasts.contains(&Where::Inspect) => {
                 Events::Fail
             }
@@ -463,7 +467,7 @@ impl Case {
         }
     }
 
-    /// Whether a lookup can be right where it misbehaves.
+    /// Returns true if lookups can give the right answer in this case.
     fn lookups_work(&self) -> bool {
         match self.place {
             Where::Any => self.expected.ping == End::Right && self.expected.inspect == End::Right,
@@ -473,7 +477,7 @@ impl Case {
         }
     }
 
-    /// Live, with nothing under way.
+    /// Waits until the directory is live and no request is in flight.
     async fn settle(&self, directory: &Directory) {
         open(directory).await;
         until("it is live", || directory.info().state == State::Live).await;
@@ -484,7 +488,7 @@ impl Case {
     async fn changes_come(&self, directory: &Directory) {
         until("it is live", || directory.info().state == State::Live).await;
         if self.expected.lasts.contains(&self.place) {
-            // The second list makes uncertain what an event has made certain.
+            // The second list can make entries uncertain that an event had confirmed.
             after_the_second_list(directory, &self.engine).await;
         }
         for port in 50_000..50_004 {
@@ -496,7 +500,7 @@ impl Case {
     async fn changes_are_found(&self, directory: &Directory) {
         for port in 50_000..50_002 {
             self.engine.restart_at("db", port);
-            // What memory says was right a moment ago.
+            // The cache may hold the old port for a moment.
             let began = Instant::now();
             while self.find(directory).await != End::Right {
                 assert!(began.elapsed() < FAR_TOO_LONG, "the new port is not found");
@@ -514,10 +518,10 @@ impl Case {
         assert_eq!(known(directory, "web"), Some(49154));
         assert_ne!(known(directory, "db"), Some(50_000));
         self.a_minute(directory).await;
-        until("the new port is found out", || known(directory, "db") == Some(50_000)).await;
+        until("the new port is known", || known(directory, "db") == Some(50_000)).await;
     }
 
-    /// In which somebody asks once, so that the directory stays open.
+    /// Lets a minute pass. A lookup in the middle keeps the directory open.
     async fn a_minute(&self, directory: &Directory) {
         until_quiet(directory, &self.engine).await;
         skip(Duration::from_secs(30)).await;
@@ -526,15 +530,15 @@ impl Case {
         skip(Duration::from_secs(31)).await;
     }
 
-    /// The engine behaves.
+    /// Checks that everything works after the engine behaves again.
     async fn recover(&self, directory: &Directory) {
         if self.events() == Events::Refused {
-            // It is tried again a minute after the refusal, and lookups inspect until then.
+            // The directory subscribes again a minute after the refusal. Until then lookups inspect.
             self.a_minute(directory).await;
         }
         if self.expected.lasts.contains(&self.place) {
-            // What is not certain the engine is asked, and the minute's list puts it right. A lookup may share an answer
-            // that was on its way.
+            // Lookups inspect uncertain entries, and the list that follows within a minute corrects them. A lookup may
+            // share an answer that was already on its way.
             for (id, name, port) in listed(&self.engine) {
                 for text in [&id, &id[..12], &name] {
                     let began = Instant::now();
@@ -548,7 +552,7 @@ impl Case {
                 self.a_minute(directory).await;
             }
         }
-        // The limits of what still hangs, and the wait before the next try, are over.
+        // Let requests that still hang time out, and let the wait before the next try pass.
         if self.hangs() {
             skip(LIMITS.response).await;
             run_others().await;

@@ -1,4 +1,4 @@
-//! Rancher's metadata service, and what may answer in its place.
+//! Tests the client of Rancher's metadata service, also with servers that answer wrongly, late or not at all.
 
 mod engine_double;
 mod support;
@@ -15,28 +15,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-/// For servers that are expected to exhaust their time.
+/// Limits for servers that are expected to use up the time.
 const SHORT: Limits = Limits {
     connect: Duration::from_millis(300),
     response: Duration::from_millis(300),
     body: 1024,
 };
 
-/// For servers that are not, however busy the machine is.
+/// Limits that are never reached, even on a busy machine.
 const PATIENT: Limits = Limits {
     connect: Duration::from_secs(1000),
     response: Duration::from_secs(1000),
     body: 1024 * 1024,
 };
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
     timeout(FAR_TOO_LONG, what).await.expect("it hangs")
 }
 
-/// A metadata service that answers each path so.
+/// A metadata service that answers each path with this function.
 async fn metadata(answer: impl Fn(&str) -> Reply + Send + Sync + 'static) -> ScriptedEngine {
     ScriptedEngine::start_with_pings(move |_, path| answer(path)).await
 }
@@ -49,7 +49,7 @@ fn rancher(double: &ScriptedEngine, limits: Limits) -> Rancher {
     Rancher::new(&url(double), limits).unwrap()
 }
 
-/// What the own service is where the service itself is told so.
+/// The result for `self/service` if the metadata service returns this JSON.
 async fn service_of(service: Value) -> Result<Service, Error> {
     let body = service.to_string();
     let double = metadata(move |path| match path {
@@ -60,7 +60,7 @@ async fn service_of(service: Value) -> Result<Service, Error> {
     in_time(rancher(&double, PATIENT).service()).await
 }
 
-/// The outcomes of all three questions where every request is answered so.
+/// The outcomes of all three questions if every request gets this reply.
 async fn outcomes(limits: Limits, reply: fn() -> Reply) -> [Error; 3] {
     let double = metadata(move |_| reply()).await;
     let rancher = rancher(&double, limits);
@@ -74,7 +74,7 @@ async fn outcomes(limits: Limits, reply: fn() -> Reply) -> [Error; 3] {
     in_time(asked).await
 }
 
-/// As the service says it.
+/// The 404 answer of Rancher's metadata service.
 fn not_found() -> Reply {
     Reply::status("404 Not Found", r#"{"code":404,"message":"Not found","type":"error"}"#)
 }
@@ -97,7 +97,7 @@ fn shop(texts: &[&str]) -> Result<Service, Error> {
     })
 }
 
-// What works
+// Right answers
 
 #[tokio::test]
 async fn a_service_of_whole_containers() {
@@ -142,18 +142,18 @@ async fn containers_that_do_not_count() {
         container("b", "10.42.0.2", "stopped"),
         container("c", "10.42.0.3", "starting"),
         container("d", "10.42.0.4", "updating-running"),
-        // Older versions know no state.
+        // Older versions of Rancher report no state.
         bare("10.42.0.5".into()),
-        // The same once more, and in another form.
+        // The same address again, and in another form.
         bare("10.42.0.5".into()),
         bare("::ffff:10.42.0.5".into()),
         bare("fd00::6".into()),
-        // Not there yet.
+        // Containers without an address yet.
         bare(Value::Null), bare("".into()), json!({"name": "y"}), json!({}),
         json!({"primary_ip": "", "ips": ["10.42.0.7"]}),
         json!({"primary_ip": null, "ips": null}),
         json!({"ips": [null, 5, "127.0.0.1", "10.42.0.8", "10.42.0.9"]}),
-        // Bad ones.
+        // Invalid addresses.
         bare("127.0.0.1".into()), bare("::1".into()), bare("0.0.0.0".into()), bare("::".into()),
         bare("224.0.0.1".into()), bare("255.255.255.255".into()), bare("fe80::1".into()),
         bare("10.42.0.1/16".into()), bare("localhost".into()), bare("10.1".into()), bare(7.into()),
@@ -227,7 +227,7 @@ async fn it_asks_for_json() {
     assert!(address.is_ok());
 }
 
-// What does not
+// Failures
 
 #[tokio::test]
 async fn answers_that_are_no_metadata() {
@@ -292,7 +292,7 @@ async fn refusals() {
     for outcome in outcomes(PATIENT, not_found).await {
         assert_eq!(outcome, refused(404, "Not found"));
     }
-    // A container that was started beside Rancher.
+    // A container that was not started by Rancher.
     let null = || Reply::ok("null\n");
     let whose = ["service", "host", "container"];
     for (outcome, what) in outcomes(PATIENT, null).await.into_iter().zip(whose) {
@@ -320,7 +320,7 @@ async fn servers_that_take_their_time() {
         || Reply::stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec()),
         || {
             let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n".to_vec();
-            // All of it takes far too long.
+            // The whole body takes longer than the limit.
             Reply::drip(head, vec![b' '; 10_000], Duration::from_millis(10))
         },
     ];
@@ -350,7 +350,7 @@ async fn nobody_there() {
     assert!(matches!(in_time(rancher.service()).await, Err(Error::Unreachable(..))));
 }
 
-// The name that comes out
+// Node names
 
 #[tokio::test]
 async fn a_name_that_rancher_completes() {

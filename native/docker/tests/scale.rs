@@ -1,8 +1,8 @@
-//! A large cluster as one of its nodes sees it: 100 hosts with 2,000 containers, each host with an engine of its own, all followed
-//! at once. What the node asks the engines, what it takes in and what it keeps has bounds that do not depend on how often it is asked.
+//! Tests a node in a large cluster: 100 hosts, each with its own engine, and 2,000 containers. The node follows all
+//! engines at once. The node's requests and memory have limits that do not depend on the number of lookups.
 //!
-//! The figures are printed (`cargo test -p eid-docker --test scale -- --nocapture`). The node has one thread here, and shares the
-//! machine with all the engines' doubles.
+//! The test prints its figures (`cargo test -p eid-docker --test scale -- --nocapture`). The node has one thread here,
+//! and shares the machine with all engine doubles.
 
 mod engine_double;
 mod support;
@@ -23,26 +23,26 @@ use tokio::task::{spawn_blocking, JoinSet};
 static MEMORY: ThreadMemory = ThreadMemory;
 
 const HOSTS: usize = 100;
-/// On each host.
+/// Containers on each host.
 const CONTAINERS: usize = 20;
 
-/// Engines without containers, which show what an engine alone takes; beside them one that has all containers.
+/// Engines without containers, to measure the memory for an engine alone. One more engine has all containers.
 const EMPTY: usize = 10;
 
-/// To know an engine's containers: a ping, the events, a list, and a second list a second later.
+/// Requests needed to learn an engine's containers: a ping, the events, a list, and a second list a second later.
 const REQUESTS_TO_KNOW: usize = 4;
 
-/// The events of `docker restart` that tell of a change: die, disconnect, stop, connect, start, restart.
+/// The events of `docker restart` that report a change: die, disconnect, stop, connect, start, restart.
 const EVENTS_OF_A_RESTART: usize = 6;
 
-/// What an engine may take of a node's memory: buffers of ten connections, of up to 16 kB each way, and 64 kB for the rest.
+/// Limit for a node's memory per engine: buffers of ten connections, up to 16 kB each way, and 64 kB for the rest.
 const MOST_OF_AN_ENGINE: usize = 10 * 2 * 16 * 1024 + 64 * 1024;
-/// What the indexes may take of it for each container.
+/// Limit for the indexes' memory per container.
 const MOST_OF_INDEXES: usize = 400;
 
-/// Of a double: its listeners, and what its runtime has.
+/// An engine double needs these for its listeners and its runtime.
 const DESCRIPTORS_OF_A_DOUBLE: usize = 8;
-/// Of a node at one engine: the events, eight inspects, a list.
+/// A node's connections to one engine: the events, eight inspects, a list.
 const CONNECTIONS: usize = 10;
 /// Both ends of each connection are in this process.
 const MOST_DESCRIPTORS: usize = (HOSTS + EMPTY + 1) * (DESCRIPTORS_OF_A_DOUBLE + 2 * CONNECTIONS) + 100;
@@ -71,7 +71,7 @@ async fn a_hundred_hosts_with_two_thousand_containers() {
     }
     println!("requests to an engine until all is known: {REQUESTS_TO_KNOW} from each node");
 
-    // Whatever is looked up now is in memory.
+    // Every lookup now finds its answer in the cache.
     let directories = directories(&node, &hosts.engines);
     let asked = hosts.requests();
     for (directory, engine) in directories.iter().zip(hosts.engines.iter()) {
@@ -87,14 +87,14 @@ async fn a_hundred_hosts_with_two_thousand_containers() {
     assert!(descriptors() <= MOST_DESCRIPTORS, "{} descriptors", descriptors());
 }
 
-/// Every container restarts on another port, as fast as the doubles can make it.
+/// Restarts every container on another port, as fast as the engine doubles allow.
 async fn restart_all(hosts: &Hosts, directories: &[Directory]) {
     const EVENTS: usize = HOSTS * CONTAINERS * EVENTS_OF_A_RESTART;
     hosts.reset_notes();
     MEMORY.reset();
     let began = Instant::now();
     let (engines, containers) = (Arc::clone(&hosts.engines), Arc::clone(&hosts.containers));
-    // Not on the thread whose memory is counted.
+    // Another thread makes the changes, because the memory of this thread is measured.
     let restarts = spawn_blocking(move || {
         for number in 0..CONTAINERS {
             for (engine, ids) in engines.iter().zip(containers.iter()) {
@@ -110,7 +110,7 @@ async fn restart_all(hosts: &Hosts, directories: &[Directory]) {
     .await;
     restarts.await.unwrap();
     for (directory, engine) in directories.iter().zip(hosts.engines.iter()) {
-        until("memory says what the engine says", || agrees(directory, engine)).await;
+        until("the cache agrees with the engine", || agrees(directory, engine)).await;
     }
     let took = began.elapsed();
     let mut inspects = 0;
@@ -138,7 +138,7 @@ async fn restart_all(hosts: &Hosts, directories: &[Directory]) {
     );
 }
 
-/// All engines end their events at once, as when the node's own network goes away and comes back.
+/// Ends all event streams at once, as when the node's own network fails for a moment.
 async fn cut_all(hosts: &Hosts, directories: &[Directory]) {
     hosts.reset_notes();
     let began = Instant::now();
@@ -159,14 +159,14 @@ async fn cut_all(hosts: &Hosts, directories: &[Directory]) {
     }
 }
 
-/// A node's requests to an engine that it has subscribed to so often, and that has told of so many changes: four for each
-/// subscription, at most one for each change, and a list a minute.
+/// Asserts a node's number of requests to one engine, given its subscriptions and the reported changes. It may make
+/// four requests for each subscription, one for each change, and a list each minute.
 fn assert_asked(notes: &Notes, subscriptions: usize, changes: usize, since: Instant) {
     let minutes = since.elapsed().as_secs() as usize / 60;
     let summary = notes.summary();
     assert_eq!((notes.pings, notes.events), (subscriptions, subscriptions), "{summary}");
     assert!(notes.inspects <= changes, "{summary}");
-    // The second list after the last subscription of before may be among them.
+    // One of these may be the second list after an earlier subscription.
     assert!(notes.lists <= 2 * subscriptions.max(1) + minutes, "{summary}");
     assert!(
         notes.requests() <= REQUESTS_TO_KNOW * subscriptions.max(1) + changes + minutes,
@@ -174,7 +174,7 @@ fn assert_asked(notes: &Notes, subscriptions: usize, changes: usize, since: Inst
     );
 }
 
-/// Bytes that the node has taken to know what these engines have, when nothing is under way any more.
+/// Bytes that the node needs for its knowledge of these engines, measured when no request is in flight.
 async fn held_by(node: &Registry, engines: &[EngineDouble]) -> usize {
     MEMORY.reset();
     let began = Instant::now();
@@ -234,7 +234,7 @@ impl Hosts {
     }
 }
 
-/// A shell's usual limit is 1,024, which is for both ends of all connections too few.
+/// Raises the limit on open files. The usual limit of 1,024 is too low for both ends of all connections.
 fn allow_descriptors() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let enough = Some(MOST_DESCRIPTORS as u64);
@@ -248,7 +248,7 @@ fn allow_descriptors() {
     }
 }
 
-/// How many this process has open.
+/// Number of open file descriptors of this process.
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }

@@ -1,4 +1,4 @@
-//! Engines behind TLS and at unix sockets, and what only looks like one.
+//! Tests the engine client over TLS and over unix sockets, also with servers that are not engines.
 
 mod tls_double;
 
@@ -16,19 +16,19 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::time::timeout;
 use tokio_rustls::rustls::version::TLS12;
 
-/// For servers that are not expected to exhaust them, however busy the machine is.
+/// Limits that are never reached, even on a busy machine.
 const PATIENT: Limits = Limits {
     connect: Duration::from_secs(1000),
     response: Duration::from_secs(1000),
     body: 1024 * 1024,
 };
 
-/// Who gets here hangs.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 const EMPTY_LIST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
 
-/// Lists the containers; their number.
+/// Lists the containers and returns their number.
 async fn ask(engine: &Engine) -> Result<usize, Error> {
     let asked = timeout(FAR_TOO_LONG, engine.list()).await.unwrap();
     // The reason is compared, not its subject.
@@ -48,7 +48,7 @@ fn in_folder(folder: &Path) -> Credentials {
     }
 }
 
-/// Asks whoever listens on this port of 127.0.0.1 for its containers.
+/// Lists the containers of the server on this port of 127.0.0.1.
 async fn ask_port(port: u16, certificates: &Folder) -> Result<usize, Error> {
     ask(&engine(&format!("https://127.0.0.1:{port}"), Some(certificates.path()))).await
 }
@@ -57,7 +57,8 @@ fn unreachable(why: impl Into<String>) -> Result<usize, Error> {
     Err(Error::unreachable(why))
 }
 
-/// The port of 127.0.0.1 where each connection gets these bytes and is closed, or kept open if there are none.
+/// Starts a server on 127.0.0.1 that answers each connection with these bytes and closes it. Returns its port. If there
+/// are no bytes, the server keeps the connections open.
 async fn not_tls(bytes: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -174,7 +175,7 @@ async fn the_host_of_a_template_is_in_the_certificate_and_is_not_looked_up() {
     let identity = authority.server("engine.example");
     let server = Setup::new(&identity).start().await;
     let template = format!("https://{{host}}:{}", server.address().port());
-    // Upper case and the IPv4-mapped form mean the same.
+    // Upper case and the IPv4-mapped form are equivalent.
     for (host, ip) in [("engine.example", "127.0.0.1"), ("Engine.Example", "::ffff:127.0.0.1")] {
         let endpoint = Endpoint::for_host(&template, host, ip.parse().unwrap()).unwrap();
         let engine = Engine::with_credentials(endpoint, PATIENT, in_folder(folder.path()));
@@ -225,7 +226,7 @@ async fn clients_with_keys_of_all_kinds() {
     }
 }
 
-/// Many times over: in TLS 1.3 the refusal races with the request that it is about.
+/// Repeats the test many times, because in TLS 1.3 the refusal races with the first request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_certificate_of_another_authority() {
     let authority = Authority::new();
@@ -326,7 +327,7 @@ async fn servers_that_do_not_speak_tls() {
         ask_port(not_tls(b"\x16\x03\x03\0").await, &folder).await,
         unreachable("the peer closed the connection in the TLS handshake")
     );
-    // The alert protocol_version.
+    // The TLS alert protocol_version.
     assert_eq!(
         ask_port(not_tls(b"\x15\x03\x01\0\x02\x02\x46").await, &folder).await,
         unreachable("the server has no version or cipher of TLS in common with eid")
@@ -349,7 +350,7 @@ async fn a_handshake_that_hangs_ends_with_the_connect_limit() {
 
 #[tokio::test]
 async fn nobody_listens() {
-    // The socket holds the port and does not listen.
+    // The socket holds the port without listening.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -371,21 +372,21 @@ async fn redirects_lead_nowhere() {
     let folder = Folder::of_client(&authority, None);
     let asked = ask_port(server.address().port(), &folder).await;
     assert!(matches!(asked, Err(Error::Refused { status: 302, .. })), "{asked:?}");
-    // For the version, and for the list.
+    // One request for the version, one for the list.
     assert_eq!(server.requests().len(), 2);
     assert_eq!(server.connections(), 1);
     assert_eq!(connections(&elsewhere), 0);
 }
 
-/// How many have been made to this listener by now, which has accepted none.
+/// Number of connections to this listener, which has accepted none so far.
 fn connections(listener: &std::net::TcpListener) -> usize {
     listener.set_nonblocking(true).unwrap();
     std::iter::from_fn(|| listener.accept().ok()).count()
 }
 
-// The folder of certificates
+// The certificate directory
 
-/// What is said about a folder, by a client that does not get as far as connecting.
+/// The client's error message about a certificate directory. The client must fail before it connects.
 async fn complaint(folder: Option<&Path>) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
@@ -514,7 +515,7 @@ async fn one_of_several_authorities() {
 
 // Unix sockets
 
-/// The text of an endpoint at this path.
+/// The endpoint for this path.
 fn at(path: &Path) -> String {
     format!("unix://{}", path.display())
 }

@@ -1,6 +1,6 @@
-//! What the tests of directories have in common.
+//! Helpers for tests of directories.
 
-// Each test uses some of it.
+// Each test file uses only some of these helpers.
 #![allow(dead_code)]
 
 use std::cell::Cell;
@@ -17,21 +17,20 @@ use tokio::task::{spawn_blocking, yield_now};
 
 use crate::engine_double::{EngineDouble, ERLANG_PORT};
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 pub const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// For engines whose answers should not come too late, however busy the machine is and however far a test sets the clock
-/// forward.
+/// Limits that are never reached, even on a busy machine and when a test sets the clock forward.
 pub const PATIENT: Limits = Limits {
     connect: Duration::from_secs(1000),
     response: Duration::from_secs(1000),
     body: 1024 * 1024,
 };
 
-/// The second list comes so long after the first.
+/// Time between a directory's first and second list.
 const SECOND_LIST: Duration = Duration::from_secs(1);
 
-/// The address of the double's host, as node names have it.
+/// The address of the engine double's host, as in node names.
 pub fn host() -> IpAddr {
     "192.0.2.1".parse().unwrap()
 }
@@ -51,7 +50,7 @@ pub fn container(text: &str) -> ContainerRef {
         .clone()
 }
 
-/// The port that memory says.
+/// The port in the directory's cache.
 pub fn known(directory: &Directory, text: &str) -> Option<u16> {
     let route = directory.known_route(text, &wanted())?;
     Some(route.to.port())
@@ -67,31 +66,31 @@ pub async fn in_time<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(FAR_TOO_LONG, what).await.expect("it hangs")
 }
 
-/// Waits until it is so. The clock on the wall counts, and not that of tokio, which may be stopped.
+/// Waits until the condition is true. The time limit uses real time, because tokio's clock may be stopped.
 pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < FAR_TOO_LONG, "waited in vain: {what}");
+        assert!(began.elapsed() < FAR_TOO_LONG, "timed out waiting until {what}");
         a_moment().await;
     }
 }
 
-/// Lets other threads run, and then all tasks of this one.
+/// Lets other threads run, and then all tasks of this thread.
 pub async fn a_moment() {
     thread::sleep(Duration::from_millis(1));
     run_others().await;
 }
 
-/// Runs all other tasks of a test's only thread until they wait for something that is still to come.
+/// Runs all other tasks of the test's only thread until they wait for an external event.
 pub async fn run_others() {
-    // Each time tokio runs up to 61 of them, and then looks what has come from the network and which timers are due.
+    // At each yield, tokio runs up to 61 tasks. Then it checks the network and the timers.
     for _ in 0..50 {
         yield_now().await;
     }
 }
 
-/// Waits until nothing is under way between a directory and its engine, which answers everything, and the directory has
-/// taken all answers.
+/// Waits until no request is in flight between a directory and its engine, and the directory has processed all answers.
+/// The engine must answer every request.
 pub async fn until_quiet(directory: &Directory, engine: &EngineDouble) {
     let is_quiet = || {
         let notes = engine.notes();
@@ -101,7 +100,7 @@ pub async fn until_quiet(directory: &Directory, engine: &EngineDouble) {
     loop {
         until("all is answered", is_quiet).await;
         run_others().await;
-        // No answer was a reason to ask something else.
+        // Check again, because an answer may have caused another request.
         if is_quiet() {
             return;
         }
@@ -109,7 +108,7 @@ pub async fn until_quiet(directory: &Directory, engine: &EngineDouble) {
     }
 }
 
-/// When nothing is under way between a live directory and its engine, and nothing will be for a minute.
+/// Waits until no request is in flight between a live directory and its engine. The next one then comes a minute later.
 pub async fn after_the_second_list(directory: &Directory, engine: &EngineDouble) {
     until_quiet(directory, engine).await;
     let lists = engine.notes().lists;
@@ -122,7 +121,7 @@ thread_local! {
     static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Tokio's clock while it is stopped, until this is dropped: answers come, but no time passes unless it is [`skip`]ped.
+/// Stops tokio's clock until this is dropped. Answers still arrive, but time passes only through [`skip`].
 #[must_use]
 pub struct StoppedClock {
     _goes_on: Sender<()>,
@@ -132,7 +131,7 @@ impl StoppedClock {
     pub fn stop() -> Self {
         let (sender, goes_on) = channel::<()>();
         tokio::time::pause();
-        // As long as this runs, tokio does not set a clock that is paused forward when all tasks wait.
+        // While this blocking task runs, tokio does not move a paused clock forward when all tasks wait.
         spawn_blocking(move || goes_on.recv());
         IS_STOPPED.set(true);
         Self { _goes_on: sender }
@@ -146,17 +145,17 @@ impl Drop for StoppedClock {
     }
 }
 
-/// The outcome of what needs no time at all: a stopped clock does not stop it.
+/// The outcome of a future that must finish while the clock is stopped.
 pub async fn at_once<T>(what: impl Future<Output = T>) -> T {
     let _stopped = StoppedClock::stop();
     tokio::select! {
         outcome = what => outcome,
-        () = until("it needs no time", || false) => unreachable!("that never ends"),
+        () = until("it ends", || false) => unreachable!("the condition is never true"),
     }
 }
 
-/// The outcome of what waits for nothing but the engine's answers, however late they come: the clock is stopped while there
-/// is one to wait for.
+/// The outcome of a future that waits only for the engine's answers. The clock is stopped while an answer is pending,
+/// so slow answers cause no timeout.
 pub async fn as_soon_as_answered<T>(directory: &Directory, engine: &EngineDouble, what: impl Future<Output = T>) -> T {
     let mut what = pin!(what);
     let _stopped = StoppedClock::stop();
@@ -170,13 +169,14 @@ pub async fn as_soon_as_answered<T>(directory: &Directory, engine: &EngineDouble
         assert!(began.elapsed() < FAR_TOO_LONG, "it hangs: {:?}", directory.info());
         let notes = engine.notes();
         if notes.unanswered == 0 && notes.requests() as u64 == directory.info().requests {
-            // Even what needs no time is due at the next tick.
+            // Even a timer without delay fires only at the next tick.
             skip(Duration::from_millis(1)).await;
         }
     }
 }
 
-/// A loopback address that refuses connections. The socket holds it, so that no other program gets it meanwhile.
+/// A loopback address that refuses connections. The socket holds the port, so that no other program gets it during the
+/// test.
 pub fn closed() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -188,7 +188,7 @@ pub async fn until_live(directory: &Directory) {
     until("it is live", || directory.info().state == State::Live).await;
 }
 
-/// A directory of this engine that is live.
+/// A directory of this engine, once it is live.
 pub async fn live(engine: &EngineDouble) -> Directory {
     let directory = Directory::new(engine.engine(PATIENT), None);
     open(&directory).await;
@@ -196,13 +196,13 @@ pub async fn live(engine: &EngineDouble) -> Directory {
     directory
 }
 
-/// Asks for something, so that the directory opens.
+/// Asks for the names, which opens the directory.
 pub async fn open(directory: &Directory) {
     let _ = in_time(directory.names(host(), ERLANG_PORT)).await;
 }
 
-/// Sets the clock of tokio forward. Whatever is due by then is due now, the limits of requests too; so this is for
-/// moments at which none is under way. The engine's double has a clock of its own.
+/// Sets tokio's clock forward. All timers that are due by then fire now, including the time limits of requests. Use
+/// this only if no request is in flight. The engine double has a separate clock.
 pub async fn skip(time: Duration) {
     if IS_STOPPED.get() {
         tokio::time::advance(time).await;
@@ -225,8 +225,8 @@ pub fn listed(engine: &EngineDouble) -> Vec<(String, String, u16)> {
     list.as_array().unwrap().iter().map(one).collect()
 }
 
-/// Whether memory says of all containers what the engine's list says, by ID, by the beginning of the ID and by name, and
-/// knows no other. Each is published on one port.
+/// Returns true if the cache and the engine's list have the same containers and ports. Checks each container by its ID,
+/// by a prefix of its ID and by its name. Each must be published on one port.
 pub fn agrees(directory: &Directory, engine: &EngineDouble) -> bool {
     let list = listed(engine);
     let is_known = |(id, name, port): &(String, String, u16)| {

@@ -1,18 +1,18 @@
-//! What a thread has allocated and not freed again. A test's own thread has the client and nothing of the engines' doubles, which
-//! have threads of their own:
+//! An allocator that counts the bytes held by each thread. The engine doubles run in other threads, so the count of a
+//! test's own thread covers the client alone:
 //!
 //! ```ignore
 //! #[global_allocator]
 //! static MEMORY: ThreadMemory = ThreadMemory;
 //! ```
 
-// Each test uses some of it.
+// Each test file uses only some of these methods.
 #![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// Counts for the thread that it is called on.
+/// The methods act on the counters of the calling thread.
 pub struct ThreadMemory;
 
 thread_local! {
@@ -26,12 +26,12 @@ impl ThreadMemory {
         MOST.set(0);
     }
 
-    /// Bytes since the reset; below zero if more was freed that is from before.
+    /// Bytes allocated since the reset and not freed. Negative if the thread freed more memory from before the reset.
     pub fn held(&self) -> isize {
         BYTES.get()
     }
 
-    /// The most at any time since the reset.
+    /// Peak number of bytes since the reset.
     pub fn most(&self) -> usize {
         MOST.get().unsigned_abs()
     }

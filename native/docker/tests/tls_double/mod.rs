@@ -1,6 +1,6 @@
-//! An engine behind TLS that takes notes, and what makes certificates for it and for its clients.
+//! A TLS server that acts as an engine and counts requests, and helpers that make certificates.
 
-// Each test uses some of it.
+// Each test file uses only some of these items.
 #![allow(dead_code)]
 
 use std::fs;
@@ -29,10 +29,10 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Both of them, for what has to hold in each.
+/// The TLS versions, for tests that must pass with each of them.
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A certification authority. All are called the same, so that it is the keys that tell them apart.
+/// A certificate authority. All authorities have the same name by default, so only their keys differ.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Certificate,
@@ -44,7 +44,7 @@ pub struct Identity {
     pub key: String,
 }
 
-/// When a certificate holds.
+/// The validity period of a certificate.
 pub enum Validity {
     Now,
     Past,
@@ -128,7 +128,7 @@ impl Identity {
     }
 }
 
-/// Client certificates with private keys of all kinds that people have, and what each is.
+/// Client certificates with all usual kinds of private keys, and the name of each kind.
 pub fn clients_of_all_kinds(authority: &Authority) -> Vec<(&'static str, Identity)> {
     let rsa = openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048", "");
     let rsa_pair = KeyPair::from_pkcs8_pem_and_sign_algo(&rsa, &PKCS_RSA_SHA256).unwrap();
@@ -143,7 +143,7 @@ pub fn clients_of_all_kinds(authority: &Authority) -> Vec<(&'static str, Identit
     assert!(pkcs1.contains("BEGIN RSA PRIVATE KEY"));
     let sec1 = openssl("ec", &ec);
     assert!(sec1.contains("BEGIN EC PRIVATE KEY"));
-    // As `openssl ecparam -genkey` writes them.
+    // The format that `openssl ecparam -genkey` writes.
     let with_parameters = format!("-----BEGIN EC PARAMETERS-----\nBgUrgQQAIg==\n-----END EC PARAMETERS-----\n{sec1}");
     vec![
         ("RSA, PKCS#8", with_key(rsa, &rsa_pair)),
@@ -155,7 +155,7 @@ pub fn clients_of_all_kinds(authority: &Authority) -> Vec<(&'static str, Identit
     ]
 }
 
-/// The output of `openssl` with this input.
+/// Runs `openssl` with this input and returns its output.
 pub fn openssl(arguments: &str, input: &str) -> String {
     let file = Folder::new(&[("input", input)]);
     let mut command = Command::new("openssl");
@@ -168,7 +168,7 @@ pub fn openssl(arguments: &str, input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A folder that goes when it is dropped.
+/// A temporary directory, removed when it is dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -183,7 +183,8 @@ impl Folder {
         Self(path)
     }
 
-    /// What a client has that trusts this authority, and perhaps something to say who it is.
+    /// A certificate directory for a client: the certificate authority, and the client's certificate and key if it has
+    /// them.
     pub fn of_client(authority: &Authority, client: Option<&Identity>) -> Self {
         let ca = authority.pem();
         match client {
@@ -205,11 +206,11 @@ impl Drop for Folder {
     }
 }
 
-/// What a server does.
+/// The settings of a server.
 pub struct Setup<'a> {
     pub address: &'a str,
     pub identity: &'a Identity,
-    /// Demands client certificates of this authority.
+    /// The certificate authority for client certificates, if the server demands them.
     pub clients: Option<&'a Authority>,
     pub versions: &'a [&'static SupportedProtocolVersion],
     /// The answer to every request.
@@ -217,7 +218,7 @@ pub struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    /// Both versions of TLS, no client certificates, and no containers.
+    /// Both versions of TLS, no client certificates, and an empty list of containers as the answer.
     pub fn new(identity: &'a Identity) -> Self {
         Self {
             address: "127.0.0.1:0",
@@ -278,7 +279,7 @@ impl TlsDouble {
         self.notes.connections.load(Ordering::SeqCst)
     }
 
-    /// How many client certificates it has seen, whether it liked them or not.
+    /// Number of client certificates seen, valid or not.
     pub fn client_certificates(&self) -> usize {
         self.notes.client_certificates.load(Ordering::SeqCst)
     }
@@ -301,7 +302,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, answer: String, no
         notes.connections.fetch_add(1, Ordering::SeqCst);
         let (acceptor, answer, notes) = (acceptor.clone(), answer.clone(), Arc::clone(&notes));
         tokio::spawn(async move {
-            // An error has been sent to the client, and the connection is closed.
+            // On an error, the client has got an alert and the connection is closed.
             if let Ok(mut tls) = acceptor.accept(tcp).await {
                 while let Some(request) = read_request(&mut tls).await {
                     notes.requests.lock().unwrap().push(request);
@@ -314,7 +315,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, answer: String, no
     }
 }
 
-/// The head of a request; `None` if the client closes the connection.
+/// Reads the head of a request. Returns `None` if the client closes the connection.
 pub async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
