@@ -1,4 +1,5 @@
-//! `eid doctor` with engines and nodes that do what real ones can't be made to do. What real ones do is in the rig's suites.
+//! Tests `eid doctor` with scripted engines and nodes that do what real ones cannot be made to do. The tests with real
+//! engines and nodes are in `test/eid_doctor_SUITE.erl`.
 
 mod command;
 
@@ -15,21 +16,21 @@ const NODE: &str = "db@127.0.0.1";
 const CHALLENGE: u32 = 0x8000_0001;
 const COOKIE: &[u8] = b"rosebud";
 
-/// A container in the host's network, so that its node is dialled on the erlang port itself.
+/// A container in the host's network: `eid doctor` dials its node directly on the distribution port.
 const INSPECTED: &str = r#"{"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","Name":"/db",
     "State":{"Running":true,"Status":"running"},"HostConfig":{"NetworkMode":"host"},"Config":{"Image":"shop:1"}}"#;
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// For engines and nodes that exhaust it.
+/// A short timeout, for engines and nodes that use it up.
 const BRIEFLY: [&str; 2] = ["--timeout", "1"];
 
 fn eid(arguments: &[&str]) -> Output {
     command(&[&["doctor"], arguments].concat(), &[]).output().unwrap()
 }
 
-/// Runs a thread for each connection.
+/// Listens on loopback and serves each connection in its own thread.
 fn serve(serve_one: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -42,7 +43,7 @@ fn serve(serve_one: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     address
 }
 
-/// An engine whose answer, with a status, hangs on the path.
+/// An engine that chooses the status and the body of its answer by the path.
 fn engine(answer: impl Fn(&str) -> (&'static str, String) + Clone + Send + 'static) -> SocketAddr {
     serve(move |mut stream| {
         let mut head = vec![];
@@ -69,7 +70,7 @@ fn good(path: &str) -> (&'static str, String) {
     }
 }
 
-/// What it says of a node at this address, as JSON, and the status.
+/// Runs `eid doctor --json` with a good engine and a node at this address. Returns the report and the exit status.
 fn examine(node: SocketAddr, more: &[&str]) -> (Value, i32) {
     diagnose(engine(good), node, more)
 }
@@ -91,13 +92,13 @@ fn diagnose(engine: SocketAddr, node: SocketAddr, more: &[&str]) -> (Value, i32)
     (serde_json::from_str(stdout).unwrap(), output.status.code().unwrap())
 }
 
-/// The step of an answer.
+/// Returns the step with this name from a report.
 fn step<'a>(answer: &'a Value, name: &str) -> &'a Value {
     let steps = answer["steps"].as_array().unwrap();
     steps.iter().find(|step| step["step"] == name).unwrap()
 }
 
-/// Asserts that this step is the first that fails, with this in its sentence.
+/// Asserts that this step is the first that fails, and that its sentence contains this text.
 fn fails_at(answer: &(Value, i32), name: &str, status: i32, part: &str) {
     let (answer, code) = answer;
     let failed = step(answer, name);
@@ -148,12 +149,12 @@ fn challenge(name: &str) -> Vec<u8> {
     frame(&[b"N", &numbers.concat()[..], name.as_bytes()].concat())
 }
 
-/// What an OTP says to somebody whom it gives a name, up to its challenge.
+/// The messages of an OTP node to a peer that asks for a dynamic node name, up to the challenge.
 fn welcome(name: &str) -> Vec<u8> {
     [frame(b"snamed:\0\x0dX1@eid-doctor\0\0\0\x01"), challenge(name)].concat()
 }
 
-/// A node that takes a name and says this; then it closes, or stays silent.
+/// A node that reads the peer's name, sends these bytes, and then closes the connection or stays silent.
 fn saying(bytes: Vec<u8>, closes: bool) -> SocketAddr {
     serve(move |mut stream| {
         receive(&mut stream);
@@ -164,7 +165,7 @@ fn saying(bytes: Vec<u8>, closes: bool) -> SocketAddr {
     })
 }
 
-/// A file that is removed at the end.
+/// A temporary file, removed when it is dropped.
 struct CookieFile(std::path::PathBuf);
 
 impl CookieFile {
@@ -216,7 +217,8 @@ fn a_node_that_answers() {
     assert!(cookie["sentence"].as_str().unwrap().contains("--cookie-file"));
 }
 
-/// It closes the connection as soon as it knows, and sends no more than a node may get from a stranger.
+/// `eid doctor` closes the connection as soon as it has the node's name. It sends nothing that a node should not get
+/// from an unauthenticated peer.
 #[test]
 fn what_a_node_gets_to_see() {
     for (more, flag, creation_is_0, name) in [
@@ -313,7 +315,7 @@ fn nodes_that_stop_half_way() {
         4,
         "falls silent",
     );
-    // A byte now and then does not prolong it.
+    // Single bytes with pauses between them must not extend the timeout.
     let slow = serve(|mut stream| {
         for byte in welcome(NODE) {
             sleep(Duration::from_millis(300));
@@ -325,12 +327,12 @@ fn nodes_that_stop_half_way() {
     fails_at(&examine(slow, &BRIEFLY), "handshake", 4, "something else");
 }
 
-/// What is only to be shown is not waited for, however slowly it comes.
+/// `eid doctor` does not wait for bytes that it would only print, even if they arrive slowly.
 #[test]
 fn a_stranger_that_talks_slowly() {
     let slow = serve(|mut stream| {
         while stream.write_all(b"SSSS").is_ok() {
-            // All 60 bytes take 140 s, which is far too long.
+            // At this rate all 60 bytes would take 140 s, longer than the test allows.
             sleep(Duration::from_secs(10));
         }
     });
@@ -347,7 +349,7 @@ fn another_node() {
     fails_at(&answer, "handshake", 4, "calls itself \u{fffd}]0;x\u{fffd}");
 }
 
-/// To Erlang they are two nodes, but whoever asks has found the right container.
+/// To Erlang, these names are two different nodes. The user asked for one of them and reached the right container.
 #[test]
 fn the_same_container_by_another_name() {
     let id = "0123456789abcdef".repeat(4);
@@ -365,7 +367,8 @@ fn the_same_container_by_another_name() {
     }
 }
 
-/// As OTP does it, with `md5sum`'s digests of `rosebud2147483649` and of what comes.
+/// A node that checks the cookie as OTP does. It compares with the MD5 digest of the cookie followed by its challenge,
+/// and acknowledges with the digest of the cookie followed by the peer's challenge.
 fn node_with_cookie(acknowledge: fn(u32) -> Option<Vec<u8>>) -> SocketAddr {
     serve(move |mut stream| {
         receive(&mut stream);
@@ -409,7 +412,8 @@ fn cookies() {
         4,
         "another cookie",
     );
-    // One that does not know it, one that answers nothing, and one that answers with noise.
+    // Three bad nodes: the first does not know the cookie, the second sends an empty acknowledgement, the third sends
+    // nothing.
     let parrot = |challenge: u32| Some(frame(&[&b"a"[..], &challenge.to_be_bytes().repeat(4)].concat()));
     fails_at(
         &examine(node_with_cookie(parrot), &good),
@@ -431,7 +435,7 @@ fn cookies() {
     );
 }
 
-/// Nobody is dialled, and nothing of the cookie is shown.
+/// With an unusable cookie file, `eid doctor` dials no node and prints no part of the cookie.
 #[test]
 fn cookie_files_that_are_none() {
     let is_dialled = serve(|_| panic!("dialled"));
@@ -487,7 +491,7 @@ fn engines_that_are_none() {
     );
     let silent = serve(|mut stream| while stream.read(&mut [0]).unwrap_or(0) > 0 {});
     fails_at(&diagnose(silent, node, &BRIEFLY), "api", 5, "does not answer in time");
-    // A web server that has nothing of what it is asked for, in many a word.
+    // A web server that answers 404 to every path, with different bodies.
     for body in ["", "Not Found", "{}", "404 page not found", "<html>no</html>"] {
         let found = diagnose(engine(move |_| ("404 Not Found", body.to_owned())), node, &[]);
         fails_at(&found, "api", 5, "no Docker engine");
@@ -500,7 +504,7 @@ fn engines_that_are_none() {
         .as_str()
         .unwrap()
         .contains("read the log"));
-    // A greeting that a proxy keeps to itself is no harm.
+    // A proxy that refuses only `/_ping` is harmless.
     let shy = engine(|path| match path {
         "/_ping" => ("403 Forbidden", String::new()),
         "/containers/db/json" => ("200 OK", INSPECTED.to_owned()),
@@ -512,13 +516,13 @@ fn engines_that_are_none() {
     fails_at(&diagnose(nowhere, node, &[]), "engine", 5, "nobody listens");
 }
 
-/// What an engine says of a container, in the place of a good answer.
+/// Runs `eid doctor` with an engine that returns this description of the container.
 fn with_container(inspected: &'static str) -> (Value, i32) {
     let engine = engine(move |path| match path {
         "/v1.41/containers/db/json" => ("200 OK", inspected.to_owned()),
         path => good(path),
     });
-    // It does not come to be dialled.
+    // The run fails before it dials the node.
     diagnose(engine, SocketAddr::from(([127, 0, 0, 1], 12345)), &[])
 }
 
@@ -575,7 +579,7 @@ fn ports_that_are_not_published() {
     );
 }
 
-/// Neither an engine's texts nor a node's.
+/// `eid doctor` replaces control characters in texts from the engine and from the node.
 #[test]
 fn nothing_that_a_terminal_would_act_on() {
     let inspected = INSPECTED

@@ -1,4 +1,5 @@
-//! `eid forward` between clients and services on loopback. What containers do is in `test/eid_forward_SUITE.erl`.
+//! Tests `eid forward` between clients and services on loopback. The tests with containers are in
+//! `test/eid_forward_SUITE.erl`.
 
 #[path = "../../docker/tests/engine_double/mod.rs"]
 mod engine_double;
@@ -20,7 +21,7 @@ use rustix::process::Signal;
 
 const MEGABYTE: usize = 1 << 20;
 
-/// Asserts that it fails with one sentence that has these in it.
+/// Asserts that `eid forward` exits with this status and prints one sentence that contains all of these texts.
 fn fails(arguments: &[&str], environment: &[(&str, &str)], parts: &[&str], status: i32) {
     let output = command(arguments, environment).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -29,7 +30,7 @@ fn fails(arguments: &[&str], environment: &[(&str, &str)], parts: &[&str], statu
     assert!(status == 2 || error.matches('\n').count() == 1, "{error:?}");
 }
 
-// What is forwarded
+// Rules: listening addresses and targets
 
 #[test]
 fn the_variables_of_dockers_ambassador() {
@@ -39,7 +40,7 @@ fn the_variables_of_dockers_ambassador() {
     let environment = [
         (names[0].as_str(), ipv4.as_str()),
         (&names[1], &echo),
-        // What else Docker's links set, and what is empty.
+        // Other variables that Docker links set, and empty ones. `eid forward` ignores both.
         ("MY_PORT_6379_TCP_ADDR", "172.17.0.8"),
         ("MY_PORT", "tcp://172.17.0.8:6379"),
         ("MY_PORT_53_UDP", "udp://172.17.0.8:53"),
@@ -132,7 +133,7 @@ fn a_port_that_is_taken() {
         &[&address, "something else"],
         1,
     );
-    // Another `eid forward` would share its port if it were let in.
+    // Both processes set `SO_REUSEPORT`, so the kernel alone would let a second `eid forward` share the port.
     let first = Forward::to(&target, &["--threads", "2"]);
     let address = first.places[0].to_string();
     fails(
@@ -157,7 +158,7 @@ fn pairs_belong_together() {
     }
 }
 
-/// The same port of two addresses, and any port twice.
+/// The same port on two addresses, and port 0 (any free port) twice.
 #[test]
 fn places_that_are_not_the_same() {
     let (target, port) = (echo(), free_port());
@@ -255,14 +256,14 @@ fn much_in_both_directions_at_once() {
     clients.into_iter().for_each(|client| client.join().unwrap());
 }
 
-/// Sizes around those at which a stream goes over to being copied in large pieces, and pauses at which it goes back.
+/// Sizes around the limits at which a stream switches to large buffers, and pauses at which it switches back.
 #[test]
 fn pieces_of_all_sizes() {
     let forward = Forward::to(&echo(), &["--threads", "1"]);
     echo_pieces(forward.connect());
 }
 
-/// The same while another stream of the thread moves a lot too: then they are spliced.
+/// The same while the thread has a second busy stream. In this case `eid forward` uses `splice`.
 #[test]
 fn pieces_of_all_sizes_beside_others() {
     let forward = Forward::to(&echo(), &["--threads", "1"]);
@@ -299,18 +300,18 @@ fn a_slow_reader_holds_up_the_sender() {
     let pairs = (0..8).map(|_| (forward.connect(), slow.accept().unwrap().0));
     let (clients, servers): (Vec<TcpStream>, Vec<TcpStream>) = pairs.unzip();
     let sent: Vec<usize> = clients.iter().map(fill).collect();
-    // The kernel's buffers of both connections, and what is between; not more and more.
+    // The kernel's buffers of both connections and the buffers of `eid forward` bound the amount.
     assert!(sent.iter().all(|&sent| sent < 64 * MEGABYTE), "{sent:?}");
     let after = forward.footprint().memory;
     assert!(after < before + 4096, "{before} kB, then {after} kB");
-    // Nothing of it is lost.
+    // The services receive every byte that the clients sent.
     for ((client, mut server), sent) in clients.into_iter().zip(servers).zip(sent) {
         client.shutdown(Shutdown::Write).unwrap();
         assert_eq!(std::io::copy(&mut server, &mut std::io::sink()).unwrap(), sent as u64);
     }
 }
 
-/// Sends until nothing has been taken for a while: how much was.
+/// Sends until the peer has taken nothing for 300 ms. Returns the number of bytes sent.
 fn fill(mut client: &TcpStream) -> usize {
     client.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let piece = vec![0; 65536];
@@ -318,7 +319,7 @@ fn fill(mut client: &TcpStream) -> usize {
     loop {
         match client.write(&piece) {
             Ok(length) => sent += length,
-            // With a time limit that is what stopping and continuing the process comes to (signal(7)).
+            // With a write timeout, stopping and continuing the process interrupts the call (signal(7)).
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
                 assert!(
@@ -350,7 +351,7 @@ fn a_reset_goes_through() {
     }
 }
 
-/// What a client has sent arrives, even if it does not read the answer.
+/// The server receives all that a client sent, even if the client does not read the answer.
 #[test]
 fn what_was_sent_arrives_before_the_reset() {
     let (listener, target) = listener();
@@ -359,13 +360,13 @@ fn what_was_sent_arrives_before_the_reset() {
     let mut server = listener.accept().unwrap().0;
     send_noise(&mut client, 3, 4 * PIECE).unwrap();
     server.write_all(b"an answer that nobody reads").unwrap();
-    // To close with something unread is a reset.
+    // Closing a socket with unread data sends a reset.
     client.peek(&mut [0]).unwrap();
     drop(client);
     expect_noise(&mut server, 3, 4 * PIECE).unwrap();
 }
 
-/// What a server has sent arrives, even if its reset comes together with it.
+/// The client receives all that a server sent, even if the server's reset arrives together with the data.
 #[test]
 fn what_was_sent_arrives_with_the_reset() {
     let (listener, target) = listener();
@@ -386,7 +387,8 @@ fn what_was_sent_arrives_with_the_reset() {
     assert!(is_reset(&mut client));
 }
 
-/// Whether the kernel has a TCP connection whose own end is this. A reset takes it away, whatever the process does.
+/// Returns true if the kernel lists a TCP connection with this local address. A reset removes the connection from the
+/// list, even while its process is stopped.
 fn is_in_the_kernel(address: SocketAddr) -> bool {
     let SocketAddr::V4(address) = address else {
         panic!("not of IPv4: {address}")
@@ -432,7 +434,7 @@ fn idle_connections_are_cut() {
         if is_echoed(&mut busy, b"tick") {
             last = now;
         } else {
-            // On a machine that lets nobody run for so long it was idle.
+            // On an overloaded machine, the busy connection may really have been idle for the whole limit.
             assert!(last.elapsed() >= LIMIT, "cut after {:?}", last.elapsed());
             (busy, last) = (forward.connect(), Instant::now());
         }
@@ -451,7 +453,7 @@ fn connections_beyond_the_limit_wait() {
     for client in &mut waiting {
         client.write_all(b"later").unwrap();
     }
-    // The only thread has had a look at all that had come by then.
+    // Twenty round trips give the only thread time to look at the waiting connections.
     for _ in 0..20 {
         assert!(clients.iter_mut().all(|client| is_echoed(client, b"in")));
     }
@@ -468,7 +470,7 @@ fn connections_beyond_the_limit_wait() {
     }
 }
 
-/// Once, however often it is left and reached again.
+/// `eid forward` logs the limit once, although the number of connections reaches it 20 times.
 #[test]
 fn the_limit_is_said_when_it_is_reached() {
     let forward = Forward::to(&echo(), &["--max-connections", "2", "--threads", "1"]);
@@ -485,13 +487,13 @@ fn the_limit_is_said_when_it_is_reached() {
         assert!(is_echoed(&mut clients[1], b"in"));
         clients.pop();
     }
-    // Whatever was said before is there.
+    // The figures come after all earlier log lines.
     forward.figure("connections");
     assert_eq!(said(), 1);
     assert!(forward.said("as many as there may be")[0].contains("--max-connections"));
 }
 
-// The end
+// Shutdown
 
 #[test]
 fn connections_may_end_after_sigterm() {
@@ -524,7 +526,7 @@ fn what_does_not_end_is_cut() {
     }
 }
 
-// Targets that are not there
+// Unreachable targets
 
 #[test]
 fn a_refused_target_is_said_once_and_when_it_is_back() {
@@ -533,18 +535,20 @@ fn a_refused_target_is_said_once_and_when_it_is_back() {
     for _ in 0..20 {
         assert!(is_reset_from(forward.places[0]));
     }
-    until("it is said", || forward.said("can't be reached").len() == 1);
+    until("the log has the line", || forward.said("can't be reached").len() == 1);
     let line = forward.said("can't be reached").remove(0);
     assert!(line.contains("connection refused") && line.contains(&target), "{line}");
     let listener = closed.open();
     let _client = forward.connect();
     listener.accept().unwrap();
-    until("it is said", || forward.said("can be reached again").len() == 1);
+    until("the log has the line", || {
+        forward.said("can be reached again").len() == 1
+    });
     assert!(forward.said("can be reached again")[0].contains("20 failed connections"));
     assert_eq!(forward.said("can't be reached").len(), 1);
 }
 
-/// It would forward to itself, and that again, until there are as many connections as there may be.
+/// This rule would forward to itself in a loop until the connection limit is reached.
 #[test]
 fn a_target_that_is_its_own_port() {
     let few = ["--max-connections", "20"];
@@ -567,10 +571,10 @@ fn a_target_that_is_its_own_port() {
             assert!(is_reset_from(place), "{target}");
         }
         assert_eq!(forward.figure("accepted"), 3, "{target}");
-        until("it is said", || forward.said("itself listens").len() == 1);
+        until("the log has the line", || forward.said("itself listens").len() == 1);
         assert!(forward.said("itself listens")[0].contains(&target));
     }
-    // One of the own ports is not better than the same one.
+    // Two rules that point to each other's listening ports form a loop as well.
     let ports = [free_port(), free_port()];
     let listen = ports.map(|port| format!("127.0.0.1:{port}"));
     let targets = [1, 0].map(|other| format!("tcp://{}", listen[other]));
@@ -583,7 +587,7 @@ fn a_target_that_is_its_own_port() {
     assert_eq!(forward.figure("accepted"), 1);
 }
 
-/// As most have it: the port at which the service listens elsewhere.
+/// The usual case: the same port on another address.
 #[test]
 fn a_target_with_the_same_port_elsewhere() {
     let (listener, target) = listener();
@@ -598,12 +602,12 @@ fn a_target_with_the_same_port_elsewhere() {
 fn a_host_without_an_address() {
     let forward = Forward::to("tcp://nowhere.invalid:1", &[]);
     assert!(is_reset_from(forward.places[0]));
-    until("it is said", || {
+    until("the log has the line", || {
         forward.said("nowhere.invalid has no address").len() == 1
     });
 }
 
-/// Docker allows more of them than Erlang.
+/// Docker allows characters in container names that Erlang does not allow in node names.
 #[test]
 fn names_of_containers_that_no_node_has() {
     let engine = EngineDouble::start();
@@ -615,7 +619,7 @@ fn names_of_containers_that_no_node_has() {
         let forward = Forward::to(&target, &["--engine", &url]);
         assert!(is_echoed(&mut forward.connect(), b"hello"));
         assert_eq!(forward.said(&target).len(), 1);
-        // The directory has it under this name, too.
+        // The second lookup of the same name needs no further inspect request.
         let asked = engine.notes().inspects;
         assert!(is_echoed(&mut forward.connect(), b"hello"));
         assert_eq!(engine.notes().inspects, asked);
@@ -623,14 +627,14 @@ fn names_of_containers_that_no_node_has() {
     }
 }
 
-/// It is said before anybody connects.
+/// `eid forward` logs the missing engine before the first client connects.
 #[test]
 fn an_engine_that_is_not_there() {
     let (_closed, target) = Closed::new();
     let forward = Forward::to("docker://redis@127.0.0.1:6379", &["--engine", &target]);
-    until("it is said", || forward.said("can't be reached").len() == 1);
+    until("the log has the line", || forward.said("can't be reached").len() == 1);
     assert!(is_reset_from(forward.places[0]));
-    // Whatever was said before is there.
+    // The figures come after all earlier log lines.
     forward.figure("connections");
     assert_eq!(forward.said("unreachable").len(), 1);
 }
@@ -639,7 +643,7 @@ fn an_engine_that_is_not_there() {
 fn an_engine_that_can_not_be_asked() {
     let more = ["--engine", "unix:///nowhere.sock", "--token-file", "/nowhere/token"];
     let forward = Forward::to("docker://redis@127.0.0.1:6379", &more);
-    until("it is said", || forward.said("can't be reached").len() == 1);
+    until("the log has the line", || forward.said("can't be reached").len() == 1);
     let line = forward.said("can't be reached").remove(0);
     assert!(line.contains("the token file /nowhere/token can't be read"), "{line}");
     assert!(
@@ -662,7 +666,7 @@ impl Forward {
     }
 }
 
-/// A word that is no level would silence everything.
+/// An unknown level must be an error, because the log filter would otherwise drop every message.
 #[test]
 fn a_level_that_is_none() {
     for level in ["loud", "info,loud"] {
@@ -674,7 +678,7 @@ fn a_level_that_is_none() {
         assert_eq!(output.status.code(), Some(2), "{level:?} {error}");
         assert!(error.contains("warn, info, debug"), "{error}");
     }
-    // Those of parts of the program are no words that a shell could know.
+    // Filters for single modules are accepted, although shell completion cannot offer them.
     let log = ["--log-level", "warn,eid::forward=info"];
     Forward::to("tcp://127.0.0.1:1", &log);
 }

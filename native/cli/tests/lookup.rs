@@ -1,4 +1,4 @@
-//! `eid lookup`, against an engine that can be made to misbehave.
+//! Tests `eid lookup` with an engine double that misbehaves on request.
 
 mod command;
 #[path = "../../docker/tests/engine_double/mod.rs"]
@@ -18,7 +18,7 @@ fn lookup<'a>(node: &'a str, engine: &'a str, more: &[&'a str]) -> Vec<&'a str> 
     [&["lookup", node, "--engine", engine], more].concat()
 }
 
-/// What `--json` prints, and the status.
+/// Runs `eid lookup --json` and returns its output and its exit status.
 fn as_json(node: &str, engine: &str, more: &[&str]) -> (Value, Option<i32>) {
     let more = [&["--json"], more].concat();
     let output = eid(&lookup(node, engine, &more));
@@ -130,7 +130,7 @@ fn engines_that_do_not_answer() {
     }
 }
 
-/// That is seen before anybody is asked, by every command.
+/// Every command rejects an invalid engine address before it connects.
 #[test]
 fn addresses_of_engines_that_are_none() {
     let node = "db@127.0.0.1";
@@ -161,12 +161,12 @@ fn addresses_of_engines_that_are_none() {
         }
         is_refused(eid(&["serve", "--listen", "127.0.0.1:1", "--docker", engine]), engine);
     }
-    // Only `eid serve` has one engine, and no {host}.
+    // `eid serve` has a single engine, so the placeholder `{host}` is invalid there.
     is_refused(
         eid(&["serve", "--listen", "127.0.0.1:1", "--docker", "tcp://{host}:1"]),
         "",
     );
-    // These get as far as asking.
+    // These addresses are valid: the command fails only when it connects.
     let (_closed, nowhere) = closed();
     for engine in [
         &nowhere.replace("127.0.0.1", "{host}"),
@@ -179,7 +179,7 @@ fn addresses_of_engines_that_are_none() {
     }
 }
 
-/// The engine can't be asked because of a file here.
+/// `eid lookup` cannot ask the engine, because a local file is unusable.
 #[test]
 fn files_that_say_who_asks_and_can_not_be_used() {
     let files = ["--token-file", "/dev/null", "--certs", "/nowhere"];
@@ -237,7 +237,7 @@ fn an_output_that_takes_nothing() {
     assert!(text(&output.stderr).contains("can't be written"));
 }
 
-/// As in `eid lookup … | head -0`: there is nobody to tell.
+/// As in `eid lookup … | head -0`: the reader of the output has gone, so no message is useful.
 #[test]
 fn an_output_that_is_closed() {
     let engine = EngineDouble::start();
@@ -248,7 +248,7 @@ fn an_output_that_is_closed() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(141), ""));
 }
 
-/// Neither output has to be read for the status to be right.
+/// The exit status is right even if both outputs are closed.
 #[test]
 fn outputs_that_nobody_reads() {
     let unread = || std::io::pipe().unwrap().1;
@@ -268,11 +268,11 @@ fn outputs_that_nobody_reads() {
     }
 }
 
-/// As in a compose file that passes on what is not set.
+/// As in a compose file that passes on variables that are not set.
 #[test]
 fn empty_variables_are_unset() {
     let empty = ["EID_ENGINE", "DOCKER_CERT_PATH", "EID_ENGINE_TOKEN_FILE", "EID_HOST"].map(|key| (key, ""));
-    // Nobody listens at the port that is the default there.
+    // No server listens on the default engine port of this address.
     let output = command(&["lookup", "db@127.9.9.9"], &empty).output().unwrap();
     assert!(
         text(&output.stderr).contains("connection refused"),

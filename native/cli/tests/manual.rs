@@ -1,4 +1,4 @@
-//! The manual: help, man pages and completions, of every command that there is.
+//! Tests the manual of every command: help texts, man pages and shell completions.
 
 mod command;
 
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use command::{answer, command, eid, text};
 
-/// Those that `eid help` shows.
+/// The commands that `eid help` lists.
 fn commands() -> Vec<String> {
     let help = answer(&["-h"]);
     let shown = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -16,7 +16,7 @@ fn commands() -> Vec<String> {
     names.filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
-/// A folder with all of it, made once for each test.
+/// A directory with the complete manual. Each test makes its own.
 struct Manual(PathBuf);
 
 impl Manual {
@@ -41,17 +41,17 @@ impl Manual {
     }
 }
 
-/// Whether there is such a program here; if there is not, it says so.
+/// Returns true if this program is installed. Otherwise prints that the check is skipped.
 fn is_here(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|folder| folder.join(program).exists());
     if !found {
-        eprintln!("not checked: there is no {program} here");
+        eprintln!("not checked: {program} is not installed");
     }
     found
 }
 
-/// Runs a program that should have nothing to say on standard error; what it prints.
+/// Runs a program, asserts that it succeeds without a message on standard error, and returns its output.
 fn silent(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert_eq!(
@@ -75,23 +75,23 @@ fn help_for_each_command() {
     assert_eq!(root, answer(&["--help"]));
     assert!(root.contains("Environment:") && root.contains("Exit status:"), "{root}");
     for name in &commands {
-        // It says when to use it.
+        // The general help contains an example of each command.
         assert!(root.contains(&format!("\n  eid {name} ")), "{name}: {root}");
         let help = answer(&["help", name]);
         assert_eq!(help, answer(&[name, "--help"]));
         assert!(help.contains("Exit status:") && help.contains("--help"), "{help}");
-        // Full sentences, and not a line alone.
+        // The introduction has at least two full sentences.
         let about = help.split("Usage:").next().unwrap();
         assert!(
             about.matches(". ").count() + about.matches(".\n").count() >= 2,
             "{about}"
         );
     }
-    // What only the build needs is not shown.
+    // The command `manual` is only for the build, so the help hides it.
     assert!(!root.contains("manual") && !commands.iter().any(|name| name == "manual"));
 }
 
-/// As any other answer.
+/// `eid` reports an unwritable output for a help text as for any other answer.
 #[test]
 fn help_that_can_not_be_written() {
     let asked = [
@@ -190,7 +190,7 @@ fn completions() {
             );
         }
     }
-    // What the shell does with it.
+    // Runs the completion function as bash does.
     let file = manual.0.join("completions/eid.bash");
     let complete = |words: &[&str]| {
         let line = format!(

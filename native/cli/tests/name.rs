@@ -1,4 +1,4 @@
-//! `eid name`, as an entry point calls it.
+//! Tests `eid name`, called as a container's entry point calls it.
 
 mod command;
 
@@ -13,7 +13,7 @@ fn eid(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     command(arguments, environment).output().unwrap()
 }
 
-/// Asserts that it prints this and nothing else.
+/// Asserts that `eid name` prints this line and nothing else.
 fn prints(arguments: &[&str], environment: &[(&str, &str)], line: &str) {
     let output = eid(arguments, environment);
     assert_eq!(text(&output.stderr), "", "{arguments:?} {environment:?}");
@@ -21,7 +21,7 @@ fn prints(arguments: &[&str], environment: &[(&str, &str)], line: &str) {
     assert_eq!(output.status.code(), Some(0));
 }
 
-/// Asserts that it fails with one sentence that has this in it.
+/// Asserts that `eid name` fails with one sentence that contains this text.
 fn fails(arguments: &[&str], environment: &[(&str, &str)], part: &str) {
     let output = eid(arguments, environment);
     let error = text(&output.stderr);
@@ -31,7 +31,7 @@ fn fails(arguments: &[&str], environment: &[(&str, &str)], part: &str) {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// Answers each request with the body that belongs to its path, one request a connection.
+/// A metadata service that answers each path with its page, one request per connection.
 fn metadata(pages: &'static [(&'static str, &'static str)]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -156,7 +156,7 @@ fn names_that_eid_serve_completes() {
                 &format!("{}@{host}\n", &id[..12]),
             );
         }
-        // It is the last one to be asked.
+        // The engine is the last source that `eid name` asks.
         prints(
             &["name", "--engine", &engine],
             &[shop, ("MY_POD_IP", "10.0.0.1")],
@@ -180,7 +180,7 @@ fn an_eid_serve_that_does_not_say_it() {
     for body in ["{}", r#"{"Host":"h:80"}"#, r#"{"Host":"\u001b[31m"}"#, "<html>", "null"] {
         at(&asked(body), "does not say the address (");
     }
-    // An engine, or nothing at all.
+    // A server that answers 404, as an engine without `eid serve` does, and a closed port.
     at(
         &format!("tcp://{}", metadata(&[])),
         "does not say the address (status 404: Not found); set EID_HOST",

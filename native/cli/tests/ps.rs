@@ -1,4 +1,4 @@
-//! `eid ps`, against engines that can be made to misbehave.
+//! Tests `eid ps` with engine doubles that misbehave on request.
 
 mod command;
 #[path = "../../docker/tests/engine_double/mod.rs"]
@@ -14,10 +14,10 @@ use command::{answer, command, eid, text, Running};
 use engine_double::{EngineDouble, HostPorts, Misbehaviour, NewContainer, Times, Where};
 use serde_json::{json, Value};
 
-/// When every container of the double was started.
+/// The start time that the engine double gives every container.
 const SINCE: &str = "2024-02-29T12:00:00.123456789Z";
 
-/// An engine, and another one on the same port of another address; and the template for both.
+/// Two engines on the same port of two addresses, with their addresses and the template that matches both.
 fn two() -> ([EngineDouble; 2], [String; 2], String) {
     let one = EngineDouble::start();
     let address = one.address();
@@ -35,7 +35,7 @@ fn one() -> (EngineDouble, String) {
     (engine, url)
 }
 
-/// `eid ps` of the host 192.0.2.1, whose engine is there.
+/// The arguments of `eid ps` for the host 192.0.2.1 with the engine at this URL.
 fn ps<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["ps", "--host", "192.0.2.1", "--engine", url], more].concat()
 }
@@ -71,7 +71,7 @@ fn a_table_of_two_hosts() {
     one.run(NewContainer::new("api").host_network().label("eid.node", "api"));
     one.run(NewContainer::new("whole").label("eid.node", "whole@elsewhere"));
     one.run(NewContainer::new("exposed").expose(12345, "tcp"));
-    // These are no nodes, or do not run.
+    // The first container is not a node, the second does not run.
     one.run(NewContainer::new("web").port(80, "tcp", "0.0.0.0", 8080));
     one.add("stopped", 49160);
     one.stop("stopped");
@@ -125,7 +125,8 @@ fn a_table_of_two_hosts() {
                 "-",
                 &days
             ],
-            // Its host is this machine.
+            // Other hosts cannot dial a port that is published on loopback only, although here the host is this
+            // machine.
             vec![
                 &node(&cache, &host2),
                 "cache",
@@ -137,7 +138,7 @@ fn a_table_of_two_hosts() {
             ],
         ]
     );
-    // Columns are as wide as what is in them: they begin at the same places.
+    // Each column starts at the same place in every line.
     let column = |line: &str, head: &str| {
         table
             .lines()
@@ -203,7 +204,7 @@ fn hosts_that_fail() {
     two.add("db", 49153);
     let hosts = ["--host", "no.such.host.invalid", "--host", &host1, "--host", &host2];
     let output = eid(&[&["ps", "--engine", &url], &hosts[..]].concat());
-    // Of the first one.
+    // The exit status belongs to the first host that failed.
     assert_eq!(output.status.code(), Some(3));
     let errors = text(&output.stderr);
     assert!(
@@ -239,12 +240,12 @@ fn an_engine_that_hangs_or_is_down() {
         assert_eq!(output.status.code(), Some(5));
         assert!(text(&output.stderr).starts_with("eid: 192.0.2.1: the engine"));
         assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
-        // The head of a table with nothing in it.
+        // The table has only its header line.
         assert_eq!(rows(text(&output.stdout)).len(), 1);
     }
 }
 
-/// As Docker does for one whose files are damaged.
+/// Docker answers so for a container with damaged files.
 #[test]
 fn a_container_that_the_engine_can_not_inspect() {
     let (engine, url) = one();
@@ -257,7 +258,7 @@ fn a_container_that_the_engine_can_not_inspect() {
     let node = &found["nodes"][0];
     assert_eq!((&node["name"], &node["port"]), (&json!("db"), &json!(49153)));
     assert_eq!((&node["state"], &node["image"]), (&json!(""), &Value::Null));
-    // An event about it is none about the host.
+    // A failed inspect of one container is not a failure of the host.
     let running = watch(&url, &["--json", "--all"]);
     assert_eq!(event(&running)["change"], "added");
     engine.stop("db");
@@ -305,7 +306,7 @@ fn nothing_that_a_terminal_would_act_on() {
     assert!(table.lines().all(|line| line.chars().count() < 500), "{table}");
     let running = watch(&url, &[]);
     assert!(is_plain(&running.line()) && is_plain(&running.line()));
-    // Programs get what is there.
+    // JSON output is for programs, so it contains the text unchanged.
     let found: Value = serde_json::from_str(&answer(&ps(&url, &["--json"]))).unwrap();
     assert_eq!(found["nodes"][0]["cluster"], evil);
 }
@@ -328,7 +329,7 @@ fn changes_line_by_line() {
     assert_eq!(running.line(), line("-", "store", 49153));
     engine.start_at("store", 49154);
     assert_eq!(running.line(), line("+", "store", 49154));
-    // Nobody wants to hear of these: the next line is about what comes after them.
+    // `eid ps` prints no line for the first two changes. The next line is about the third.
     engine.run(NewContainer::new("web"));
     engine.signal("store");
     engine.remove("store");
@@ -348,7 +349,7 @@ fn changes_as_json_of_all() {
             node["port"].clone(),
         )
     };
-    // Its list is known when this is told.
+    // This line shows that `eid ps` has the host's first list.
     engine.add("first", 49150);
     assert_eq!(told(), ("added".to_owned(), json!("running"), json!(49150)));
     engine.create(NewContainer::new("db").publish(49153));
@@ -383,10 +384,10 @@ fn a_host_that_goes_down_and_comes_back() {
         (&json!("down"), &json!(host1), &json!("unreachable"))
     );
     assert_eq!(running.error(), format!("eid: {}", down["sentence"].as_str().unwrap()));
-    // The other one goes on, and while nobody looks there are changes.
+    // The second host still works, and its container changes.
     two.add("more", 49156);
     let mut events: Vec<Value> = vec![event(&running)];
-    // It may be told another reason once.
+    // `eid ps` may report one further reason for the first host.
     while events.last().unwrap()["change"] == "down" {
         events.push(event(&running));
     }
@@ -426,7 +427,7 @@ fn a_stream_that_breaks_loses_nothing() {
     }
 }
 
-/// As with `eid ps --watch | head -1`: it does not wait until there is something to tell again.
+/// As in `eid ps --watch | head -1`: the command ends at once and does not wait for the next change.
 #[test]
 fn a_reader_that_has_had_enough() {
     let (engine, url) = one();
@@ -439,11 +440,11 @@ fn a_reader_that_has_had_enough() {
         let ended = until_ended(&mut child);
         assert_eq!(ended.code(), Some(141));
     }
-    // A file is never read, and has no end.
+    // `/dev/null` has no reader either, but the command must not end.
     let null = || Stdio::from(File::options().write(true).open("/dev/null").unwrap());
     engine.reset_notes();
     let mut child = command(&ps(&url, &["--watch"]), &[]).stdout(null()).spawn().unwrap();
-    // The second list comes a second after the first, which it has told of by then.
+    // The second list follows a second after the first. By then the command has printed the first list.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     runtime.unwrap().block_on(engine.until(|notes| notes.lists == 2));
     assert!(child.try_wait().unwrap().is_none());
@@ -490,7 +491,7 @@ fn many_at_once() {
     for _ in 0..300 {
         assert!(running.line().starts_with("+ "));
     }
-    // And none of them twice.
+    // No container appears twice: the next line is about the removal.
     engine.remove("many0");
     assert!(running.line().starts_with("- "));
 }
@@ -499,7 +500,7 @@ fn many_at_once() {
 fn a_terminal() {
     let (engine, url) = one();
     engine.add("db", 49153);
-    // It gives its command a terminal.
+    // `script` runs the command on a pseudo-terminal.
     let mut script = Command::new("script");
     script
         .env_clear()
@@ -517,7 +518,7 @@ fn a_terminal() {
             if seen.contains(part) {
                 return seen;
             }
-            // It is drawn again and again.
+            // The command redraws the screen all the time, so only the total wait is limited.
             assert!(began.elapsed() < Duration::from_secs(60), "{part}: {seen:?}");
         }
     };
@@ -526,7 +527,7 @@ fn a_terminal() {
     until("  db  ");
     engine.rename("db", "store");
     until("  store  ");
-    // What does not fit is counted.
+    // The last line counts the containers that do not fit on the screen.
     engine.add_many(20, "many");
     until("… and 18 more");
     engine.stop_engine();

@@ -1,6 +1,6 @@
-//! `eid`, as a person or a script runs it.
+//! Helpers that run `eid` as a user or a script runs it.
 
-// Each test uses some of it.
+// Each test file uses only some of these helpers.
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use rustix::net::{bind, getsockname, socket_with, AddressFamily, SocketFlags, SocketType};
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// `eid` with these arguments and nothing but these variables, and one for the resolver: DNS that can't be reached is given
-/// up before `eid` gives up.
+/// `eid` with these arguments and only these environment variables. The added variable makes the resolver give up
+/// before `eid` does if no DNS server answers.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
     command.args(arguments).env_clear().envs(environment.iter().copied());
@@ -25,8 +25,8 @@ pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
-/// A port on loopback that refuses connections, and the address of an engine there. It is held, so that no other program
-/// gets it meanwhile.
+/// A port on loopback that refuses connections, and the address of an engine there. The returned socket holds the port,
+/// so that no other program gets it during the test.
 pub fn closed() -> (OwnedFd, String) {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
@@ -38,7 +38,7 @@ pub fn eid(arguments: &[&str]) -> Output {
     command(arguments, &[]).output().unwrap()
 }
 
-/// What it prints when all is well.
+/// Runs `eid`, asserts that it succeeds, and returns its standard output.
 pub fn answer(arguments: &[&str]) -> String {
     let output = eid(arguments);
     assert_eq!(
@@ -49,7 +49,8 @@ pub fn answer(arguments: &[&str]) -> String {
     text(&output.stdout).to_owned()
 }
 
-/// What it prints on standard error when it ends with this status: one sentence, and on standard output nothing.
+/// Runs `eid`, asserts that it exits with this status and prints nothing on standard output. Returns the single
+/// sentence that it prints on standard error.
 pub fn failure(arguments: &[&str], status: i32) -> String {
     let output = eid(arguments);
     let error = text(&output.stderr);
@@ -66,7 +67,7 @@ pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// `eid` while it runs. It is ended when this is dropped.
+/// A running `eid` process. Dropping it ends the process.
 pub struct Running {
     child: Child,
     stdout: Receiver<String>,
@@ -88,12 +89,12 @@ impl Running {
         }
     }
 
-    /// Its next line.
+    /// Waits for the next line on standard output.
     pub fn line(&self) -> String {
         self.stdout.recv_timeout(FAR_TOO_LONG).expect("no line comes")
     }
 
-    /// Its next line on standard error.
+    /// Waits for the next line on standard error.
     pub fn error(&self) -> String {
         self.stderr.recv_timeout(FAR_TOO_LONG).expect("no line comes")
     }

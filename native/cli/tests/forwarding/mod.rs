@@ -1,6 +1,6 @@
-//! `eid forward` as a process, and what it says; for the tests of it.
+//! Helpers for tests of `eid forward`: the running process, its log, and services to forward to.
 
-// Each test uses some of it.
+// Each test file uses only some of these helpers.
 #![allow(dead_code)]
 
 use std::fs;
@@ -17,18 +17,18 @@ use std::time::{Duration, Instant};
 use rustix::net::{bind, getsockname, listen, socket_with, AddressFamily, SocketFlags, SocketType};
 use rustix::process::{kill_process, Pid, Signal};
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 pub const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// `eid forward` that runs. It is killed when it is dropped.
+/// A running `eid forward`. Dropping it kills the process.
 pub struct Forward {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    /// Where it listens, in the order of the rules.
+    /// The addresses on which it listens, in the order of the rules.
     pub places: Vec<SocketAddr>,
 }
 
-/// What /proc knows of it.
+/// The resources of a process, as `/proc` shows them.
 #[derive(Clone, Copy, Debug)]
 pub struct Footprint {
     pub descriptors: usize,
@@ -53,7 +53,7 @@ impl Footprint {
     }
 }
 
-/// `eid forward` with these arguments and nothing but these variables.
+/// `eid forward` with these arguments and only these environment variables.
 pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eid"));
     command.arg("forward").args(arguments);
@@ -62,12 +62,12 @@ pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 impl Forward {
-    /// From a free port on loopback to this target.
+    /// Forwards a free port on loopback to this target.
     pub fn to(target: &str, more: &[&str]) -> Self {
         Self::start(&[&["--listen", "127.0.0.1:0", "--to", target], more].concat(), &[], 1)
     }
 
-    /// Waits until it listens at so many places.
+    /// Starts `eid forward` and waits until it listens on this number of addresses.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)], places: usize) -> Self {
         let mut command = command(arguments, environment);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
@@ -102,7 +102,7 @@ impl Forward {
         connect(self.places[0])
     }
 
-    /// The lines so far that have this in them.
+    /// The log lines so far that contain this text.
     pub fn said(&self, part: &str) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
         lines.iter().filter(|line| line.contains(part)).cloned().collect()
@@ -112,7 +112,7 @@ impl Forward {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Stops all threads of the process. `kill` returns before they have stopped.
+    /// Stops all threads of the process, and waits for this, because `kill` returns earlier.
     pub fn stop(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.child.id());
@@ -127,7 +127,7 @@ impl Forward {
         });
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process exits without a further signal.
     pub fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         until("it ends", || {
@@ -141,7 +141,7 @@ impl Forward {
         Footprint::of(&self.child)
     }
 
-    /// One of the figures that it logs when it is asked: `connections`, `accepted`, `tasks`.
+    /// Returns a figure that the process logs on SIGUSR1: `connections`, `accepted` or `tasks`.
     pub fn figure(&self, name: &str) -> usize {
         let before = self.said(" figures ").len();
         self.signal(Signal::USR1);
@@ -166,7 +166,7 @@ pub fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Whether a connection to there is reset, now or soon. It may be so early that already `connect` fails.
+/// Asserts that a connection to this address is reset. The reset may come early enough to make `connect` fail.
 pub fn is_reset_from(to: SocketAddr) -> bool {
     match TcpStream::connect(to) {
         Ok(mut stream) => {
@@ -177,7 +177,7 @@ pub fn is_reset_from(to: SocketAddr) -> bool {
     }
 }
 
-/// Whether it ended, now or soon, with a reset.
+/// Waits for the end of a connection and asserts that it is a reset.
 pub fn is_reset(stream: &mut TcpStream) -> bool {
     has_been_reset(&io::copy(stream, &mut io::sink()).unwrap_err())
 }
@@ -194,11 +194,11 @@ pub fn listener() -> (TcpListener, String) {
     (listener, target)
 }
 
-/// A port on loopback that refuses connections. It is held, so that no other program gets it meanwhile.
+/// A port on loopback that refuses connections. The socket holds it, so that no other program gets it during the test.
 pub struct Closed(OwnedFd);
 
 impl Closed {
-    /// The port, and its address as a target.
+    /// Returns the port, and its address as a target.
     pub fn new() -> (Self, String) {
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
@@ -212,8 +212,7 @@ impl Closed {
     }
 }
 
-/// A port at which nobody listens. The kernel gives it to no other program: it is below those that are given out
-/// (`net.ipv4.ip_local_port_range`).
+/// A free port outside the range from which the kernel gives ports to other programs (`net.ipv4.ip_local_port_range`).
 pub fn free_port() -> u16 {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -229,16 +228,16 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Whether this machine has IPv6; if it has not, it says so.
+/// Returns true if this machine has IPv6. Otherwise prints that the test skips IPv6.
 pub fn has_ipv6() -> bool {
     let has = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if !has {
-        eprintln!("not checked over IPv6: there is none here");
+        eprintln!("IPv6 is not checked: this machine has none");
     }
     has
 }
 
-/// A service that handles each connection in a thread of its own.
+/// A service that handles each connection in its own thread. Returns its address as a target.
 pub fn service(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     let (listener, target) = listener();
     thread::spawn(move || {
@@ -250,7 +249,7 @@ pub fn service(handle: impl Fn(TcpStream) + Clone + Send + 'static) -> String {
     target
 }
 
-/// One that sends everything back.
+/// A service that sends back all that it receives.
 pub fn echo() -> String {
     service(|mut stream| {
         let mut buffer = [0; 65536];
@@ -262,7 +261,7 @@ pub fn echo() -> String {
     })
 }
 
-/// Asks an echo.
+/// Sends a text to an echo service and returns true if the same text comes back.
 pub fn is_echoed(stream: &mut TcpStream, text: &[u8]) -> bool {
     let mut answer = vec![0; text.len()];
     stream.write_all(text).is_ok() && stream.read_exact(&mut answer).is_ok() && answer == text
@@ -271,12 +270,12 @@ pub fn is_echoed(stream: &mut TcpStream, text: &[u8]) -> bool {
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < FAR_TOO_LONG, "waited in vain: {what}");
+        assert!(began.elapsed() < FAR_TOO_LONG, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Bytes that look random and can be made again: a sequence from this seed (xorshift64*, Vigna 2016), with its checksum so far.
+/// A reproducible sequence of random-looking bytes, made from a seed (xorshift64*, Vigna 2016).
 pub struct Noise {
     state: u64,
 }
@@ -295,7 +294,7 @@ impl Noise {
         self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// The length is a multiple of 8.
+    /// Fills a buffer, whose length must be a multiple of 8.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_exact_mut(8) {
             chunk.copy_from_slice(&self.number().to_le_bytes());
@@ -303,7 +302,7 @@ impl Noise {
     }
 }
 
-/// Sends so many bytes of the noise, a multiple of `PIECE`.
+/// Sends this number of bytes of the sequence. The number must be a multiple of `PIECE`.
 pub fn send_noise(stream: &mut TcpStream, seed: u64, length: usize) -> std::io::Result<()> {
     let mut noise = Noise::new(seed);
     let mut piece = [0; PIECE];
@@ -314,7 +313,7 @@ pub fn send_noise(stream: &mut TcpStream, seed: u64, length: usize) -> std::io::
     Ok(())
 }
 
-/// Reads so many bytes, and panics at the first one that is another.
+/// Reads this number of bytes, and panics if one differs from the sequence.
 pub fn expect_noise(stream: &mut TcpStream, seed: u64, length: usize) -> std::io::Result<()> {
     let mut noise = Noise::new(seed);
     let (mut piece, mut expected) = ([0; PIECE], [0; PIECE]);

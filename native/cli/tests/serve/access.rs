@@ -1,4 +1,4 @@
-//! Who may ask, and where it listens.
+//! Tests of `eid serve`: which clients it lets in, and on which addresses it listens.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -42,11 +42,13 @@ fn a_token() {
             "{path}"
         );
     }
-    // Renewed, and then damaged.
+    // Renew the token file, and later damage it.
     fs::write(&file, "battery-staple").unwrap();
-    eventually("it is renewed", || with_token(&serve, "Bearer battery-staple") == 200);
+    eventually("the token is renewed", || {
+        with_token(&serve, "Bearer battery-staple") == 200
+    });
     assert_eq!(with_token(&serve, "Bearer correct-horse"), 401);
-    // By one of the same size and time, as rsync --times and restored backups have them.
+    // A renewed file may have the same size and time as the old one, as after `rsync --times` or a restored backup.
     let modified = fs::metadata(&file).unwrap().modified().unwrap();
     let new = folder.path().join("new");
     fs::write(&new, "battery-saucer").unwrap();
@@ -57,13 +59,15 @@ fn a_token() {
         .set_modified(modified)
         .unwrap();
     fs::rename(&new, &file).unwrap();
-    eventually("it is renewed again", || {
+    eventually("the token is renewed again", || {
         with_token(&serve, "Bearer battery-saucer") == 200
     });
     fs::write(&file, "battery-staple").unwrap();
-    eventually("it is as before", || with_token(&serve, "Bearer battery-staple") == 200);
+    eventually("the earlier token is back", || {
+        with_token(&serve, "Bearer battery-staple") == 200
+    });
     fs::write(&file, "").unwrap();
-    eventually("it has seen that", || serve.log().contains("are not renewed"));
+    eventually("it has seen the empty file", || serve.log().contains("are not renewed"));
     assert_eq!(
         (
             with_token(&serve, "Bearer battery-staple"),
@@ -73,7 +77,8 @@ fn a_token() {
     );
 }
 
-/// Neither eid's commands nor nodes send it where it could be read: who is turned away has to learn why.
+/// eid's commands and nodes never send the token unencrypted. If the server turns them away, the error must name this
+/// reason.
 #[test]
 fn a_token_where_no_client_of_eid_sends_it() {
     const WARNING: &str = "send no token over plain TCP";
@@ -105,18 +110,18 @@ fn a_token_where_no_client_of_eid_sends_it() {
             "{error}"
         );
     }
-    // Where it is sent, there is nothing to warn of.
+    // On a unix socket clients do send the token, so there is no warning.
     let socket = format!("unix://{}/other.sock", folder.path().display());
     let listen = ["--listen", &socket];
     let docker = format!("tcp://{}", engine.address());
     let mut command = command(&docker, &[&token_file[..], &listen].concat());
     let mut other = Serve::run(&mut command, serve.address);
     assert_eq!(other.terminate(), Some(0));
-    eventually("all is read", || other.log().contains("ending"));
+    eventually("the log is complete", || other.log().contains("ending"));
     assert!(!other.log().contains(WARNING));
 }
 
-/// A folder for the server.
+/// A certificate directory for the server.
 fn certificates(server: &Identity, clients: Option<&Authority>) -> Folder {
     let clients = clients.map(Authority::pem);
     let mut files = vec![
@@ -169,9 +174,9 @@ async fn mutual_tls_and_a_token() {
             "{asked:?}"
         );
     }
-    // Without TLS there is nothing.
+    // Without TLS the server gives no answer.
     assert_eq!(serve.get("/containers/json").status, 0);
-    // Both are needed where both are set.
+    // If client certificates and a token are configured, a client needs both.
     let file = token.path().join("token");
     let both = Serve::start(
         engine.address(),
@@ -187,7 +192,7 @@ async fn mutual_tls_and_a_token() {
         assert!(matches!(asked, Err(Error::Refused { status: 401, .. })), "{asked:?}");
     }
     assert!(ask(both.address, &nobody, Some(&token)).await.is_err());
-    // A certificate that is renewed by another authority.
+    // The renewed server certificate comes from another certificate authority.
     let other = Authority::new();
     let renewed = other.server("serve.example");
     let newcomer = Folder::of_client(&other, Some(&other.client()));
@@ -198,7 +203,7 @@ async fn mutual_tls_and_a_token() {
     ] {
         fs::write(folder.path().join(name), text).unwrap();
     }
-    until("it is renewed", || {
+    until("the certificate is renewed", || {
         let asked = ask(serve.address, &newcomer, None);
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(asked) == Ok(4))
     })
@@ -275,7 +280,7 @@ fn where_it_does_not_listen() {
     ] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    // These get as far as having no such address.
+    // These arguments are valid: the server fails only because this machine does not have the address.
     for arguments in [
         &["--listen", "192.0.2.1:4243", "--certs", &mutual][..],
         &[

@@ -1,4 +1,4 @@
-//! What is told of changes, to whom, and whatever becomes of the engine meanwhile.
+//! Tests of `eid serve`: which events it sends to which clients, also while the engine fails.
 
 use eid_docker::{Directory, Endpoint, Engine, Limits};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
@@ -28,7 +28,7 @@ fn events_and_their_order() {
         "restart",
     ];
     assert_eq!(actions_until(&mut events, "restart"), restart);
-    // Who has heard of it and asks, gets what is true then.
+    // A client that asks after an event gets the state after that event.
     for port in 50_001..50_050 {
         engine.restart_at("published", port);
         actions_until(&mut events, "start");
@@ -51,7 +51,7 @@ fn events_and_their_order() {
     assert_eq!(serve.get("/containers/new/json").status, 404);
 }
 
-/// An engine of one container, whose events are these lines, once the gate is open.
+/// An engine with one container. It sends these lines as events once the gate is open.
 async fn with_events(lines: &'static [&'static str], gate: Gate) -> ScriptedEngine {
     let id = "a".repeat(64);
     ScriptedEngine::start(move |_, path| {
@@ -163,7 +163,7 @@ fn an_engine_that_is_lost_and_comes_back() {
     assert!(serve.figure("eid_serve_upstream_requests_total") > 0);
 }
 
-/// What it writes then may name anything, and so may a proxy before it.
+/// An engine's error text may contain any secret, and so may the error page of a proxy in front of it.
 #[tokio::test]
 async fn nothing_of_an_engines_excuses() {
     for body in [r#"{"message":"no S3CRET here"}"#, "S3CRET"] {
@@ -208,7 +208,9 @@ fn an_engine_that_never_answers_about_one_container_does_not_fill_the_log() {
     let log = serve.log();
     assert_eq!(log.matches("the container ").count(), 1, "{log}");
     engine.behave();
-    eventually("they are there", || names(&serve.get("/containers/json")).len() == 4);
+    eventually("all containers are listed", || {
+        names(&serve.get("/containers/json")).len() == 4
+    });
 }
 
 #[test]
@@ -217,15 +219,17 @@ fn an_engine_that_does_not_answer_about_one_container() {
     let serve = Serve::follow(engine.address(), &[]);
     engine.misbehave(Misbehaviour::InternalError, Where::Inspect, Times::Always);
     engine.restart("published");
-    eventually("it is unclear", || {
+    eventually("the answer is a 503", || {
         serve.get("/containers/published/json").status == 503
     });
     assert_eq!(serve.get("/containers/labelled/json").status, 200);
     engine.behave();
-    eventually("it is clear", || serve.get("/containers/published/json").status == 200);
+    eventually("the answer is a 200", || {
+        serve.get("/containers/published/json").status == 200
+    });
 }
 
-/// Whatever happens on the way: no container is lost for a directory that follows this server in the engine's place.
+/// A directory that follows this server instead of the engine loses no container, whatever the engine does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_before_it_loses_nothing() {
     let engine = EngineDouble::start();
@@ -268,14 +272,16 @@ fn a_thousand_subscribers_for_one_subscription() {
         assert_eq!(actions_until(events, "restart").len(), 7);
     }
     assert_eq!(engine.notes().subscribers, 1);
-    // The container was asked about, and there was the second list.
+    // The requests are the inspects of the container and the second list.
     assert!(
         engine.notes().requests() - requests < 12,
         "{}",
         engine.notes().summary()
     );
     drop(all);
-    eventually("they are gone", || serve.figure("eid_serve_event_subscribers") == 0);
+    eventually("all subscribers are gone", || {
+        serve.figure("eid_serve_event_subscribers") == 0
+    });
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How much may be asked, and how it ends.
+//! Tests of `eid serve`: limits on requests and connections, and shutdown.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::{names, shop};
 fn too_many_requests() {
     let engine = shop();
     let serve = Serve::start(engine.address(), &["--rate", "5"]);
-    // As many as may come in two seconds, and those that may come while this is asking.
+    // The limit allows a burst of two seconds' worth of requests, and five more for each second that the loop takes.
     let began = Instant::now();
     let mut answered = 0;
     let late = loop {
@@ -33,7 +33,7 @@ fn too_many_requests() {
         "{}",
         late.head
     );
-    eventually("it goes on", || serve.get("/_ping").status == 200);
+    eventually("requests are answered again", || serve.get("/_ping").status == 200);
 }
 
 #[test]
@@ -41,17 +41,17 @@ fn too_many_connections() {
     let engine = shop();
     let serve = Serve::follow(engine.address(), &["--max-connections", "3"]);
     let mut held = Vec::new();
-    eventually("all places are taken", || {
+    eventually("the connection limit is reached", || {
         held.push(serve.connect());
         serve.get("/_ping").status == 0
     });
     assert!(held.len() >= 3);
     drop(held);
-    eventually("there are places", || serve.get("/_ping").status == 200);
+    eventually("connections are accepted again", || serve.get("/_ping").status == 200);
     assert!(serve.figure("eid_serve_turned_away_total") > 0);
 }
 
-/// Connections do not take the descriptors that the engine is asked with.
+/// Clients' connections do not use up the file descriptors that the server needs for its engine.
 #[test]
 fn few_descriptors() {
     let engine = shop();
@@ -73,8 +73,8 @@ fn few_descriptors() {
     serve.until_live();
     let mut events = serve.events("");
     let held: Vec<TcpStream> = (0..300).map(|_| serve.connect()).collect();
-    eventually("those beyond are closed", || serve.get("/_ping").status == 0);
-    // Also when it has to connect anew.
+    eventually("further connections are closed", || serve.get("/_ping").status == 0);
+    // The server can also reconnect to its engine.
     engine.cut_streams();
     assert_eq!(next_event(&mut events), None);
     drop(held);
@@ -112,14 +112,14 @@ fn requests_that_are_none() {
         let answer = Answer::read(stream);
         assert!(statuses.contains(&answer.status), "{} {}", &sent[..20], answer.head);
     }
-    // A head that does not end does no harm to others.
+    // Clients that never finish their request do not block other clients.
     let mut slow: Vec<TcpStream> = (0..50).map(|_| serve.connect()).collect();
     slow.iter_mut()
         .for_each(|stream| stream.write_all(b"GET /_ping HTTP/1.1\r\nHo").unwrap());
     assert_eq!(serve.get("/_ping").status, 200);
 }
 
-// The end
+// Shutdown
 
 #[test]
 fn sigterm() {
@@ -141,18 +141,18 @@ fn sigterm() {
     let idle = serve.connect();
     let mut slow = serve.connect();
     slow.write_all(b"GET /_pi").unwrap();
-    eventually("it has them all, and the one that asks", || {
+    eventually("all four connections are open", || {
         serve.figure("eid_serve_open_connections") == 4
     });
-    // None of them is waited for as long as may be.
+    // The server ends without waiting for the whole drain time of an hour.
     assert_eq!(serve.terminate(), Some(0));
-    // The end of a chunked body, and not only that of the connection.
+    // The server ends the chunked body properly before it closes the connection.
     let mut rest = String::new();
     events.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "0\r\n\r\n");
     assert!(TcpStream::connect(serve.address).is_err() && !socket.exists());
     drop((idle, slow));
-    // What is left of another one is no obstacle.
+    // A socket file that another process left behind does not prevent listening.
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let again = Serve::follow(engine.address(), &["--listen", &listen]);
     let taken = command("unix:///nowhere", &["--listen", &listen]).output().unwrap();

@@ -1,4 +1,4 @@
-//! `eid serve`, as clients and hostile ones meet it, before engines that do what real ones can't be made to do.
+//! Tests `eid serve` with well-behaved and hostile clients, and with engine doubles that misbehave on request.
 
 mod access;
 #[path = "../../../docker/tests/engine_double/mod.rs"]
@@ -20,7 +20,7 @@ use engine_double::{EngineDouble, NewContainer};
 use serde_json::Value;
 use serving::{eventually, next_event, Answer};
 
-/// `action` or `network action`, up to an action.
+/// Reads events up to this action. Returns `action` for containers and `type action` for other types.
 pub fn actions_until(events: &mut impl BufRead, last: &str) -> Vec<String> {
     let mut actions = Vec::new();
     while actions.last().is_none_or(|action| action != last) {
@@ -34,7 +34,7 @@ pub fn actions_until(events: &mut impl BufRead, last: &str) -> Vec<String> {
     actions
 }
 
-/// The places in JSON at which there is anything, `*` standing for keys that are data.
+/// The paths of all values in a JSON document. `*` replaces keys that are data.
 pub fn paths(value: &Value) -> BTreeSet<String> {
     fn collect(value: &Value, at: &str, paths: &mut BTreeSet<String>) {
         match value {
@@ -62,8 +62,8 @@ pub fn names(list: &Answer) -> Vec<String> {
     names
 }
 
-/// When `eid serve` has listed for the second time, a second after the first. Until then it may tell of a change that a list
-/// shows to it before the event has come.
+/// Waits until `eid serve` has its second list, which follows a second after the first. Before that, a list may show
+/// the server a change whose event has not arrived yet. The server then reports the change early.
 pub fn after_the_second_list(engine: &EngineDouble) {
     eventually("it lists again", || {
         let notes = engine.notes();
@@ -71,7 +71,7 @@ pub fn after_the_second_list(engine: &EngineDouble) {
     });
 }
 
-/// One container for each reason to be shown, and some that have none.
+/// An engine with one container for each reason to be visible, and some containers that must stay hidden.
 pub fn shop() -> EngineDouble {
     let engine = EngineDouble::start();
     engine.add("published", 49_153);

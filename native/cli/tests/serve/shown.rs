@@ -1,4 +1,4 @@
-//! What is told of containers, and that nothing else is.
+//! Tests of `eid serve`: what it shows of containers, and that it hides everything else.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,7 @@ fn what_is_shown() {
     }
     assert!(!listed.body.contains("s3cret") && !format!("{inspected:?}").contains("s3cret"));
     assert!(!listed.body.contains("erlang:25"));
-    // Also of what does not run it is told that its erlang port is one.
+    // The server lists the distribution port as exposed even for a container that does not run.
     for name in ["exposed", "published", "stopped"] {
         let config = &serve.get(&format!("/containers/{name}/json")).json()["Config"];
         assert_eq!(config["ExposedPorts"], serde_json::json!({"12345/tcp": {}}), "{name}");
@@ -90,7 +90,7 @@ fn what_is_shown() {
         with_image.get("/containers/labelled/json").json()["Config"]["Image"],
         "erlang:25"
     );
-    // Another erlang port.
+    // A server with another distribution port shows other containers.
     let other = Serve::follow(engine.address(), &["--erlang-port", "80"]);
     assert_eq!(names(&other.get("/containers/json")), ["labelled", "on-host", "web"]);
 }
@@ -169,7 +169,7 @@ fn by_id_by_name_and_by_prefix() {
         .unwrap();
     let answer = find(&ambiguous);
     assert_eq!((answer.status, answer.message().contains("multiple IDs")), (400, true));
-    // It gets another name, and its name another container.
+    // Rename a container, and give its old name to another one.
     engine.rename("c7", "c99");
     engine.rename("c8", "c7");
     eventually("the names have changed", || {
@@ -305,7 +305,7 @@ fn queries() {
     ] {
         assert_eq!(serve.get(&format!("/events?{query}")).status, 400, "{query}");
     }
-    // Events by what they are about.
+    // Filter events by the attributes of their container.
     let mut of_other = serve.events(&format!(
         "?{}",
         filters(r#"{"label":["eid.cluster=b"],"event":["kill"],"type":["container"]}"#)

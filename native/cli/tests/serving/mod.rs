@@ -1,6 +1,6 @@
-//! `eid serve` as a process, and what it answers; for the tests of it.
+//! Helpers for tests of `eid serve`: the running process, its log, and its answers.
 
-// Each test uses some of it.
+// Each test file uses only some of these helpers.
 #![allow(dead_code)]
 
 use std::collections::VecDeque;
@@ -15,20 +15,20 @@ use std::time::{Duration, Instant};
 use rustix::process::{kill_process, Pid, Signal};
 use serde_json::Value;
 
-/// Long after everything should have happened.
+/// Upper limit for every wait. A test that reaches it hangs.
 const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
-/// Of its log so many lines are kept.
+/// Number of log lines to keep.
 const LOG_LINES: usize = 20;
 
-/// A server, and the last lines that it has written to standard error. Dropped, it is killed.
+/// A running `eid serve` with the last lines of its log. Dropping it kills the process.
 pub struct Serve {
     pub child: Child,
     pub address: SocketAddr,
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
-/// An address that no other test has, at a port that no other program has on all addresses.
+/// A loopback address that no other test uses, with a port that is free on all addresses.
 pub fn own_address() -> SocketAddr {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id()
@@ -47,7 +47,7 @@ pub fn command(docker: &str, arguments: &[&str]) -> Command {
 }
 
 impl Serve {
-    /// With `--listen` at an address of its own.
+    /// Starts a server with `--listen` on a new address.
     pub fn start(engine: SocketAddr, arguments: &[&str]) -> Self {
         let address = own_address();
         let listen = address.to_string();
@@ -58,7 +58,7 @@ impl Serve {
         Self::run(&mut command, address)
     }
 
-    /// A command that listens there.
+    /// Starts a command that listens on this address.
     pub fn run(command: &mut Command, address: SocketAddr) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -66,7 +66,7 @@ impl Serve {
         assert!(listening.is_some(), "it does not listen");
         let log = Arc::new(Mutex::new(VecDeque::new()));
         let kept = Arc::clone(&log);
-        // The pipe must not fill.
+        // Read all lines, because the server would block on a full pipe.
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut kept = kept.lock().unwrap();
@@ -79,7 +79,7 @@ impl Serve {
         Self { child, address, log }
     }
 
-    /// The same, once it follows its engine.
+    /// Starts a server and waits until it follows its engine.
     pub fn follow(engine: SocketAddr, arguments: &[&str]) -> Self {
         let serve = Self::start(engine, arguments);
         serve.until_live();
@@ -97,7 +97,7 @@ impl Serve {
     pub fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
         let mut stream = self.connect();
         let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
-        // One that is turned away may be closed before.
+        // The server may turn a client away and close the connection before it reads the request.
         let _ = stream.write_all(request.as_bytes());
         Answer::read(stream)
     }
@@ -108,7 +108,7 @@ impl Serve {
         stream
     }
 
-    /// Follows the events; they are there when this returns.
+    /// Subscribes to the events. The subscription is active when this returns.
     pub fn events(&self, query: &str) -> BufReader<TcpStream> {
         let mut stream = self.connect();
         write!(stream, "GET /events{query} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
@@ -129,7 +129,7 @@ impl Serve {
         line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// The last lines of its log.
+    /// The last lines of the log.
     pub fn log(&self) -> String {
         Vec::from_iter(self.log.lock().unwrap().iter().cloned()).join("\n")
     }
@@ -161,7 +161,7 @@ pub struct Answer {
 impl Answer {
     pub fn read(mut stream: impl Read) -> Self {
         let mut all = Vec::new();
-        // A connection may be closed without a farewell of TLS, or with what was sent not read.
+        // The server may close without a TLS close_notify alert, or reset a connection with unread data.
         let _ = stream.read_to_end(&mut all);
         let all = String::from_utf8(all).unwrap();
         let (head, body) = all.split_once("\r\n\r\n").unwrap_or((&all, ""));
@@ -181,7 +181,7 @@ impl Answer {
     }
 }
 
-/// The next event of a chunked body.
+/// Reads the next event from a chunked body. Returns `None` at the end of the body.
 pub fn next_event(events: &mut impl BufRead) -> Option<Value> {
     loop {
         let mut line = String::new();
@@ -198,7 +198,7 @@ pub fn next_event(events: &mut impl BufRead) -> Option<Value> {
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < FAR_TOO_LONG, "waited in vain: {what}");
+        assert!(began.elapsed() < FAR_TOO_LONG, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }

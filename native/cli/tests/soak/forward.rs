@@ -1,4 +1,4 @@
-//! `eid forward`: of the connections that are not killed, none is harmed.
+//! Soak test of `eid forward`: a fault harms only the connections that it is meant to kill.
 
 use std::collections::HashMap;
 use std::io::{Error, Read, Write};
@@ -16,31 +16,31 @@ use crate::{soak_time, warm_up, SPARE_MEMORY};
 
 const CLIENTS: usize = 12;
 
-/// A service that is killed now and then, and comes back at another port.
+/// A service that is killed at random and restarts on another port.
 #[derive(Default)]
 struct Target {
     port: AtomicU16,
-    /// Odd from the moment at which it is killed until it can be found again.
+    /// Odd from the moment the service is killed until a lookup can find it again.
     life: AtomicUsize,
-    /// The same of the engine.
+    /// The same for the engine.
     engine_life: AtomicUsize,
-    /// So that they can be killed; `None` while nothing is accepted.
+    /// Open connections, to be reset at a kill. `None` while the service is down.
     connections: Mutex<Option<HashMap<usize, TcpStream>>>,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Pipes that each of two threads may keep, and connections to the engine.
+/// Pipes that each of the two threads may keep, plus connections to the engine.
 const SPARE_DESCRIPTORS: usize = 2 * 16 * 2 + 4;
 
-/// Two large pieces that each of two threads keeps, in kB, of which more and more is used.
+/// Growth in kB that is allowed for the two large buffers of each of the two threads. Their pages are used bit by bit.
 const SPARE_PIECES: usize = 2 * 2 * 1024;
 
-/// What clients count.
+/// Outcomes that the clients count.
 #[derive(Default)]
 struct Tally {
     whole: AtomicUsize,
     killed: AtomicUsize,
-    /// By nobody but the missing engine, before they had begun.
+    /// Connections that `eid forward` reset at the start because the engine was down.
     refused: AtomicUsize,
 }
 
@@ -54,7 +54,7 @@ fn nothing_is_lost_and_nothing_grows() {
     let to = format!("docker://service@127.0.0.1:{ERLANG_PORT}");
     let forward = Arc::new(Forward::to(&to, &["--engine", &url, "--threads", "2"]));
 
-    // What is there when it has worked for a while is what should be there at the end.
+    // Compare resources after a warm-up with those at the end of the test.
     let stop = Arc::new(AtomicBool::new(false));
     let tally = Arc::new(Tally::default());
     run(&forward, &target, &tally, &stop, || {
@@ -71,7 +71,7 @@ fn nothing_is_lost_and_nothing_grows() {
     println!("{whole} connections whole, {killed} killed, {refused} refused; {before:?}, then {after:?}");
     assert!(whole > 100 && killed > 0, "{whole} whole, {killed} killed");
     let ((before, tasks_before), (after, tasks)) = (before, after);
-    // Connections to the engine are kept for some seconds.
+    // `eid forward` keeps idle connections to the engine for some seconds.
     assert!(tasks <= tasks_before + 8, "{tasks_before} tasks, then {tasks}");
     assert!(
         after.descriptors <= before.descriptors + SPARE_DESCRIPTORS,
@@ -84,7 +84,7 @@ fn nothing_is_lost_and_nothing_grows() {
     );
 }
 
-/// The load, until what is done meanwhile is done.
+/// Runs the clients until `meanwhile` returns.
 fn run(
     forward: &Arc<Forward>,
     target: &Arc<Target>,
@@ -107,19 +107,19 @@ fn run(
         .collect();
     meanwhile();
     stop.store(true, Ordering::SeqCst);
-    // All of them first: whoever still runs keeps the process.
+    // Join all threads before the assertion, because a running thread would keep the process alive.
     let failed = clients.into_iter().filter_map(|client| client.join().err()).count();
     assert_eq!(failed, 0, "clients have failed");
 }
 
-/// When all connections have ended.
+/// Resources when all connections have ended.
 fn settled(forward: &Forward) -> (Footprint, usize) {
     until("all connections have ended", || forward.figure("connections") == 0);
     thread::sleep(Duration::from_millis(1500));
     (forward.footprint(), forward.figure("tasks"))
 }
 
-/// Both ways at once, of random length: most are small, some are large.
+/// One connection that sends both ways at once. Most transfers are small, some are large.
 fn one_connection(forward: &Forward, target: &Target, tally: &Tally, noise: &mut Noise) {
     let lives = || {
         (
@@ -134,7 +134,7 @@ fn one_connection(forward: &Forward, target: &Target, tally: &Tally, noise: &mut
         1..4 => 64,
         _ => 1,
     } * PIECE;
-    // Some kill themselves on the way.
+    // One client in ten resets its own connection on the way.
     let dies = noise.number().is_multiple_of(10);
     let mut has_begun = false;
     let outcome = exchange(forward.connect(), &mut has_begun, seed, length, dies);
@@ -145,15 +145,15 @@ fn one_connection(forward: &Forward, target: &Target, tally: &Tally, noise: &mut
         Ok(()) if dies => &tally.killed,
         Ok(()) => &tally.whole,
         Err(_) if target_was_killed => &tally.killed,
-        // Without the engine nobody can be found; whoever has been found does not need it.
+        // A new connection needs the engine to find the service. An established connection does not.
         Err(_) if engine_was_killed && !has_begun => &tally.refused,
         Err(error) => panic!(
-            "a connection was harmed that nobody has killed (begun: {has_begun}): {error}; {:?}",
+            "a connection failed although no fault hit it (begun: {has_begun}): {error}; {:?}",
             forward.said("reached").pop()
         ),
     };
     if count.fetch_add(1, Ordering::SeqCst) > 0 && !has_begun {
-        // It is not tried again at once.
+        // After a refusal the client pauses before its next try.
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -175,7 +175,7 @@ fn exchange(mut stream: TcpStream, has_begun: &mut bool, seed: u64, length: usiz
         return sender.join().unwrap();
     }
     let received = expect_noise(&mut stream, seed + 1, length).and_then(|()| at_the_end(&mut stream));
-    // Whoever does not read any more must not be waited for.
+    // The sender must not wait for a client that has stopped reading.
     if received.is_err() {
         let _ = stream.shutdown(Shutdown::Both);
     }
@@ -185,11 +185,11 @@ fn exchange(mut stream: TcpStream, has_begun: &mut bool, seed: u64, length: usiz
 fn at_the_end(stream: &mut TcpStream) -> Result<(), Error> {
     match stream.read(&mut [0])? {
         0 => Ok(()),
-        _ => panic!("there is more than was sent"),
+        _ => panic!("more bytes arrived than were sent"),
     }
 }
 
-/// A new life of the target, at a port of its own.
+/// Starts the service on a new port.
 fn begin(target: &Arc<Target>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     target
@@ -236,7 +236,7 @@ fn serve(mut stream: TcpStream) -> Result<(), Error> {
     sender.join().unwrap().and(received)
 }
 
-/// Kills the target, whose container then comes back at another port, and the engine.
+/// Injects faults: kills the service, whose container then restarts on another port, or the engine.
 fn trouble(engine: &EngineDouble, target: &Arc<Target>, time: Duration, noise: &mut Noise) {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -253,7 +253,7 @@ fn trouble(engine: &EngineDouble, target: &Arc<Target>, time: Duration, noise: &
             _ => replace(engine, target),
         }
     }
-    // Nobody is to fail for the last kill.
+    // Give clients time to finish after the last fault, as after the others.
     thread::sleep(Duration::from_millis(500));
 }
 
@@ -265,7 +265,7 @@ fn replace(engine: &EngineDouble, target: &Arc<Target>) {
         let _ = set_socket_linger(&stream, Some(Duration::ZERO));
         let _ = stream.shutdown(Shutdown::Both);
     }
-    // It notices when somebody comes.
+    // The accepting thread sees the change only at the next connection.
     drop(TcpStream::connect(("127.0.0.1", target.port.load(Ordering::SeqCst))));
     let accepting = target.accepting.lock().unwrap().take();
     accepting.into_iter().for_each(|thread| thread.join().unwrap());

@@ -1,5 +1,6 @@
-//! Load for `EID_SOAK_SECONDS` while the engine, services and clients are killed at random: what is not killed is not harmed, and
-//! nothing grows. `make soak` gives it ten minutes.
+//! Soak tests of `eid forward` and `eid serve`: load while the engine, services and clients are killed at random.
+//! Faults must not harm other connections, and resource use must not grow. The load runs for `EID_SOAK_SECONDS`, in
+//! `make soak` for ten minutes.
 
 #[path = "../../../docker/tests/engine_double/mod.rs"]
 mod engine_double;
@@ -12,12 +13,12 @@ mod serving;
 
 use std::time::Duration;
 
-/// What is there after so much of the same load is what should be there at the end.
+/// Time under load before the first measurement, to which the last measurement is compared.
 fn warm_up() -> Duration {
     (soak_time() / 20).max(Duration::from_secs(3))
 }
 
-/// Memory that may come and go, in kB: what malloc keeps, of several threads.
+/// Growth in kB that is allowed for memory that malloc keeps for its threads.
 const SPARE_MEMORY: usize = 4096;
 
 fn soak_time() -> Duration {

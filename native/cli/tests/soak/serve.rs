@@ -1,4 +1,5 @@
-//! `eid serve`: who has heard of a change and asks gets what is true after it, whatever becomes of the engine and of other clients.
+//! Soak test of `eid serve`: after an event, clients get the state after the change, even if the engine or other
+//! clients fail.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -15,40 +16,40 @@ use crate::forwarding::{until, Footprint, Noise};
 use crate::serving::{next_event, Serve};
 use crate::{soak_time, warm_up, SPARE_MEMORY};
 
-/// Each is changed by a thread of its own, which follows the events too.
+/// Each container has its own thread, which changes the container and follows the events.
 const CONTAINERS: usize = 4;
 const READERS: usize = 3;
-/// Those that are killed.
+/// Number of clients that are killed at random.
 const VICTIMS: usize = 6;
 
-/// Connections to the engine that are kept for some seconds.
+/// Idle connections to the engine, which the server keeps for some seconds.
 const SPARE_DESCRIPTORS: usize = 8;
 
 struct Scene {
     engine: EngineDouble,
     serve: Serve,
     services: Vec<Service>,
-    /// Odd from the moment at which the engine is killed until it is followed again.
+    /// Odd from the moment the engine is killed until the server follows it again.
     engine_life: AtomicUsize,
     tally: Tally,
 }
 
-/// A container, whose host port is another one after each change.
+/// A container. Each change gives it another host port.
 struct Service {
     name: String,
-    /// How many changes the engine has been told of.
+    /// Number of changes requested from the engine.
     asked: AtomicU64,
-    /// How many of them an answer has had.
+    /// Number of those changes that a client has seen in an answer.
     seen: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Tally {
     changes: AtomicUsize,
-    /// Those of which no event has told, since the engine was lost.
+    /// Changes that the server found without an event, after it had lost the engine.
     caught_up: AtomicUsize,
     answers: AtomicUsize,
-    /// By nobody but the missing engine.
+    /// Requests that the server refused because the engine was down.
     refused: AtomicUsize,
     killed: AtomicUsize,
 }
@@ -95,7 +96,7 @@ fn no_answer_is_wrong_and_nothing_grows() {
     );
 }
 
-/// The load, for so long.
+/// Runs the load for this time.
 fn run(scene: &Arc<Scene>, time: Duration, noise: &mut Noise) {
     let stop = Arc::new(AtomicBool::new(false));
     let stop_changes = Arc::new(AtomicBool::new(false));
@@ -104,7 +105,7 @@ fn run(scene: &Arc<Scene>, time: Duration, noise: &mut Noise) {
     let dying = start(scene, &stop, VICTIMS, die);
     trouble(scene, time, noise);
     stop.store(true, SeqCst);
-    // Whoever follows the events needs some to come to an end.
+    // Readers of events end only at an event, so the changes must go on until then.
     let failed = failures(reading) + failures(dying);
     stop_changes.store(true, SeqCst);
     assert_eq!(failed + failures(changing), 0, "clients have failed");
@@ -127,13 +128,13 @@ fn failures(threads: Vec<JoinHandle<()>>) -> usize {
     threads.into_iter().filter_map(|thread| thread.join().err()).count()
 }
 
-/// When all clients have gone.
+/// Resources when all clients have gone.
 fn settled(scene: &Scene) -> Footprint {
     let Scene { serve, engine, .. } = scene;
-    until("nobody follows the events", || {
+    until("no client follows the events", || {
         serve.figure("eid_serve_event_subscribers") == 0
     });
-    // The one that asks for the figure.
+    // One connection is left: it asks for this figure.
     until("all connections are closed", || {
         serve.figure("eid_serve_open_connections") == 1
     });
@@ -143,7 +144,7 @@ fn settled(scene: &Scene) -> Footprint {
     Footprint::of(&serve.child)
 }
 
-/// Kills the engine, or cuts what it tells of events, and waits until it is followed again.
+/// Kills the engine or cuts its event streams, and waits until the server follows the engine again.
 fn trouble(scene: &Scene, time: Duration, noise: &mut Noise) {
     let end = Instant::now() + time;
     while Instant::now() < end {
@@ -157,14 +158,14 @@ fn trouble(scene: &Scene, time: Duration, noise: &mut Noise) {
             thread::sleep(Duration::from_millis(noise.number() % 300));
             scene.engine.start_engine();
         }
-        // Until then it may not have noticed, and answer.
-        until("it subscribes anew", || scene.engine.notes().events > 0);
+        // Before it subscribes again, the server may not have noticed the fault and may answer.
+        until("it subscribes again", || scene.engine.notes().events > 0);
         until("it answers again", || scene.serve.get("/_ping").status == 200);
         scene.engine_life.fetch_add(1, SeqCst);
     }
 }
 
-// Those that change containers
+// Clients that change containers
 
 fn change(scene: &Scene, number: usize, stop: &AtomicBool) {
     let mut noise = Noise::new(number as u64 + 200);
@@ -185,7 +186,7 @@ fn change(scene: &Scene, number: usize, stop: &AtomicBool) {
             let count = service.asked.load(SeqCst);
             is_lost = !heard || !is_told(scene, service, &mut client, count);
             if is_lost {
-                // No event tells of it, so it has to be found out.
+                // The event is lost, so the server must find the change in a list.
                 until("the change is in the answers", || {
                     is_told_by_now(service, &mut client, count)
                 });
@@ -197,13 +198,13 @@ fn change(scene: &Scene, number: usize, stop: &AtomicBool) {
     }
 }
 
-/// Restarts the container or replaces it; whether an event has told of it.
+/// Restarts or replaces the container. Returns true if an event reported it.
 fn one_change(scene: &Scene, service: &Service, noise: &mut Noise, events: &mut impl BufRead) -> bool {
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let port = port(service.asked.fetch_add(1, SeqCst) + 1);
     let engine = &scene.engine;
     if noise.number().is_multiple_of(10) {
-        // Too many for those who don't read.
+        // More events than the server buffers for subscribers that do not read.
         (0..500).for_each(|_| engine.signal(&service.name));
     }
     let (id, action) = if noise.number().is_multiple_of(10) {
@@ -222,7 +223,7 @@ fn one_change(scene: &Scene, service: &Service, noise: &mut Noise, events: &mut 
     }
 }
 
-/// Asks for the container after its event; `false` without an engine.
+/// Asks for the container after its event. Returns `false` if the engine is down.
 fn is_told(scene: &Scene, service: &Service, client: &mut Client, count: u64) -> bool {
     let expected = Some(port(count));
     for path in [
@@ -251,9 +252,10 @@ fn is_told_by_now(service: &Service, client: &mut Client, count: u64) -> bool {
     is_in(&format!("/containers/{}/json", service.name)) && is_in("/containers/json")
 }
 
-// Those that read
+// Clients that read
 
-/// Asks over one connection: an answer is not older than what was known before, and not of what has never been.
+/// Sends requests over one connection. No answer may be older than a state seen before, or show a state that never
+/// existed.
 fn read(scene: &Scene, number: usize, stop: &AtomicBool) {
     let mut noise = Noise::new(number as u64 + 300);
     let mut client = Client::new(scene);
@@ -284,7 +286,7 @@ fn read(scene: &Scene, number: usize, stop: &AtomicBool) {
             let asked = service.asked.load(SeqCst);
             let is_right = match told.and_then(|(_, port)| *port) {
                 Some(told) => (seen..=asked).any(|count| port(count) == told),
-                // Between two lives it has none.
+                // Between a stop and the next start the container has no host port.
                 None => asked > seen,
             };
             assert!(is_right, "{} {seen}..={asked} {path}: {status} {body}", service.name);
@@ -292,14 +294,14 @@ fn read(scene: &Scene, number: usize, stop: &AtomicBool) {
     }
 }
 
-// Those that are killed
+// Clients that are killed
 
 fn die(scene: &Scene, number: usize, stop: &AtomicBool) {
     let mut noise = Noise::new(number as u64 + 400);
     while !stop.load(SeqCst) {
         let life = scene.engine_life.load(SeqCst);
         match noise.number() % 4 {
-            // In the midst of the events.
+            // Die while events arrive.
             0 | 1 => {
                 let Some(mut events) = follow(scene, life) else {
                     continue;
@@ -312,7 +314,7 @@ fn die(scene: &Scene, number: usize, stop: &AtomicBool) {
                 }
                 kill(events.get_ref());
             }
-            // It does not read what it has asked for.
+            // Request events and do not read them.
             2 => {
                 let mut stream = scene.serve.connect();
                 set_socket_recv_buffer_size(&stream, 4096).unwrap();
@@ -323,7 +325,7 @@ fn die(scene: &Scene, number: usize, stop: &AtomicBool) {
                 }
                 kill(&stream);
             }
-            // In the midst of a request.
+            // Die in the middle of a request.
             _ => {
                 let mut stream = scene.serve.connect();
                 let requests =
@@ -338,7 +340,7 @@ fn die(scene: &Scene, number: usize, stop: &AtomicBool) {
     }
 }
 
-/// Half of them without a farewell.
+/// Resets half of the connections and closes the other half.
 fn kill(stream: &TcpStream) {
     match stream.local_addr().unwrap().port() % 2 {
         0 => set_socket_linger(stream, Some(Duration::ZERO)).unwrap(),
@@ -346,7 +348,7 @@ fn kill(stream: &TcpStream) {
     }
 }
 
-// What all have in common
+// Shared by all clients
 
 impl Service {
     fn new(name: String) -> Self {
@@ -359,7 +361,7 @@ impl Service {
 }
 
 impl Scene {
-    /// Whether the engine was killed since this life of it was read.
+    /// Returns true if the engine was killed since the caller read `life`.
     fn is_trouble(&self, life: usize) -> bool {
         life % 2 == 1 || self.engine_life.load(SeqCst) != life
     }
@@ -367,18 +369,18 @@ impl Scene {
     fn expect_trouble(&self, life: usize, what: &str) {
         assert!(
             self.is_trouble(life),
-            "{what}, though nobody has killed the engine\n{}",
+            "{what}, although the engine was not killed\n{}",
             self.serve.log()
         );
     }
 }
 
-/// The host port after so many changes: not the same for a long time.
+/// The host port after this number of changes. It repeats only after 40,000 changes.
 fn port(count: u64) -> u16 {
     20_000 + (count % 40_000) as u16
 }
 
-/// Of the containers in an answer, the host ports of their Erlang port.
+/// The names of the containers in an answer, and the host ports of their distribution ports.
 fn ports(body: &Value) -> Vec<(String, Option<u16>)> {
     let one = |it: &Value| {
         let name = it["Names"][0].as_str().or(it["Name"].as_str())?;
@@ -397,7 +399,7 @@ fn ports(body: &Value) -> Vec<(String, Option<u16>)> {
     }
 }
 
-/// The events; `None` without an engine.
+/// Subscribes to the events. Returns `None` if the engine is down.
 fn follow(scene: &Scene, life: usize) -> Option<BufReader<TcpStream>> {
     let mut stream = scene.serve.connect();
     write!(stream, "GET /events HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
@@ -413,7 +415,7 @@ fn follow(scene: &Scene, life: usize) -> Option<BufReader<TcpStream>> {
     }
 }
 
-/// A connection that is kept.
+/// A persistent connection.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -421,7 +423,7 @@ impl Client {
         Self(BufReader::new(scene.serve.connect()))
     }
 
-    /// The status and the body; it fails when the connection does.
+    /// Returns the status and the body. Panics if the connection fails.
     fn get(&mut self, path: &str) -> (u16, Value) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes()).unwrap();
@@ -432,7 +434,7 @@ impl Client {
     }
 }
 
-/// The status, and the length of the body or 0.
+/// Reads the head of an answer. Returns the status and the length of the body, or 0.
 fn head(from: &mut impl BufRead) -> Result<(u16, usize), Error> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
