@@ -1,5 +1,5 @@
-%% eid as other projects get it: a fresh clone, a git dependency that has a suite, and an embedded
-%% release.
+%% Builds eid as other projects get it: from a fresh clone, as a git dependency of a project with a
+%% suite, and as part of an embedded release.
 -module(eid_build_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -10,12 +10,12 @@
 
 suite() -> [{timetrap, {minutes, 20}}].
 
-%% `make soak' also builds everything from the start, with the usual options of the compiler.
+%% `make soak' also builds everything from nothing, with the compiler's default options.
 all() ->
     [fresh_clone, git_dependency, embedded_release]
         ++ [from_nothing || os:getenv("EID_SOAK") =/= false].
 
-%% A repository that holds this checkout as it is, committed or not.
+%% Makes a repository with the current state of this checkout, including uncommitted changes.
 init_per_suite(Config) ->
     Repository = filename:join(?config(priv_dir, Config), "eid.git"),
     run("git clone -q '" ++ eid_ct:root() ++ "' '" ++ Repository ++ "'", []),
@@ -28,8 +28,9 @@ init_per_suite(Config) ->
 
 end_per_suite(_Config) -> ok.
 
-%% These builds share the crates that do not change. Cargo builds eid's own crates again in each
-%% clone; without optimization that takes a sixth of the time.
+%% These builds share one target directory, so cargo compiles the dependencies only once. Cargo
+%% compiles eid's own crates again in each clone. Without optimization that takes a sixth of the
+%% time.
 environment() ->
     Target = os:getenv("CARGO_TARGET_DIR", filename:join(eid_ct:root(), "target")),
     [{"CARGO_TARGET_DIR", filename:join(Target, "clones")},
@@ -37,7 +38,7 @@ environment() ->
 
 run(Command, Environment) ->
     Exports = [["export ", Name, "='", Value, "'; "] || {Name, Value} <- Environment],
-    %% Settings of the rebar3 and of the make that run this suite must not reach another one.
+    %% The command must not inherit the settings of the rebar3 and the make that run this suite.
     Unset = "unset REBAR_PROFILE REBAR_BASE_DIR ERL_FLAGS ERL_LIBS MAKEFLAGS MAKELEVEL; ",
     Output = os:cmd(lists:flatten([Unset, Exports, "{ ", Command, "; } 2>&1; echo status=$?"])),
     case string:find(Output, "status=0\n", trailing) of
@@ -45,7 +46,7 @@ run(Command, Environment) ->
         _ -> Output
     end.
 
-%% The folder has the name that `git clone' gives to it.
+%% The directory has the name that `git clone' gives it.
 fresh_clone(Config) -> builds("clone", "rebar3 compile && doc/make.sh", environment(), Config).
 
 from_nothing(Config) -> builds("nothing", "unset CARGO_TARGET_DIR; make && make docs", [], Config).
@@ -63,7 +64,7 @@ is_built(Application) ->
      || File <- ["ebin/eid.app", "ebin/eid_tcp_dist.beam", "priv/eid_nif.so", "priv/eid", "priv/man/man1/eid.1",
                 "priv/man/man1/eid-name.1", "priv/completions/eid.bash"]].
 
-%% A user's project, as the README describes it: eid from git, and two nodes in a suite of its own.
+%% A user's project as in the README: it gets eid from git, and its suite starts two nodes.
 git_dependency(Config) ->
     Project = filename:join(?config(priv_dir, Config), "shop"),
     Files =
@@ -81,21 +82,22 @@ git_dependency(Config) ->
     is_built(filename:join(Project, "_build/default/lib/eid")),
     ?assertNotEqual({nomatch, Output}, {string:find(Output, "All 1 tests passed"), Output}).
 
-%% The README's suite has fixed addresses, where another program on this machine may listen.
+%% The README's suite uses fixed addresses, where another program on this machine may listen.
+%% If this machine allows it, the suite runs in its own network namespace.
 alone(Command) ->
     case os:cmd("unshare --net true && echo yes") of
         "yes\n" -> "unshare --net sh -c 'ip link set lo up && " ++ Command ++ "'";
         _ -> Command
     end.
 
-%% The suite in the README.
+%% Returns the source of the suite in the README.
 readme_suite() ->
     {ok, Readme} = file:read_file(filename:join(eid_ct:root(), "README.md")),
     {match, [Suite]} = re:run(Readme, "```erlang\n(-module\\(shop_SUITE\\).*?)```",
                               [dotall, {capture, all_but_first, binary}]),
     Suite.
 
-%% All code is loaded before anything runs, and there is no code path to look in afterwards.
+%% In embedded mode the VM loads all code before anything runs, and has no code path afterwards.
 embedded_release(Config) ->
     Dir = ?config(priv_dir, Config),
     Version = fun(Application) ->

@@ -1,5 +1,6 @@
-%% The carrier without Docker: two nodes at two loopback addresses, with routes that the test sets.
-%% What behaves as with inet_tcp is here; what needs containers is in eid_rig_SUITE.
+%% Tests the distribution carrier without Docker: two nodes at two loopback addresses, with routes
+%% that the test sets. The cases check that eid_tcp behaves like inet_tcp. Cases that need
+%% containers are in eid_rig_SUITE.
 -module(eid_carrier_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -21,7 +22,7 @@ all() ->
      tls, refused_dial, wrong_cookie, another_node, not_allowed, disallowed_host, route_at_run_time,
      epmd_route, simultaneous, reload, reload_in_use, changed_library, select_does_no_io].
 
-%% Nodes are linked to the test's process and end with it.
+%% The nodes are linked to the test process and end with it.
 
 pair() -> pair([], []).
 
@@ -34,7 +35,7 @@ ping(Peer, Node) -> peer:call(Peer, net_adm, ping, [Node], 30_000).
 
 node_name(Name, N) -> list_to_atom(Name ++ "@" ++ eid_ct:ip(N)).
 
-%% Disconnects B from A, and waits until both have noticed.
+%% Disconnects B from A, and waits until both nodes have noticed.
 disconnect(A, B) ->
     [NodeB] = peer:call(A, erlang, nodes, []),
     true = peer:call(A, erlang, disconnect_node, [NodeB]),
@@ -97,7 +98,7 @@ dist_listen_false(_) ->
 
 remote_shell(_) ->
     {ok, _A, NodeA} = eid_ct:start_node(a, ?A, []),
-    %% It wants a terminal.
+    %% A remote shell needs a terminal. The program `script' provides one.
     Command = lists:join(" ", ["echo $$ > remsh.pid; exec erl -remsh", atom_to_list(NodeA)
                                | [["'", Argument, "'"] || Argument <- eid_ct:arguments(?A)]]),
     ok = file:write_file("remsh.sh", Command),
@@ -129,7 +130,7 @@ end_program(Port, OsPid) ->
     os:cmd("kill -9 " ++ OsPid),
     receive {Port, {exit_status, _}} -> ok after 60_000 -> error(does_not_end) end.
 
-%% The node gets its name from the first one that it connects to.
+%% The node gets its name from the first node that it connects to.
 dynamic_name(_) ->
     {ok, A, NodeA} = eid_ct:start_node(a, ?A, []),
     Eval = "net_kernel:connect_node('" ++ atom_to_list(NodeA) ++ "'), "
@@ -153,10 +154,10 @@ listen_options(_) ->
     pong = ping(A, NodeB),
     {ok, [{sndbuf, Connected}]} = peer:call(A, net_kernel, getopts, [NodeB, [sndbuf]]),
     {ok, [{sndbuf, Accepted}]} = peer:call(B, net_kernel, getopts, [NodeA, [sndbuf]]),
-    %% Linux doubles what is asked for.
+    %% Linux doubles the size that a program requests.
     [?assert(Size =< 2 * 16384) || Size <- [Connected, Accepted]].
 
-%% A peer that takes the connection and never says a word.
+%% A peer that accepts the connection and never sends anything.
 setup_time(_) ->
     {ok, Silent} = gen_tcp:listen(0, [{ip, eid_ct:address(3)}]),
     {ok, Port} = inet:port(Silent),
@@ -172,12 +173,12 @@ setup_time(_) ->
     Waiting = spawn(fun() -> peer:call(Long, net_adm, ping, [Node], infinity) end),
     {ok, _Connected} = gen_tcp:accept(Silent),
     fails(Short, Node, ["did not finish the handshake"]),
-    %% The other node waits for as long as its own setting allows.
+    %% The other node still waits, because its own setting is longer.
     ?assert(is_process_alive(Waiting)),
     [] = eid_ct:log_lines(Long).
 
 ipv6(_) ->
-    %% Loopback has one IPv6 address, which another test run may use too.
+    %% Loopback has only one IPv6 address. Another test run may use it too, so take a free port.
     Port = eid_ct:free_port({0,0,0,0,0,0,0,1}),
     Arguments = ["-pa", eid_ct:ebin(), "-proto_dist", "eid6_tcp", "-start_epmd", "false", "-setcookie",
                  "eid_ct", "-kernel", "inet_dist_use_interface", "{0,0,0,0,0,0,0,1}",
@@ -194,7 +195,7 @@ ipv6(_) ->
     true = peer:call(A, eid6_tcp_dist, select, ['x@192.0.2.1']),
     false = peer:call(A, eid_tcp_dist, select, ['x@::1']).
 
-%% TLS is OTP's own carrier with eid's port mapper.
+%% TLS distribution uses OTP's own carrier with eid's port mapper.
 tls(Config) ->
     Options = eid_tls:options(?config(priv_dir, Config), [?A, ?B]),
     Tls = ["-proto_dist", "inet_tls", "-epmd_module", "eid_epmd", "-ssl_dist_optfile", Options],
@@ -210,15 +211,15 @@ tls(Config) ->
 replace_carrier(["-proto_dist", _ | Rest], New) -> New ++ Rest;
 replace_carrier([Argument | Rest], New) -> [Argument | replace_carrier(Rest, New)].
 
-%% Refused twice: eid looks up once more, dials once more, and says so once.
+%% The host refuses both dials. eid looks the node up again and dials again, but logs one line.
 refused_dial(_) ->
     {ok, A, _} = eid_ct:start_node(a, ?A, []),
     ok = eid_ct:start_log(A),
     Node = node_name("nobody", 9),
     fails(A, Node, [atom_to_list(Node), eid_ct:ip(9) ++ " port 12345", "connection refused"]).
 
-%% This connection fails. Once all processes that it has started have ended, the log has one line,
-%% with these words.
+%% Checks that the connection to this node fails. When all processes of the attempt have ended, the
+%% log has exactly one line, and it contains these words.
 fails(Peer, Node, Words) ->
     Before = peer:call(Peer, erlang, processes, []),
     pang = ping(Peer, Node),
@@ -233,7 +234,7 @@ wrong_cookie(_) ->
     ok = eid_ct:start_log(A),
     fails(A, NodeB, ["cookie"]).
 
-%% The name leads to a node that calls itself otherwise. The first answer is not believed.
+%% The route leads to a node with another name. eid tries a second time before it gives up.
 another_node(_) ->
     {A, _, _, _} = pair(),
     ok = eid_ct:start_log(A),
@@ -270,11 +271,11 @@ route_at_run_time(_) ->
     {ok, #{ip := {127,0,0,9}, port := 97}} = Lookup(),
     ok = peer:call(A, eid, set_route, ['10.0.0.5/32', default]),
     ?assertError({bad_setting, _}, peer:call(A, eid, set_route, [42, default])),
-    %% A setting that changes is seen, too.
+    %% A changed setting takes effect, too.
     ok = peer:call(A, application, set_env, [eid, routes, #{'db@10.0.0.5' => {{127,0,0,4}, 98}}]),
     {ok, #{ip := {127,0,0,4}, port := 98}} = Lookup().
 
-%% A stock node, with inet_tcp and a real epmd, is reached by name.
+%% eid reaches a stock node (inet_tcp and a real epmd) by name.
 epmd_route(_) ->
     Port = eid_ct:free_port({127,0,0,1}),
     EpmdPort = integer_to_list(Port),
@@ -294,7 +295,8 @@ epmd_route(_) ->
     {error, {unreachable, _}} = peer:call(A, eid, lookup, [<<"nobody@127.0.0.1">>]),
     end_program(Epmd).
 
-%% OTP's client would wait for it for ten seconds, and for a list for ever.
+%% epmd accepts connections but does not answer. OTP's client would wait ten seconds for a port, and
+%% forever for a list of names.
 silent_epmd(_) ->
     {ok, Silent} = gen_tcp:listen(0, [{ip, {127,0,0,1}}]),
     {ok, Port} = inet:port(Silent),
@@ -327,7 +329,8 @@ start_ping(Peer, Node) ->
     spawn_link(fun() -> Self ! {Ref, ping(Peer, Node)} end),
     Ref.
 
-%% eid's modules can be reloaded, also twice, which ends what runs in code of before: that is no connection.
+%% eid's modules can be reloaded, even several times in a row. The second reload kills all processes
+%% that run old code, so a connection must not be among them.
 reload(_) ->
     {A, NodeA, B, NodeB} = pair(),
     pong = ping(A, NodeB),
@@ -344,12 +347,13 @@ reload(_) ->
     disconnect(A, B),
     pong = ping(B, NodeA).
 
-%% The processes that keep the connections, on both sides.
+%% Returns the processes that own the connections, on both nodes.
 connections(A, B) ->
     [[begin {ok, Owner} = peer:call(Peer, net_kernel, node_info, [Node, owner]), {Node, Owner} end
       || Node <- peer:call(Peer, erlang, nodes, [])] || Peer <- [A, B]].
 
-%% Whoever calls the library while its module is reloaded again and again gets an answer, and none is killed.
+%% Several processes call the library while its module is reloaded again and again. Each call
+%% returns, and no process is killed.
 reload_in_use(_) ->
     Callers = [spawn_monitor(fun() -> call_until_told() end) || _ <- lists:seq(1, 3)],
     [case code:soft_purge(eid_nif) of
@@ -365,8 +369,8 @@ call_until_told() ->
     after 0 -> call_until_told()
     end.
 
-%% A node keeps the library that it has loaded, and says so where there is another one after a reload. Where that does not fit new
-%% code, connections are kept and lookups fail.
+%% A node keeps the library that it has loaded. If the file is another one after a reload, the node
+%% logs this. If the loaded library does not fit the new code, connections stay up and lookups fail.
 changed_library(Config) ->
     Copy = filename:join([?config(priv_dir, Config), "changed", "eid"]),
     ok = filelib:ensure_dir(filename:join(Copy, "any")),
@@ -379,7 +383,8 @@ changed_library(Config) ->
     pong = ping(A, NodeB),
     Connections = connections(A, B),
 
-    %% Another version would be a library. This is none, so it is certain that nobody loads it.
+    %% A real update would be a library. This file is not a library, so the node would notice if it
+    %% loaded the file.
     Library = filename:join([Copy, "priv", "eid_nif.so"]),
     ok = file:write_file(Library ++ ".new", <<"another one">>),
     ok = file:rename(Library ++ ".new", Library),
@@ -390,7 +395,7 @@ changed_library(Config) ->
     [Line] = eid_ct:take_log(A),
     [?assertNotEqual({nomatch, Line}, {string:find(Line, Word), Line}) || Word <- [Library, "Restart the node"]],
 
-    %% One function more than the library has, and one less.
+    %% The new code has one function more than the library, and then one function less.
     {ok, {eid_nif, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(Code, [abstract_code]),
     ok = load(A, compiled(lists:flatmap(fun add_function/1, Forms))),
     {ok, #{route := direct}} = peer:call(A, eid, lookup, [NodeB]),
@@ -400,7 +405,7 @@ changed_library(Config) ->
     Connections = connections(A, B),
     pong = peer:call(B, net_adm, ping, [NodeA]),
 
-    %% With its own code everything is as before.
+    %% With the original code everything works as before.
     ok = load(A, Code),
     disconnect(A, B),
     pong = ping(A, NodeB).
@@ -428,7 +433,7 @@ remove_function(Form) -> [Form].
 does_not_fit({error, {unreachable, {changed_library, _}} = Reason}) ->
     ?assertMatch({match, _}, re:run(eid:format_error(Reason), "Restart this node")).
 
-%% No message is sent or received, no port touched, no process asked.
+%% select/1 sends and receives no message, uses no port and calls no process.
 select_does_no_io(_) ->
     Names = [{'a@192.0.2.1', true}, {'a@2001:db8::1', false}, {'a@no.such.host.invalid', true},
              {a, false}],
@@ -439,7 +444,7 @@ select_does_no_io(_) ->
     ?assertEqual([{trace, Selector, 'receive', go},
                   {trace, Selector, exit, [Answer || {_, Answer} <- Names]}], traced(Selector)).
 
-%% All events of this process, to its end.
+%% Returns all trace events of this process up to its exit.
 traced(Pid) ->
     receive
         {trace, Pid, exit, _} = Last -> [Last];

@@ -1,8 +1,9 @@
-%% Clusters of many nodes in containers on the rig's two hosts, OTP releases mixed, that find each other by one of
-%% eid's strategies. Members are numbered: from the number follow host, release, name and address.
+%% Starts clusters of many nodes in containers on the rig's two hosts, with mixed OTP releases. The
+%% nodes find each other by one of eid's discovery strategies. A member's number determines its
+%% host, release, name and address.
 %%
-%% The nodes are asked by one hidden node on each host, which is no part of the mesh, and reaches them over their bridge; each
-%% keeps its own history, by `eid_mesh_recorder'.
+%% One hidden node on each host queries the members over the host's bridge. It is not part of the
+%% mesh. Each member records its own connections with `eid_mesh_recorder'.
 -module(eid_cluster).
 
 -export([start/3, stop/1, strategies/0, members/1, nodes/1, add/2, add/3, kill/2, replace/2]).
@@ -17,7 +18,7 @@
                      docker := [string()],
                      rancher => eid_rancher_double:double()}.
 
-%% At once, on a machine of two cores.
+%% The number of members that start at the same time, on a machine with two cores.
 -define(STARTS, 4).
 -define(COOKIE, "eid_rig").
 -define(SERVICE, "shop.eid.test").
@@ -26,9 +27,11 @@
 
 strategies() -> [static, hosts_file, dns, srv, docker, rancher].
 
-%% Starts so many members. Options: `dir' (a folder of this test's, needed), `most' (members at any one time, for the strategies that
-%% list them in advance), `interval', `ttl' (of DNS records, in seconds), `erl' and `docker' (more
-%% arguments), `discovery' (as for add/3).
+%% Starts a cluster with `Count' members. Options: `dir' is a directory for files of this test, and
+%% is required. `most' is the maximum number of members at any time, for strategies that list the
+%% members in advance. `interval' is in milliseconds. `ttl' is the time to live of DNS records, in
+%% seconds. `erl' and `docker' are more arguments for the two programs. `discovery' is the same as
+%% in add/3.
 -spec start(strategy(), Count :: pos_integer(), map()) -> cluster().
 start(Strategy, Count, #{dir := Dir} = Options) ->
     Folder = filename:join(Dir, "cluster_" ++ atom_to_list(Strategy)),
@@ -86,8 +89,8 @@ nodes(#{members := Members}) -> [Node || #{node := Node} <- Members].
 -spec add(cluster(), Count :: pos_integer()) -> {[member()], cluster()}.
 add(Cluster, Count) -> add(Cluster, Count, on).
 
-%% With discovery `off' the new members look for nobody. They are listed, where somebody has to list them, just before
-%% they start.
+%% Adds `Count' members. With discovery `off' the new members do not look for other nodes. If the
+%% strategy needs a list, the new members are listed just before they start.
 -spec add(cluster(), Count :: pos_integer(), Discovery :: on | off) -> {[member()], cluster()}.
 add(#{members := Members, next := Next, controllers := Controllers} = Cluster, Count, Discovery) ->
     Numbers = free_numbers(Cluster, Count),
@@ -97,7 +100,8 @@ add(#{members := Members, next := Next, controllers := Controllers} = Cluster, C
     [ok = peer:call(maps:get(Host, Controllers), eid, set_route, [Node, {Ip, 12345}]) || #{host := Host, node := Node, ip := Ip} <- New],
     {New, Cluster#{members := Members ++ New, next := max(Next, lists:max(Numbers) + 1)}}.
 
-%% Whoever comes in the place of another has another name, but for a list that nobody changes.
+%% A new member gets a new number, and so a new name. Members of a static list reuse the numbers of
+%% killed members, because that list cannot change.
 free_numbers(#{strategy := static, members := Members}, Count) ->
     Taken = [Number || #{number := Number} <- Members],
     lists:sublist(lists:seq(1, length(Taken) + Count) -- Taken, Count);
@@ -169,7 +173,7 @@ kill(#{members := Members} = Cluster, Killed) ->
     list(Cluster, [Number || #{number := Number} <- Left]),
     Cluster#{members := Left}.
 
-%% Kills the first of them, and starts as many.
+%% Kills the first `Count' members and starts as many new members.
 -spec replace(cluster(), Count :: pos_integer()) -> cluster().
 replace(#{members := Members} = Cluster, Count) ->
     {_, Replaced} = add(kill(Cluster, lists:sublist(Members, Count)), Count),
@@ -182,7 +186,7 @@ start_controller(Host) ->
     {ok, Peer, _} = peer:start_link(#{connection => standard_io, wait_boot => 30_000, exec => {eid_rig:script(), Erl}}),
     Peer.
 
-%% What a function answers on each of these members; `{error, Why}' where it does not.
+%% Calls a function on each of these members. The result of a failed call is `{error, Why}'.
 -spec call(cluster(), [member()], module(), atom(), [term()]) -> [{node(), {ok, term()} | {error, term()}}].
 call(#{controllers := Controllers}, Members, Module, Function, Arguments) ->
     lists:append([call_on(Controller, [Node || #{host := H, node := Node} <- Members, H =:= Host], Module, Function, Arguments)
@@ -195,7 +199,8 @@ call_on(Controller, Nodes, Module, Function, Arguments) ->
                      (Node, {_Class, Why}) -> {Node, {error, Why}}
                   end, Nodes, Answers).
 
-%% What keeps the members from being a mesh of exactly these.
+%% Returns the members whose connections differ from a full mesh of exactly these members, with the
+%% difference. An empty list means that the mesh is complete.
 -spec mesh(cluster()) -> [{node(), {missing, [node()], surplus, [node()]} | {error, term()}}].
 mesh(#{members := Members} = Cluster) -> mesh(Cluster, Members).
 
@@ -212,7 +217,8 @@ mesh(Cluster, Members) ->
                                    end
                            end].
 
-%% Waits until each member is connected to all others, and to nobody else. How many milliseconds that took.
+%% Waits until each member is connected to all other members and to no other node. Returns the
+%% milliseconds that this took.
 -spec await_mesh(cluster(), Milliseconds :: pos_integer()) -> non_neg_integer().
 await_mesh(Cluster, Milliseconds) ->
     Start = erlang:monotonic_time(millisecond),
@@ -227,18 +233,18 @@ history(Cluster, Member) ->
     [{_, {ok, History}}] = call(Cluster, [Member], eid_mesh_recorder, history, []),
     History.
 
-%% How many microseconds after a member's VM was up it was connected to each of the others, for the last time; 0 if it
-%% had been before.
+%% For each other node: the time of the last connect event, in microseconds after this member's VM
+%% was up. The time is 0 if the connection was there before.
 -spec since_up(cluster(), member()) -> [{node(), non_neg_integer()}].
 since_up(Cluster, Member) ->
     #{up := Up, events := Events} = history(Cluster, Member),
     maps:to_list(maps:from_list([{Node, Time - Up} || {Time, nodeup, Node} <- Events])).
 
-%% What a member has printed.
+%% Returns everything that a member has printed.
 -spec log(member()) -> string().
 log(#{host := Host, id := Id}) -> eid_rig:docker(Host, ["logs ", Id]).
 
-%% In the order of the items.
+%% Runs Fun on all items in parallel, and returns the results in the order of the items.
 parallel(Fun, Items) ->
     Numbered = lists:zip(lists:seq(1, length(Items)), Items),
     Workers = [begin

@@ -1,4 +1,5 @@
-%% The command `eid' on the rig, as a person runs it on a host, and in a container that has it at /opt/eid/priv/eid.
+%% Tests the command `eid' on the rig: on a host, as a person runs it, and in a container that has
+%% it at /opt/eid/priv/eid.
 -module(eid_command_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -23,7 +24,7 @@ end_per_suite(_Config) -> eid_rig:down().
 
 end_per_testcase(_Case, _Config) -> eid_rig:stop_all().
 
-%% A container that does nothing, and its full ID.
+%% Starts a container that only sleeps, and returns its full ID.
 run(Host, Options) ->
     [Release | _] = eid_rig:releases(),
     Run = ["run -d --label eid.test=1 --stop-timeout 1 -v '", priv(), ":/opt/eid/priv:ro' ", Options, " eid-otp:", Release,
@@ -36,15 +37,15 @@ published(Host) -> "-p " ++ eid_rig:host_ip(Host) ++ "::12345".
 
 at(Name, Host) -> Name ++ "@" ++ eid_rig:host_ip(Host).
 
-%% The host port of a container.
+%% Returns the published host port of a container.
 port(Host, Id) -> integer_to_list(eid_rig:port(#{host => Host, id => Id})).
 
-%% `eid' in a host's network: its exit status and what it printed.
+%% Runs `eid' in a host's network. Returns its exit status and its output.
 eid(Host, Arguments) ->
     {Status, Output} = eid_rig:command(["exec ", integer_to_list(Host), " ", priv(), "/eid ", Arguments]),
     {Status, string:trim(Output)}.
 
-%% `eid' in a container.
+%% Runs `eid' in a container.
 eid_in(Host, Id, Arguments) ->
     {Status, Output} = eid_rig:command(["docker ", integer_to_list(Host), " exec ", Id, " /opt/eid/priv/eid ", Arguments]),
     {Status, string:trim(Output)}.
@@ -95,7 +96,7 @@ statuses(_) ->
         eid_rig:command("dockerd 2 continue")
     end.
 
-%% A name server where nobody is: the resolver itself gives up after 10 seconds.
+%% No host has the name server's address. The resolver itself gives up after 10 seconds.
 slow_dns(Config) ->
     File = filename:join(proplists:get_value(priv_dir, Config), "resolv.conf"),
     ok = file:write_file(File, "nameserver 192.0.2.99\n"),
@@ -104,7 +105,8 @@ slow_dns(Config) ->
                 " --timeout 1\""],
          {Actual, Output} = eid_rig:command(Run),
          ?assertEqual({Arguments, 3, Output}, {Arguments, Actual, Output}),
-         %% The command prints this sentence at its own timeout. The resolver has another one.
+         %% The command prints this sentence at its own timeout. The resolver's message is
+         %% different.
          contains("DNS does not answer in time for shop.example", Output)
      end || Arguments <- ["lookup db@shop.example", "doctor db@shop.example", "ps --host shop.example"]].
 
@@ -131,12 +133,12 @@ ps_of_two_hosts(_) ->
     ?assertEqual(["shop", "ended"], Names("--all --label eid.cluster=shop")),
     {0, Json} = eid(1, "ps --json --host 192.0.2.1"),
     [contains(Part, Json) || Part <- ["\"failures\":[]", A, "\"cluster\":\"shop\"", "Z\""]],
-    %% A host that nobody is at does not hide the other one.
+    %% A host that does not exist does not hide the containers of the other host.
     {5, Half} = eid(1, "ps --timeout 1 --host 192.0.2.9 --host 192.0.2.1"),
     contains(" shop ", Half),
     contains("eid: 192.0.2.9: ", Half).
 
-%% Its times have a zone, and its stopped containers have ports.
+%% Podman's times have a zone, and its stopped containers still list ports.
 ps_of_podman(_) ->
     case eid_rig:available(podman) of
         {skip, _} = Skip -> Skip;
@@ -160,7 +162,7 @@ ps_of_podman(_) ->
             end
     end.
 
-%% A line for each change, also for what has happened while the engine was away.
+%% `eid ps --watch' prints a line for each change, also for changes while the engine was down.
 ps_follows(_) ->
     Id = run(2, [published(2), " --name shop"]),
     Watch = open_port({spawn_executable, eid_rig:script()},
@@ -175,7 +177,8 @@ ps_follows(_) ->
         ok = until(Watch, ":" ++ Port ++ " "),
         _ = run(2, [published(2), " --name more"]),
         ok = until(Watch, "  more  "),
-        %% A network takes the port away, with no event of the container.
+        %% A disconnected network takes the port away, and the engine sends no event of the
+        %% container.
         eid_rig:docker(2, "network disconnect bridge more"),
         ok = until(Watch, "~ "),
         eid_rig:command("dockerd 2 kill"),
@@ -198,13 +201,13 @@ until(Port, Part) ->
         _ -> ok
     end.
 
-%% Who answers on the host, at the gateway's address.
+%% `eid name' asks a server on the host, at the gateway's address.
 name_by_the_gateway(_) ->
     Id = run(1, published(1)),
     {1, Nobody} = eid_in(1, Id, "name --engine tcp://{host}:4299"),
     contains("eid serve at \"tcp://172.17.0.1:4299\"", Nobody),
     contains("connection refused", Nobody),
-    %% The engine itself is no eid serve.
+    %% The Docker Engine itself does not serve the path that `eid serve' serves.
     {1, Engine} = eid_in(1, Id, "name --engine tcp://192.0.2.1:4243"),
     contains("status 404", Engine),
     Folder = filename:join("/tmp", "eid_command_" ++ os:getpid()),

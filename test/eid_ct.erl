@@ -1,13 +1,13 @@
-%% Shared by the suites: starting Erlang nodes at addresses that no other test run uses, reading
-%% what a node prints and logs, and waiting for a condition.
+%% Helpers for all suites: they start Erlang nodes at addresses that no other test run uses, read
+%% what a node prints and logs, and wait for a condition.
 -module(eid_ct).
 
 -export([ip/1, address/1, free_port/1, await_free/1, start_node/3, arguments/1, ebin/0, root/0, run_erl/2,
          log_lines/1, take_log/1, start_log/1, eventually/1, eventually/2, times/1, start_proxy/2]).
 -export([keep_log/0, log/2, take_lines/0]).    % on the node
 
-%% The N-th loopback address of this test run, as text. Each run has its own network, because nodes
-%% of two runs on one machine listen on the same port.
+%% Returns the N-th loopback address of this test run, as text. Each run has its own network,
+%% because nodes of two runs on one machine listen on the same port.
 -spec ip(1..254) -> string().
 ip(N) -> inet:ntoa(address(N)).
 
@@ -19,7 +19,7 @@ address(N) ->
              end,
     {127, A, B, N}.
 
-%% A process that listens in the network until the run ends claims it.
+%% Claims a network for this run: a process listens in the network until the run ends.
 claim_network() ->
     Self = self(),
     {A, B} = Network = {99 + rand:uniform(100), rand:uniform(254)},
@@ -38,7 +38,7 @@ claim_network() ->
             claim_network()
     end.
 
-%% A free port at this address. Linux gives no port of this range to an outgoing connection.
+%% Returns a free port at this address. Linux gives no port of this range to an outgoing connection.
 -spec free_port(inet:ip_address()) -> inet:port_number().
 free_port(Ip) ->
     Port = 20_000 + rand:uniform(10_000),
@@ -47,8 +47,9 @@ free_port(Ip) ->
         {error, eaddrinuse} -> free_port(Ip)
     end.
 
-%% An Erlang node at a loopback address, run through its standard input and output. The node that had
-%% the address before may still be ending, because peer:stop/1 does not wait for its VM.
+%% Starts an Erlang node at a loopback address, controlled through its standard input and output.
+%% The previous node at the address may still be ending, because peer:stop/1 does not wait for its
+%% VM.
 start_node(Name, Ip, Arguments) ->
     lists:member("-dist_listen", Arguments) orelse await_free(Ip),
     peer:start_link(#{name => Name, host => Ip, longnames => true, connection => standard_io,
@@ -65,7 +66,8 @@ await_free(Ip) ->
                        end
                end).
 
-%% Two nodes of one machine listen on the same port at two loopback addresses, without any Docker.
+%% Arguments for nodes on one machine that listen on the same port at different loopback addresses,
+%% without Docker.
 arguments(Ip) ->
     {ok, Address} = inet:parse_address(Ip),
     ["-pa", ebin(), "-proto_dist", "eid_tcp", "-start_epmd", "false", "-setcookie", "eid_ct",
@@ -76,7 +78,7 @@ term(Term) -> lists:flatten(io_lib:format("~0p", [Term])).
 
 ebin() -> filename:absname(filename:dirname(code:which(eid))).
 
-%% The checkout: the tests may have been compiled in a copy of it.
+%% Returns the directory of the checkout. The tests may have been compiled in a copy of it.
 root() -> root(filename:absname(filename:dirname(code:which(?MODULE)))).
 
 root("/") -> error(no_checkout);
@@ -86,7 +88,8 @@ root(Dir) ->
         false -> root(filename:dirname(Dir))
     end.
 
-%% Runs erl to its end, with the environment's additions; its exit status and all that it printed.
+%% Runs erl until it exits, with additional environment variables. Returns its exit status and its
+%% output.
 run_erl(Arguments, Environment) ->
     Port = open_port({spawn_executable, os:find_executable("erl")},
                      [{args, Arguments}, {env, Environment}, exit_status, stderr_to_stdout, binary]),
@@ -99,7 +102,7 @@ collect(Port, Output) ->
     after 60_000 -> error({erl_hangs, Output})
     end.
 
-%% What eid logs on a node, from now on.
+%% Starts to record the lines that eid logs on a node.
 start_log(Peer) ->
     {module, _} = peer:call(Peer, code, load_binary, binary(?MODULE)),
     ok = peer:call(Peer, ?MODULE, keep_log, []),
@@ -109,7 +112,7 @@ binary(Module) ->
     {Module, Binary, File} = code:get_object_code(Module),
     [Module, File, Binary].
 
-%% A process that does nothing but own the table of lines.
+%% Starts a process that only owns the table of log lines.
 keep_log() ->
     Self = self(),
     _ = spawn(fun() ->
@@ -128,7 +131,7 @@ log(#{level := Level, msg := {Format, Arguments}, meta := #{mfa := {Module, _, _
 log(_Event, _Config) ->
     ok.
 
-%% The lines since the log was started, or last asked for with take_log.
+%% Returns the lines since start_log/1 or the last take_log/1.
 log_lines(Peer) ->
     [Line || {_, Line} <- peer:call(Peer, ets, tab2list, [?MODULE])].
 
@@ -137,8 +140,8 @@ take_log(Peer) -> peer:call(Peer, ?MODULE, take_lines, []).
 take_lines() ->
     [Line || {Key, _} <- ets:tab2list(?MODULE), {_, Line} <- ets:take(?MODULE, Key)].
 
-%% Waits until a condition holds. Only this function waits by the clock. The time limit is for a test
-%% that hangs.
+%% Waits until a condition holds. No other function of the suites waits by the clock. The time limit
+%% only ends a test that hangs.
 eventually(Condition) -> eventually(Condition, 30_000).
 
 eventually(Condition, Milliseconds) ->
@@ -152,11 +155,12 @@ eventually_until(Condition, Deadline) ->
         _ -> timer:sleep(20), eventually_until(Condition, Deadline)
     end.
 
-%% How often to repeat a step: N times in `make test', and EID_SOAK times as often in `make soak'.
+%% Returns how often to repeat a step: N times in `make test', and EID_SOAK times as often in `make
+%% soak'.
 -spec times(pos_integer()) -> pos_integer().
 times(N) -> N * list_to_integer(os:getenv("EID_SOAK", "1")).
 
-%% A TCP proxy on 127.0.0.1: its port, and a counter of the connections that it has accepted.
+%% Starts a TCP proxy on 127.0.0.1. Returns its port and a counter of accepted connections.
 start_proxy(Ip, Port) ->
     {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, binary, {active, false}]),
     Accepted = counters:new(1, []),

@@ -1,21 +1,23 @@
-%% What eid keeps of real engines: that it is right, soon, and takes the shortest way.
+%% Tests the container list that eid keeps of real engines: it is correct, it follows changes
+%% quickly, and a lookup gives the shortest route.
 -module(eid_directory_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([warm_lookups_ask_nobody/1, by_id_prefix_and_name/1, new_port_after_a_start/1, restarted_engine/1,
-         changes_are_followed/1, bridge/1, bridge_that_drops/1, bridge_that_refuses/1, bridge_alone/1, bridge_is_not_wanted/1,
-         bridge_under_tls/1, host_network/1, info_of_connections/1]).
+-export([warm_lookups_make_no_request/1, by_id_prefix_and_name/1, new_port_after_a_start/1,
+         changes_are_followed/1, restarted_engine/1, bridge/1, bridge_that_drops/1,
+         bridge_that_refuses/1, bridge_alone/1, published_by_setting/1, bridge_under_tls/1,
+         host_network/1, info_of_connections/1]).
 
 suite() -> [{timetrap, {minutes, eid_ct:times(5)}}].
 
 all() ->
-    [warm_lookups_ask_nobody, by_id_prefix_and_name, new_port_after_a_start, changes_are_followed,
-     restarted_engine, bridge, bridge_that_drops, bridge_that_refuses, bridge_alone, bridge_is_not_wanted,
-     bridge_under_tls, host_network, info_of_connections].
+    [warm_lookups_make_no_request, by_id_prefix_and_name, new_port_after_a_start,
+     changes_are_followed, restarted_engine, bridge, bridge_that_drops, bridge_that_refuses,
+     bridge_alone, published_by_setting, bridge_under_tls, host_network, info_of_connections].
 
-%% This VM is outside of the hosts' networks. It asks their engines at their unix sockets.
+%% This VM is outside the hosts' networks, so it reaches their engines at their unix sockets.
 init_per_suite(Config) ->
     case eid_rig:available() of
         true ->
@@ -35,7 +37,7 @@ init_per_testcase(_, Config) -> Config.
 
 end_per_testcase(_, _Config) -> eid_rig:stop_all().
 
-warm_lookups_ask_nobody(_) ->
+warm_lookups_make_no_request(_) ->
     Container = sleeper(1, "warm"),
     Node = node_name(Container),
     live(Container),
@@ -56,7 +58,7 @@ by_id_prefix_and_name(_) ->
     Full = eid_rig:docker(1, ["inspect -f '{{.Id}}' ", Id]),
     Known = [Full, Id, lists:sublist(Full, 33), "shop-1"],
     asks(0, fun() -> [{ok, #{route := published}} = eid:lookup(at(1, Text)) || Text <- Known] end),
-    %% What it does not know, the engine is asked once each.
+    %% eid asks the engine once for each name that is not in its list.
     Unknown = ["shop", "shop-12", "SHOP-1", lists:duplicate(12, $0), lists:sublist(Full, 11)],
     asks(length(Unknown),
          fun() ->
@@ -67,8 +69,8 @@ by_id_prefix_and_name(_) ->
     eid_ct:eventually(fun() -> eid:lookup(at(1, "shop-1")) =:= {error, no_such_container} end),
     {ok, _} = eid:lookup(at(1, "shop-2")).
 
-%% Checks how many requests a function makes. The directory also lists all containers, one second
-%% after its start and then once a minute. If such a request comes between, the function runs again.
+%% Checks how many requests a function makes. eid also lists all containers one second after its
+%% start and then once a minute. If such a request comes in between, the function runs again.
 asks(Number, Fun) ->
     eid_ct:eventually(fun() ->
                               Before = maps:get(requests, engine(1)),
@@ -93,7 +95,8 @@ new_port_after_a_start(_) ->
 port_of({ok, #{port := Port}}) -> Port;
 port_of({error, _}) -> none.
 
-%% Starts, stops, kills, pauses and removes; after each, memory says what the engine says.
+%% Starts, stops, restarts, kills and pauses containers. After each change, eid's list matches the
+%% engine's list.
 changes_are_followed(_) ->
     Containers = [sleeper(1, "c" ++ integer_to_list(N)) || N <- lists:seq(1, 3)],
     live(hd(Containers)),
@@ -102,7 +105,7 @@ changes_are_followed(_) ->
     Kinds = ["stop -t 0", "start", "restart -t 0", "kill", "pause", "unpause"],
     Changes = [{Kind, Id} || Kind <- Kinds, #{id := Id} <- Containers],
     [begin
-         _ = eid_rig:command(["docker 1 ", Change, " ", Id]),    % which it may refuse
+         _ = eid_rig:command(["docker 1 ", Change, " ", Id]),    % the engine may refuse this
          is_as_the_engine_says(1)
      end || _ <- lists:seq(1, eid_ct:times(1)), {Change, Id} <- shuffled(Changes)],
     ?assertMatch(#{resyncs := Resyncs}, engine(1)).
@@ -110,14 +113,15 @@ changes_are_followed(_) ->
 shuffled(List) ->
     [Element || {_, Element} <- lists:sort([{rand:uniform(), Element} || Element <- List])].
 
-%% The engine is stopped, and is killed. Meanwhile containers end and others are made.
+%% The engine stops or is killed, and starts again. Containers that change around the restart are
+%% found afterwards.
 restarted_engine(_) ->
     live(sleeper(1, "first")),
     Ends = [How || _ <- lists:seq(1, eid_ct:times(2)), How <- ["stop", "kill"]],
     #{resyncs := Resyncs} = engine(1),
     [begin
          {0, _} = eid_rig:command("dockerd 1 " ++ How),
-         %% Nobody answers, and the answer says so.
+         %% While the engine is down, the lookup fails with that reason.
          eid_ct:eventually(fun() ->
                                    case eid:lookup(at(1, "first")) of
                                        {error, {unreachable, _}} -> true;
@@ -134,7 +138,7 @@ restarted_engine(_) ->
      end || {N, How} <- lists:zip(lists:seq(1, length(Ends)), Ends)],
     ?assert(maps:get(resyncs, engine(1)) >= Resyncs + length(Ends)).
 
-%% Memory, asked for all containers, says the same as `docker ps'.
+%% Waits until eid's list of all containers matches `docker ps'.
 is_as_the_engine_says(Host) ->
     eid_ct:eventually(
       fun() ->
@@ -148,30 +152,30 @@ is_as_the_engine_says(Host) ->
                                     Names)
       end).
 
-%% Two containers on one host and in one network.
+%% Two containers on one host, in one network.
 bridge(_) ->
     [A, B] = start([{1, #{}}, {1, #{}}]),
     {ok, #{route := bridge, ip := {172,17,0,_}, port := 12345}} = lookup(A, B),
     connect(A, B),
     ?assertMatch(#{route := bridge, ip := {172,17,0,_}, port := 12345}, connection(A, B)),
     ?assertMatch(#{route := accepted}, connection(B, A)),
-    %% A host's port is all that a port mapper may give.
+    %% A port mapper can only return a port, so it returns the published port of the host.
     Port = eid_rig:port(B),
     #{node := NodeB} = B,
     [Name, Host] = string:lexemes(atom_to_list(NodeB), "@"),
     ?assertEqual({port, Port, 6}, call(A, eid_epmd, port_please, [Name, Host])),
-    %% Another network, and another host.
+    %% One container is in another network, and one is on another host.
     eid_rig:docker(1, ["network create --label eid.test=1 shop"]),
     [C, D] = start([{1, #{docker => ["-p", "192.0.2.1::12345", "--network", "shop"]}}, {2, #{}}]),
     [{ok, #{route := published}} = lookup(A, Other) || Other <- [C, D]],
-    %% From the moment on that they share one.
+    %% As soon as both containers share a network, the route is the bridge.
     eid_rig:docker(1, ["network connect shop ", maps:get(id, A)]),
     eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, C), Route =:= bridge end),
     connect(A, C),
     eid_rig:docker(1, ["network disconnect shop ", maps:get(id, A)]),
     eid_ct:eventually(fun() -> {ok, #{route := Route}} = lookup(A, C), Route =:= published end).
 
-%% In this network the host drops what goes from container to container.
+%% In this network the host drops packets from container to container.
 bridge_that_drops(_) ->
     eid_rig:docker(1, ["network create --label eid.test=1 -o com.docker.network.bridge.enable_icc=false noicc"]),
     On = #{docker => ["-p", "192.0.2.1::12345", "--network", "noicc"]},
@@ -180,9 +184,10 @@ bridge_that_drops(_) ->
     connect(A, B),
     ?assertMatch(#{route := published, ip := {192,0,2,1}}, connection(A, B)).
 
-%% The node listens where its published port leads to, and nowhere else.
+%% The node listens only at the address that its published port leads to.
 bridge_that_refuses(_) ->
-    %% Of several networks the published port leads to the first in the order of names.
+    %% If a container is in several networks, Docker forwards a published port to the first network
+    %% in alphabetical order.
     eid_rig:docker(1, ["network create --label eid.test=1 --subnet 172.30.0.0/16 first"]),
     eid_rig:docker(1, ["network create --label eid.test=1 second"]),
     [A, B] = start([{1, #{docker => ["-p", "192.0.2.1::12345", "--network", "second"]}},
@@ -193,7 +198,7 @@ bridge_that_refuses(_) ->
     connect(A, B),
     ?assertMatch(#{route := published, ip := {192,0,2,1}}, connection(A, B)).
 
-%% Containers that publish nothing, as services of one network often do.
+%% Containers that publish no port, as services in one network often do.
 bridge_alone(_) ->
     eid_rig:docker(1, ["network create --label eid.test=1 alone"]),
     On = #{docker => ["--network", "alone"]},
@@ -201,7 +206,7 @@ bridge_alone(_) ->
     {ok, #{route := bridge}} = lookup(A, B),
     connect(A, B),
     ?assertMatch(#{route := bridge, port := 12345}, connection(A, B)),
-    %% Where no node listens yet, that is what the log says, and not that nothing is published.
+    %% If no node listens yet, the log reports a refused connection and not an unpublished port.
     Id = eid_rig:docker(1, ["run -d --label eid.test=1 --network alone --name silent eid-otp:",
                             hd(eid_rig:releases()), " sleep infinity"]),
     C = #{host => 1, id => lists:sublist(Id, 12), node => 'silent@192.0.2.1'},
@@ -211,7 +216,7 @@ bridge_alone(_) ->
     [Line] = eid_ct:log_lines(maps:get(peer, A)),
     ?assertMatch({match, _}, re:run(Line, "found \\(bridge\\).*connection refused")).
 
-bridge_is_not_wanted(_) ->
+published_by_setting(_) ->
     Published = #{erl => carrier() ++ ["-eid", "routes", "#{\"192.0.2.0/24\" => published}"]},
     [A, B] = start([{1, Published}, {1, #{}}]),
     {ok, #{route := published}} = lookup(A, B),
@@ -238,7 +243,7 @@ host_network(_) ->
     connect(B, A),
     ?assertMatch(#{route := published}, connection(B, A)).
 
-%% A node that dialled, one that was dialled, and what leaves with a connection.
+%% Info on the node that dialled, on the node that accepted, and after the connection has ended.
 info_of_connections(_) ->
     [#{node := NodeA} = A, #{node := NodeB} = B] = start([{1, #{}}, {2, #{}}]),
     connect(A, B),
@@ -256,13 +261,13 @@ info_of_connections(_) ->
 
 carrier() -> eid_rig:manual_connect().
 
-%% The nodes connect only on request, so the side that connects is known.
+%% The nodes connect only on request, so the test knows which node dials.
 start(Starts) ->
     [Release | _] = eid_rig:releases(),
     eid_rig:start_nodes([{Host, Release, maps:merge(#{erl => carrier()}, Options)}
                          || {Host, Options} <- Starts]).
 
-%% A container that publishes an erlang port, without any Erlang in it.
+%% Starts a container that publishes the distribution port but runs no Erlang node.
 sleeper(Host, Name) ->
     Id = eid_rig:docker(Host, ["run -d --label eid.test=1 --stop-timeout 1 --name ", Name, " -p ",
                                eid_rig:host_ip(Host), "::12345 eid-otp:", hd(eid_rig:releases()), " sleep infinity"]),
@@ -277,7 +282,7 @@ engine(Host) ->
     #{engines := Engines} = eid:info(),
     maps:get(list_to_binary(maps:get(eid_rig:host_ip(Host), Sockets)), Engines).
 
-%% Waits until memory has this container.
+%% Waits until eid's list has this container.
 live(#{host := Host} = Container) ->
     eid_ct:eventually(fun() ->
                               {ok, _} = eid:lookup(node_name(Container)),
@@ -291,7 +296,7 @@ call(#{peer := Peer}, Module, Function, Arguments) ->
 
 lookup(From, #{node := Node}) -> call(From, eid, lookup, [Node]).
 
-%% Ends the connection, makes a new one, and waits until both sides have noticed.
+%% Ends the connection, makes a new one, and waits until both nodes have noticed.
 connect(#{node := FromNode} = From, #{node := Node} = To) ->
     Sees = fun() -> lists:member(FromNode, call(To, erlang, nodes, [])) end,
     call(From, erlang, disconnect_node, [Node]),

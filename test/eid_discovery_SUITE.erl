@@ -1,15 +1,17 @@
-%% Discovery on one machine: nodes at loopback addresses, and strategies that answer what the tests want.
+%% Tests discovery on one machine, with nodes at loopback addresses and strategies that return what
+%% the tests set.
 -module(eid_discovery_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0]).
 -export([static_nodes_form_a_mesh/1, mesh_without_connect_all/1, nodes_come_and_go/1, clusters_side_by_side/1,
-         bad_nodes_hold_up_none/1, limit/1, crashing_strategy/1, one_line_for_each_change/1,
+         bad_nodes_delay_no_other/1, limit/1, crashing_strategy/1, one_line_for_each_change/1,
          no_line_for_a_moment/1, wrong_settings/1, wrong_setting_on_the_command_line/1,
          node_without_a_name/1, hosts_file/1, names_that_become_atoms/1,
-         routes_of_several_clusters/1, pruned_in_mid_connection/1, answers_that_are_none/1, partial_answers/1,
-         other_name_of_this_node/1, turned_away/1, stopped_in_mid_connection/1, waiting_in_turn/1, silent_nodes/1]).
+         routes_of_several_clusters/1, pruned_in_mid_connection/1, invalid_answers/1,
+         partial_answers/1, other_name_of_this_node/1, rejected_attempts/1, stopped_in_mid_connection/1,
+         waiting_in_turn/1, silent_nodes/1]).
 -import(eid_discovery_ct, [start/3, tuning/1, term/1, stop/1, static/1, scripted/2, answer/3,
          await_answers/3, await_nodes/2, listed/1, peers/1, workers/1, silent/0]).
 
@@ -17,11 +19,12 @@ suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
     [static_nodes_form_a_mesh, mesh_without_connect_all, nodes_come_and_go, clusters_side_by_side,
-     bad_nodes_hold_up_none, limit, crashing_strategy, one_line_for_each_change,
+     bad_nodes_delay_no_other, limit, crashing_strategy, one_line_for_each_change,
      no_line_for_a_moment, wrong_settings,
      wrong_setting_on_the_command_line, node_without_a_name, hosts_file, names_that_become_atoms,
-     routes_of_several_clusters, pruned_in_mid_connection, answers_that_are_none, partial_answers,
-     other_name_of_this_node, turned_away, stopped_in_mid_connection, waiting_in_turn, silent_nodes].
+     routes_of_several_clusters, pruned_in_mid_connection, invalid_answers, partial_answers,
+     other_name_of_this_node, rejected_attempts, stopped_in_mid_connection, waiting_in_turn,
+     silent_nodes].
 
 static_nodes_form_a_mesh(_) ->
     Nodes = ['a@127.0.0.2', 'b@127.0.0.3', 'c@127.0.0.4'],
@@ -42,7 +45,7 @@ static_nodes_form_a_mesh(_) ->
                  peers(hd(Peers))),
     stop(Peers).
 
-%% Where OTP does not spread connections, every one of them is discovery's.
+%% OTP does not connect the nodes to each other here, so discovery makes every connection.
 mesh_without_connect_all(_) ->
     Nodes = ['a@127.0.0.2', 'b@127.0.0.3', 'c@127.0.0.4', 'd@127.0.0.5'],
     Clusters = [#{name => shop, strategy => {static, #{nodes => Nodes}}}],
@@ -55,12 +58,12 @@ nodes_come_and_go(_) ->
     A = start('a@127.0.0.2', [scripted(keep, false)], []),
     answer(A, keep, #{nodes => [NodeB]}),
     await_nodes(A, [NodeB]),
-    %% What leaves the list stays connected,
+    %% A node that leaves the list stays connected.
     answer(A, keep, #{nodes => []}),
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
     ?assertMatch(#{<<"b@127.0.0.3">> := #{clusters := []}}, peers(A)),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
-    %% and what does not answer comes back by itself.
+    %% A listed node that has ended is connected again when it is back.
     answer(A, keep, #{nodes => [NodeB]}),
     eid_ct:eventually(fun() -> listed(A) =:= [[<<"b@127.0.0.3">>]] end),
     stop([B]),
@@ -68,7 +71,7 @@ nodes_come_and_go(_) ->
     {ok, B2, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     await_nodes(A, [NodeB]),
     stop([A]),
-    %% Pruned, it is disconnected.
+    %% With `prune', a node that leaves the list is disconnected.
     A2 = start('a@127.0.0.2', [scripted(keep, true)], []),
     answer(A2, keep, #{nodes => [NodeB]}),
     await_nodes(A2, [NodeB]),
@@ -91,7 +94,7 @@ clusters_side_by_side(_) ->
                               #{<<"c@127.0.0.4">> := #{clusters := Clusters}} = peers(A),
                               lists:sort(Clusters) =:= [one, two]
                       end),
-    %% One cluster has lost it, the other one has not.
+    %% The node leaves the list of one cluster but stays in the list of the other.
     answer(A, one, #{nodes => []}),
     await_nodes(A, [NodeC]),
     ?assertMatch(#{clusters := [two]}, maps:get(<<"c@127.0.0.4">>, peers(A))),
@@ -99,14 +102,14 @@ clusters_side_by_side(_) ->
     await_nodes(A, []),
     stop([A, B, C]).
 
-%% Two hundred nodes that take the connection and say nothing, more where nobody is, and one that is well.
-bad_nodes_hold_up_none(_) ->
+%% 200 nodes accept the connection and send nothing, 200 names have no node, and one node works.
+bad_nodes_delay_no_other(_) ->
     good_node_comes_first(200, names("n", 200, "127.0.0.10")).
 
 names(Base, Count, Ip) ->
     [iolist_to_binary([Base, integer_to_list(N), "@", Ip]) || N <- lists:seq(1, Count)].
 
-%% The good node is connected while the first attempt at each silent node is still under way.
+%% The good node is connected while the first attempt at each silent node is still in progress.
 good_node_comes_first(Count, Others) ->
     {Port, _Accepted} = silent(),
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
@@ -120,7 +123,7 @@ good_node_comes_first(Count, Others) ->
     Infos = [maps:get(Node, Peers) || Node <- Silent],
     ?assertEqual([], [Info || #{state := State, error := Error} = Info <- Infos,
                               {State, Error} =/= {connecting, none}]),
-    %% The worker answers meanwhile.
+    %% Meanwhile the worker still answers.
     await_answers(A, shop, 1),
     stop([A, B]).
 
@@ -130,13 +133,13 @@ limit(_) ->
     ok = eid_ct:start_log(A),
     answer(A, shop, #{nodes => [NodeB]}),
     await_nodes(A, [NodeB]),
-    %% Whoever is in the list stays, wherever new names come.
+    %% A node in the list keeps its place, wherever the new names appear.
     Names = names("n", 1000, "127.0.0.10"),
     answer(A, shop, #{nodes => Names ++ [NodeB, "no name", <<"bad@">>, 42, {}]}),
     eid_ct:eventually(fun() -> [Nodes] = listed(A), length(Nodes) =:= 10 end),
     ?assert(lists:member(<<"b@127.0.0.3">>, hd(listed(A)))),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
-    %% Each is logged once, and not with each answer.
+    %% Each problem is logged once, not with each answer.
     await_answers(A, shop, 3),
     ?assertMatch([_, _], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop") =/= nomatch]),
     ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "lists 1001 nodes") =/= nomatch]),
@@ -161,7 +164,7 @@ crashing_strategy(_) ->
     answer(A, shop, #{nodes => [NodeB]}),
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
     ?assertMatch([_Warning, _Notice], eid_ct:log_lines(A)),
-    %% Killed, its process comes back.
+    %% If the strategy's process is killed, discovery starts a new one.
     [Worker] = workers(A),
     Runners = fun() ->
                       {links, Links} = peer:call(A, erlang, process_info, [Worker, links]),
@@ -174,10 +177,12 @@ crashing_strategy(_) ->
     await_nodes(A, []),
     stop([A, B]).
 
-%% On the node of the process: a signal from this node, which is not connected to it, would be lost.
+%% Kills the process from its own node. This node is not connected to that node, so its own signal
+%% would be lost.
 kill(Peer, Pid) -> true = peer:call(Peer, erlang, exit, [Pid, kill]).
 
-%% A node that can't be reached for a while: one line when that is clear, and one when it is back, whatever keeps it away.
+%% A node cannot be reached for a while. eid logs one line when this is clear and one line when the
+%% node is back, even if the reason changes meanwhile.
 one_line_for_each_change(_) ->
     A = start('a@127.0.0.2', [scripted(shop, false)],
               tuning(#{patience => 300, longest_gap => 300})),
@@ -186,7 +191,7 @@ one_line_for_each_change(_) ->
     eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end),
     [Refused] = eid_ct:log_lines(A),
     ?assertNotEqual(nomatch, string:find(Refused, "connection refused")),
-    %% Another reason is no change of what matters; it is there to be asked for.
+    %% A new reason causes no new line, but it is visible in the info.
     {ok, B0, _} = eid_ct:start_node(b, "127.0.0.3", ["-setcookie", "another"]),
     eid_ct:eventually(fun() ->
                               #{<<"b@127.0.0.3">> := #{error := Error}} = peers(A),
@@ -200,7 +205,7 @@ one_line_for_each_change(_) ->
     ?assertMatch([Refused, _Connected], eid_ct:log_lines(A)),
     stop([A, B]).
 
-%% A node that is away for a moment is not worth a line, however often it was tried.
+%% eid logs nothing about a node that is away only for a moment, however often it tries.
 no_line_for_a_moment(_) ->
     A = start('a@127.0.0.2', [scripted(shop, false)], tuning(#{patience => 3_600_000})),
     ok = eid_ct:start_log(A),
@@ -267,7 +272,7 @@ wrong_setting_on_the_command_line(_) ->
     ?assertNotEqual(0, Status),
     ?assertNotEqual({nomatch, Output}, {string:find(Output, "each cluster in {eid, [{clusters"), Output}).
 
-%% It becomes a node later.
+%% Discovery runs before the node has a name.
 node_without_a_name(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     {ok, A, _} = peer:start_link(#{connection => standard_io,
@@ -284,11 +289,12 @@ node_without_a_name(_) ->
     {ok, _} = peer:call(A, net_kernel, start, ['a@127.0.0.2', #{name_domain => longnames}]),
     true = peer:call(A, erlang, set_cookie, [eid_ct]),
     await_nodes(A, [NodeB]),
-    %% It is no peer of its own.
+    %% The node is not its own peer.
     eid_ct:eventually(fun() -> maps:keys(peers(A)) =:= [<<"b@127.0.0.3">>] end),
     stop([A, B]).
 
-%% The hosts say which nodes they have; here each host's epmd stands for its engine, which the rig's suites have.
+%% The strategy asks each host for its nodes. Here the host's epmd answers. The suites on the rig
+%% use real engines.
 hosts_file(Config) ->
     File = filename:join(proplists:get_value(priv_dir, Config), "hosts"),
     ok = file:write_file(File, "'127.0.0.1'.\n'no host'.\n{[8364], [1114112]}.\n[1114112].\n"),
@@ -307,18 +313,19 @@ hosts_file(Config) ->
     stop([A]).
 
 names_that_become_atoms(_) ->
-    %% Names that an earlier run of this VM has not made atoms of.
+    %% The names are new, so no earlier run of this VM has made atoms of them.
     Names = names(io_lib:format("atoms_~b_", [erlang:system_time()]), 3000, "127.0.0.1"),
     {Answers, _} = lists:mapfoldl(fun eid_discovery_atoms:take/2, eid_discovery_atoms:new(), Names),
     {Good, Bad} = lists:partition(fun({Answer, _}) -> Answer =:= ok end, Answers),
     ?assertEqual({error, too_many_names}, hd(Bad)),
     ?assert(length(Good) >= 1000 andalso length(Good) < 1100),
-    %% What is an atom already costs nothing.
+    %% Names that are already atoms do not count towards the limit.
     {Known, _} = lists:mapfoldl(fun eid_discovery_atoms:take/2, eid_discovery_atoms:new(),
                                 lists:append(lists:duplicate(20, lists:sublist(Names, 500)))),
     ?assertEqual([], [Answer || {error, _} = Answer <- Known]).
 
-%% A route stands as long as some cluster has it, whoever is killed, and the user's own comes first.
+%% A route stays as long as any cluster lists it, even if processes are killed. A route that the
+%% user sets takes precedence.
 routes_of_several_clusters(_) ->
     Node = <<"b@127.0.0.9">>,
     A = start('a@127.0.0.2', [scripted(one, false), scripted(two, false)], []),
@@ -360,7 +367,7 @@ routes_of_several_clusters(_) ->
     ?assertEqual(12345, Port()),
     stop([A]).
 
-%% A node that leaves the list while it is being connected is not connected in the end.
+%% A node that leaves the list during its connection attempt does not stay connected.
 pruned_in_mid_connection(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", ["-kernel", "net_setuptime", "120"]),
     Pid = peer:call(B, os, getpid, []),
@@ -372,7 +379,7 @@ pruned_in_mid_connection(_) ->
     answer(A, shop, #{nodes => []}),
     eid_ct:eventually(fun() -> listed(A) =:= [[]] end),
     "" = os:cmd("kill -CONT " ++ Pid),
-    %% It comes up for a moment, and once.
+    %% The connection comes up once and is closed at once.
     Changes = fun() ->
                       #{events := Events} = peer:call(A, eid_mesh_recorder, history, []),
                       [Change || {_, Change, _} <- Events]
@@ -390,8 +397,8 @@ await_connecting(Peer, Node) ->
                               end
                       end).
 
-%% Whatever a strategy answers, the application goes on.
-answers_that_are_none(_) ->
+%% The application survives every invalid answer of a strategy.
+invalid_answers(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     A = start('a@127.0.0.2', [scripted(shop, true), (static([]))#{name => other}], []),
     answer(A, shop, #{nodes => [NodeB]}),
@@ -412,7 +419,7 @@ answers_that_are_none(_) ->
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
     stop([A, B]).
 
-%% Nobody is disconnected because somebody has not answered yet; but later.
+%% After a partial answer, `prune' disconnects no node. After the next complete answer it does.
 partial_answers(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     A = start('a@127.0.0.2', [scripted(shop, true)], []),
@@ -426,7 +433,8 @@ partial_answers(_) ->
     await_nodes(A, []),
     stop([A, B]).
 
-%% It would not answer to that name, and OTP would say so each time.
+%% The listed name leads back to this node. The node does not answer to it, and OTP would log each
+%% attempt.
 other_name_of_this_node(_) ->
     A = start('a@127.0.0.2', [scripted(shop, false)], tuning(#{patience => 300})),
     ok = eid_ct:start_log(A),
@@ -441,9 +449,9 @@ other_name_of_this_node(_) ->
     eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 1 end),
     stop([A]).
 
-%% A node with another cookie logs each attempt, so it is tried less and less often. A node that closes
-%% each connection is tried at the usual pace meanwhile.
-turned_away(_) ->
+%% A node with another cookie logs each attempt, so eid tries it less and less often. Meanwhile eid
+%% tries a node that closes each connection at the usual pace.
+rejected_attempts(_) ->
     {Port, Accepted} = broken_off(),
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", ["-setcookie", "another"]),
     {module, _} = peer:call(B, code, load_binary, counting_handler()),
@@ -453,7 +461,7 @@ turned_away(_) ->
     ok = eid_ct:start_log(A),
     answer(A, shop, #{nodes => [NodeB, {<<"r@127.0.0.9">>, {{127,0,0,1}, Port}}]}),
     eid_ct:eventually(fun() -> length(eid_ct:log_lines(A)) =:= 2 end),
-    %% An attempt makes two connections: a dial, and the carrier's.
+    %% An attempt makes two connections: first a dial of eid's, then the carrier's connection.
     Tried = fun() -> counters:get(Accepted, 1) div 2 end,
     Enough = Tried() + 30,
     eid_ct:eventually(fun() -> Tried() >= Enough end, 60_000),
@@ -461,11 +469,12 @@ turned_away(_) ->
     ct:pal("~b attempts at the one, and ~b at the other", [Tried(), Logged]),
     ?assert(Logged >= 2),
     ?assert(2 * Logged < Tried()),
-    %% One line for each of them, however often they were tried.
+    %% The log has one line for each node, however often eid tried.
     ?assertMatch([_, _], eid_ct:log_lines(A)),
     stop([A, B]).
 
-%% A listener that accepts connections and closes them: its port, and a counter of the connections.
+%% Starts a listener that accepts connections and closes them. Returns its port and a counter of the
+%% connections.
 broken_off() ->
     {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}]),
     Accepted = counters:new(1, []),
@@ -480,7 +489,7 @@ break_off(Listen, Accepted) ->
     counters:add(Accepted, 1, 1),
     break_off(Listen, Accepted).
 
-%% A logger handler that counts events.
+%% Returns the code of a logger handler that counts events.
 counting_handler() ->
     {ok, Tokens, _} = erl_scan:string("-module(eid_ct_counter). -export([log/2]). log(_, _) -> persistent_term:put(eid_ct_counter, "
                                       "persistent_term:get(eid_ct_counter, 0) + 1)."),
@@ -493,7 +502,7 @@ counting_handler() ->
     {ok, Module, Binary} = compile:forms(Split(Tokens, [], [])),
     [Module, "made", Binary].
 
-%% Nothing of discovery goes on when the application has been stopped.
+%% When the application has stopped, no process of discovery is left.
 stopped_in_mid_connection(_) ->
     {ok, B, NodeB} = eid_ct:start_node(b, "127.0.0.3", []),
     Pid = peer:call(B, os, getpid, []),
@@ -509,10 +518,11 @@ stopped_in_mid_connection(_) ->
     await_nodes(A, [NodeB]),
     stop([A, B]).
 
-%% More than can be tried at a time: each has its turn, also a good node that has failed before.
+%% The list has more nodes than eid tries at a time. Each node gets its turn, also a good node that
+%% has failed before.
 waiting_in_turn(_) ->
     Silent = [{Node, silent()} || Node <- names("a", 12, "127.0.0.9")],
-    %% An attempt at a silent node takes a second, and the next one is due at once.
+    %% An attempt at a silent node takes one second, and the next attempt is due at once.
     A = start('a@127.0.0.2', [scripted(shop, false)],
               tuning(#{max_attempts => 4, max_first_attempts => 4, longest_gap => 30})
               ++ ["-kernel", "net_setuptime", "1"]),
@@ -523,7 +533,7 @@ waiting_in_turn(_) ->
                               ?assert(length([Info || #{state := connecting} = Info <- Infos]) =< 8),
                               length([Error || #{error := Error} <- Infos, Error =/= none]) =:= 13
                       end, 30_000),
-    %% An attempt makes two connections: a dial, and the carrier's.
+    %% An attempt makes two connections: first a dial of eid's, then the carrier's connection.
     Accepted = fun() -> [counters:get(Counter, 1) || {_, {_, Counter}} <- Silent] end,
     Before = Accepted(),
     eid_ct:eventually(fun() ->
@@ -535,6 +545,6 @@ waiting_in_turn(_) ->
     eid_ct:eventually(fun() -> lists:member(NodeZ, peer:call(A, erlang, nodes, [])) end, 60_000),
     stop([A, Z]).
 
-%% As many nodes as a cluster may list by default: a good one, and silent ones.
+%% The list is as long as the default limit allows: 499 silent nodes and a good one.
 silent_nodes(_) ->
     good_node_comes_first(499, []).

@@ -1,4 +1,5 @@
-%% What the suites of discovery share: nodes that run it, strategies that answer as told, and Docker hosts that are doubles.
+%% Helpers for the discovery suites: nodes that run discovery, scripted strategies, and test doubles
+%% of Docker hosts.
 -module(eid_discovery_ct).
 
 -export([figures/1, host/0, docker/1, engines/1, run/3, node_name/2, start/3, start/4, tuning/1,
@@ -31,7 +32,8 @@ run(Double, Name, Labels) ->
 
 node_name(Name, Host) -> iolist_to_binary([Name, "@", Host]).
 
-%% Strategies are asked ten times a second, unless the arguments have a tuning/1.
+%% Starts a node with discovery. It asks its strategies ten times a second, unless the arguments
+%% contain a tuning/1.
 start(Node, Clusters, Arguments) -> start(Node, Clusters, Arguments, fun(Peer) -> peer:call(Peer, eid, start, []) end).
 
 start(Node, Clusters, Arguments, Then) ->
@@ -46,13 +48,13 @@ start(Node, Clusters, Arguments, Then) ->
     _ = Then(Peer),
     Peer.
 
-%% Arguments for a node: delays and limits of discovery that are not the usual ones.
+%% Arguments that change delays and limits of discovery on a node.
 tuning(Tuning) -> ["-eid", "tuning", term(maps:merge(#{shortest_interval => 100}, Tuning))].
 
 term(Term) -> lists:flatten(io_lib:format("~0p", [Term])).
 
-%% Stops nodes, and waits until they have ended, so that other nodes can listen at their addresses:
-%% `peer:stop/1' does not wait for that.
+%% Stops nodes and waits until their VMs have ended, because `peer:stop/1' does not wait. Then other
+%% nodes can listen at their addresses.
 stop(Peers) ->
     Pids = [peer:call(Peer, os, getpid, []) || Peer <- Peers],
     [peer:stop(Peer) || Peer <- Peers],
@@ -67,11 +69,11 @@ scripted(Key, Prune) ->
 
 answer(Peer, Key, Answer) -> ok = peer:call(Peer, application, set_env, [kernel, Key, Answer]).
 
-%% Waits until a scripted strategy has given `Count' more answers, and the worker has taken them.
+%% Waits until a scripted strategy has given `Count' more answers and the worker has taken them.
 await_answers(Peer, Key, Count) ->
     Asked = fun() -> peer:call(Peer, eid_scripted_discovery, asked, [Key]) end,
-    %% The first question counted here may have got the answer of before, and the worker may not have
-    %% taken the last answer yet.
+    %% Two more than `Count': the first call counted here may have returned the old answer, and the
+    %% worker may not have taken the last answer yet.
     Enough = Asked() + Count + 2,
     eid_ct:eventually(fun() -> Asked() >= Enough end).
 
@@ -81,15 +83,15 @@ await_nodes(Peer, Nodes) ->
 workers(Peer) ->
     lists:reverse([Pid || {{cluster, _}, Pid, _, _} <- peer:call(Peer, supervisor, which_children, [eid_sup])]).
 
-%% The connector answers this after everything that was sent to it before.
+%% The connector handles all earlier messages before it answers this call.
 peers(Peer) -> peer:call(Peer, eid_discovery_connector, info, []).
 
 listed(Peer) -> [lists:sort(Nodes) || #{nodes := Nodes} <- peer:call(Peer, eid_discovery, info, [])].
 
 priv_dir(Config) -> proplists:get_value(priv_dir, Config).
 
-%% A listener on 127.0.0.1 that accepts connections and then sends nothing: its port, and a counter of the
-%% connections. It is linked to the caller.
+%% Starts a listener on 127.0.0.1 that accepts connections and then sends nothing. Returns its port
+%% and a counter of the connections. The listener is linked to the caller.
 silent() ->
     Self = self(),
     Accepted = counters:new(1, []),
@@ -102,7 +104,8 @@ silent() ->
                         end),
     receive {Silent, Port} -> {Port, Accepted} end.
 
-%% A socket that the other side closes is gone: it is active, and this process reads no messages.
+%% The sockets are active, so a socket closes when its peer closes it, although this process reads
+%% no messages.
 accept(Listen, Accepted) ->
     {ok, _Socket} = gen_tcp:accept(Listen),
     counters:add(Accepted, 1, 1),

@@ -1,4 +1,4 @@
-%% Discovery by DNS, with a name server that says what the tests want.
+%% Tests discovery by DNS, with a name server that returns what the tests set.
 -module(eid_discovery_dns_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -23,14 +23,14 @@ addresses_of_a_name(Config) ->
                ({"shop.test" = Name, aaaa}) -> [eid_dns_double:aaaa(Name, 1, {16#2001, 16#db8, 0, 0, 0, 0, 0, 7})];
                (_) -> 3
             end),
-    %% The base is that of the node itself, and the carrier's family counts.
+    %% By default the name's base is the node's own, and the address family is the carrier's.
     Clusters = [#{name => shop, strategy => {dns, #{name => "shop.test"}}}],
     Peers = [start(Node, Clusters, eid_dns_double:inetrc(Dns, priv_dir(Config))) || Node <- ['shop@127.0.0.2', 'shop@127.0.0.3']],
     await_nodes(hd(Peers), ['shop@127.0.0.3']),
     Others = [<<"shop@127.0.0.3">>, <<"shop@127.0.0.4">>],
     eid_ct:eventually(fun() -> listed(hd(Peers)) =:= [Others] end),
     #{<<"shop@127.0.0.4">> := _} = peers(hd(Peers)),
-    %% An address needs no route of the user's.
+    %% An address needs no route from the user.
     ?assertEqual({ok, #{ip => {127,0,0,4}, port => 12345, route => direct}},
                  peer:call(hd(Peers), eid, lookup, ['shop@127.0.0.4'])),
     Any = start('a@127.0.0.5', [#{name => any, strategy => {dns, #{name => "shop.test", family => any, base => "x"}}}],
@@ -39,7 +39,8 @@ addresses_of_a_name(Config) ->
     stop([Any | Peers]),
     eid_dns_double:stop(Dns).
 
-%% A name is asked for again when its records are out of date, or at the interval.
+%% Discovery asks for a name again when its records expire or after the interval, whichever is
+%% first.
 time_to_live(Config) ->
     Hour = 3_600_000,
     Names = [{"zero.test", 0, Hour}, {"one.test", 1, Hour}, {"day.test", 86400, Hour},
@@ -54,13 +55,13 @@ time_to_live(Config) ->
     Asked = fun(Name) -> maps:get({Name, a}, eid_dns_double:asked(Dns), 0) end,
     Again = ["zero.test", "one.test", "interval.test"],
     eid_ct:eventually(fun() -> lists:all(fun(Name) -> Asked(Name) >= 4 end, Again) end, 20_000),
-    %% A pause of a second is ten times the shortest one here.
+    %% A pause of one second is ten times the shortest pause here.
     ?assert(Asked("zero.test") > Asked("one.test")),
     ?assertEqual(1, Asked("day.test")),
     stop([A]),
     eid_dns_double:stop(Dns).
 
-%% The pauses without the tuning of tests: not shorter than a second, and up to a tenth shorter than the
+%% The pauses without the tests' tuning: at least one second, and up to a tenth shorter than the
 %% interval.
 pauses(_) ->
     [?assertEqual({Pause, Asked}, {apply(eid_discovery_poller, pause, Asked), Asked})
@@ -70,7 +71,7 @@ pauses(_) ->
              {1000, [{within, 999}, 5000, 0.0]}, {2000, [{within, 2000}, 5000, 1.0]},
              {4500, [{within, 86_400_000}, 5000, 1.0]}]].
 
-%% Whatever goes wrong with DNS, the nodes that are there stay, and one line says so.
+%% When DNS fails in any way, the connected nodes stay connected, and the log gets one line.
 names_that_fail(Config) ->
     Answers = ets:new(answers, [public]),
     true = ets:insert(Answers, {now, good}),
@@ -99,13 +100,13 @@ names_that_fail(Config) ->
     true = ets:insert(Answers, {now, good}),
     eid_ct:eventually(fun() -> [#{error := Error}] = peer:call(A, eid_discovery, info, []), Error =:= none end),
     ?assertMatch([_, _], eid_ct:log_lines(A)),
-    %% The name is there, and nobody behind it.
+    %% The name exists but has no address.
     true = ets:insert(Answers, {now, []}),
     await_nodes(A, []),
     stop([A, B]),
     eid_dns_double:stop(Dns).
 
-%% The port that DNS tells is the one that is dialled.
+%% A node dials the port of the SRV record.
 services_with_ports(Config) ->
     PortA = free_port({127,0,0,2}),
     PortB = free_port({127,0,0,3}),
@@ -138,21 +139,21 @@ services_with_ports(Config) ->
                               Error =/= none
                                   andalso string:find(maps:get(text, Error), "nowhere.test") =/= nomatch
                       end),
-    %% Whoever stops discovery gets back the routes that were there before.
+    %% When discovery stops, the routes that it set are removed.
     ok = peer:call(A, application, stop, [eid]),
     ?assertNotMatch({ok, _}, peer:call(A, eid, lookup, ['shop@b.test'])),
     stop([A, B]),
     eid_dns_double:stop(Dns).
 
-%% A free port at an address, chosen by the system.
+%% Returns a free port at an address, chosen by the system.
 free_port(Ip) ->
     {ok, Listen} = gen_tcp:listen(0, [{ip, Ip}]),
     {ok, Port} = inet:port(Listen),
     ok = gen_tcp:close(Listen),
     Port.
 
-%% A thousand answers, each with other names: the second half leaves nothing more behind than the first. At
-%% some of the addresses a listener accepts connections.
+%% Two runs with many hostile answers, each with other names. The second run must not leave more
+%% behind than the first. At some of the addresses a listener accepts connections.
 hostile_dns(Config) ->
     Ips = fun() -> [{127, rand:uniform(255), rand:uniform(255), rand:uniform(255)} || _ <- lists:seq(1, 25)] end,
     Listeners = [begin {ok, L} = gen_tcp:listen(12345, [{ip, {127,0,1,N}}, {reuseaddr, true}]), L end || N <- lists:seq(1, 20)],
@@ -177,20 +178,21 @@ hostile_dns(Config) ->
                   ok = peer:call(A, application, stop, [eid])
           end,
     Run(),
-    _ = figures(A),    % loads what it needs
+    _ = figures(A),    % loads the modules that it needs
     Before = figures(A),
     Run(),
     After = figures(A),
     ct:pal("before ~p~nafter ~p", [Before, After]),
     ?assert(maps:get(atoms, After) - maps:get(atoms, Before) < 1000),
     eid_ct:eventually(fun() -> maps:get(memory, figures(A)) - maps:get(memory, Before) < 1_000_000 end),
-    %% Terms that were replaced go one after the other.
+    %% Replaced persistent terms are freed one after the other, so wait for that.
     eid_ct:eventually(fun() -> maps:get(terms, figures(A)) - maps:get(terms, Before) < 100_000 end),
     stop([A]),
     [gen_tcp:close(Listener) || Listener <- Listeners],
     eid_dns_double:stop(Dns).
 
-%% What one family has said stays when its servers fail, and the other one is no stand-in for it.
+%% If the servers fail for one address family, its last answer stays valid. The answer of the other
+%% family does not replace it.
 family_that_fails(Config) ->
     Answers = ets:new(answers, [public]),
     true = ets:insert(Answers, {now, good}),
@@ -217,7 +219,8 @@ family_that_fails(Config) ->
     stop([A]),
     eid_dns_double:stop(Dns).
 
-%% The hosts are the addresses of a name: new ones are followed, others no more, and a host of another name holds up nobody.
+%% The Docker hosts are the addresses of a DNS name. Discovery follows an added host and drops a
+%% removed host. When DNS fails, the list stays as it is.
 hosts_by_dns(Config) ->
     {One, HostOne} = host(),
     {Two, HostTwo} = host(),

@@ -1,4 +1,4 @@
-%% Discovery by Docker's labels and names, with doubles of engines.
+%% Tests discovery by Docker's labels and names, with test doubles of engines.
 -module(eid_discovery_docker_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -13,7 +13,7 @@ suite() -> [{timetrap, {minutes, 3}}].
 all() ->
     [long_ids, containers_by_event, containers_by_name, reload, hostile_labels].
 
-%% Nodes that are named with all digits of their IDs find each other under these.
+%% Nodes that are named with all digits of their container IDs find each other under these names.
 long_ids(_) ->
     {One, Host} = host(),
     Id = run(One, "db", #{"eid.cluster" => "shop"}),
@@ -26,7 +26,8 @@ long_ids(_) ->
     stop([A]),
     eid_engine_double:stop(One).
 
-%% Two hosts: what starts on one is connected, what ends leaves, and where one is down the other one counts all the same.
+%% A container that starts on one of two hosts is listed, and a container that ends is removed. If
+%% one host is down, changes on the other host still count.
 containers_by_event(_) ->
     {One, HostOne} = host(),
     {Two, HostTwo} = host(),
@@ -40,10 +41,10 @@ containers_by_event(_) ->
     Short = binary:part(Id1, 0, 12),
     All = lists:sort([node_name(Short, HostOne), node_name("web", HostTwo), <<"odd@127.0.0.9">>]),
     eid_ct:eventually(fun() -> listed(A) =:= [All] end),
-    %% One of them is a node.
+    %% One of the listed containers gets a node.
     {ok, B, NodeB} = eid_ct:start_node(binary_to_atom(Short), HostOne, []),
     await_nodes(A, [NodeB]),
-    %% A host that is gone keeps what it had,
+    %% The containers of a host that is down stay in the list.
     eid_engine_double:stop(One),
     run(Two, "new", #{"eid.cluster" => "shop", "eid.node" => "new"}),
     eid_ct:eventually(fun() -> listed(A) =:= [lists:sort([node_name("new", HostTwo) | All])] end),
@@ -52,7 +53,7 @@ containers_by_event(_) ->
                               Error =/= none andalso string:find(maps:get(text, Error), HostOne ++ ": ") =/= nomatch
                       end),
     ?assertEqual([NodeB], peer:call(A, erlang, nodes, [])),
-    %% and one line tells of it.
+    %% The log has one line about this host.
     ?assertMatch([_], [Line || Line <- eid_ct:log_lines(A), string:find(Line, "cluster shop: " ++ HostOne) =/= nomatch]),
     eid_engine_double:tell(Two, ["{\"do\":\"stop\",\"container\":\"", Id2, "\"}"]),
     eid_ct:eventually(fun() -> not lists:member(node_name("web", HostTwo), hd(listed(A))) end),
@@ -67,8 +68,8 @@ containers_by_name(_) ->
     stop([A]),
     eid_engine_double:stop(One).
 
-%% Whoever waits for a host's next change does not keep the library from new code; and the strategy goes on after
-%% a reload of everything.
+%% A process that waits for a host's next change does not prevent a reload of the library. The
+%% strategy continues after all modules have been reloaded.
 reload(_) ->
     {One, Host} = host(),
     A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster"}))#{interval => 100}], engines([One])),
@@ -88,14 +89,14 @@ reload(_) ->
     stop([A]),
     eid_engine_double:stop(One).
 
-%% What runs in code of before the last reload is killed, as in the shell.
+%% Kills processes that still run code from before the last reload, as the shell does.
 load(Peer, Module) ->
     _ = peer:call(Peer, code, purge, [Module]),
     {module, Module} = peer:call(Peer, code, load_file, [Module]),
     ok.
 
-%% Two thousand containers with hostile labels: most labels are no names, and no node answers for the
-%% others. A loads its modules with the first hundred.
+%% Two thousand containers have hostile labels. Most labels are not valid names, and the other names
+%% have no node. The first hundred containers make A load its modules.
 hostile_labels(_) ->
     {One, Host} = host(),
     A = start('a@127.0.0.2', [(docker(#{hosts => [Host], label => "eid.cluster=shop"}))#{limit => 50}], engines([One])),
@@ -104,7 +105,8 @@ hostile_labels(_) ->
     Run("b", atom_to_list(NodeB)),
     Marks = [{Run(Name, Name), node_name(Name, Host)} || Name <- ["mark1", "mark2"]],
     await_nodes(A, [NodeB]),
-    %% A mark stops after these containers have started. When the mark leaves A's list, A has seen them.
+    %% A mark is a container that stops after these containers have started. When the mark leaves
+    %% A's list, A has seen the others.
     RunAll = fun(Numbers, {Id, Mark}) ->
                      eid_ct:eventually(fun() -> lists:member(Mark, hd(listed(A))) end),
                      [Run(["hostile", integer_to_list(N)], hostile_label(N rem 8, N)) || N <- Numbers],
@@ -112,7 +114,7 @@ hostile_labels(_) ->
                      eid_ct:eventually(fun() -> not lists:member(Mark, hd(listed(A))) end, 30_000)
              end,
     RunAll(lists:seq(1, 100), hd(Marks)),
-    _ = figures(A),    % loads what it needs
+    _ = figures(A),    % loads the modules that it needs
     Before = figures(A),
     RunAll(lists:seq(101, 100 + eid_ct:times(2000)), lists:last(Marks)),
     ?assertEqual(50, length(hd(listed(A)))),

@@ -1,4 +1,5 @@
-%% Discovery on the rig: containers on two hosts, OTP releases mixed, that become a cluster by themselves.
+%% Tests discovery on the rig: containers on two hosts, with mixed OTP releases, form a cluster
+%% automatically.
 -module(eid_discovery_rig_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -7,7 +8,7 @@
 -export([static/1, hosts_file/1, dns/1, srv/1, docker/1, rancher/1, network_alias/1, found_by_peers/1, without_connect_all/1,
          split/1]).
 
-%% Milliseconds to wait for a mesh: a machine of two cores starts twenty VMs meanwhile.
+%% Milliseconds to wait for a mesh. A machine with two cores starts twenty VMs in this time.
 -define(MESH_TIME, 60_000).
 
 suite() -> [{timetrap, {minutes, 5}}].
@@ -35,8 +36,8 @@ srv(Config) -> forms_again(srv, Config).
 docker(Config) -> forms_again(docker, Config).
 rancher(Config) -> forms_again(rancher, Config).
 
-%% Twenty nodes for one strategy. The other strategies have five, one for each OTP release, and twenty in
-%% `make soak'.
+%% The number of nodes. One strategy has twenty nodes. The others have five, which covers each OTP
+%% release, or twenty in `make soak'.
 cluster_size(docker) -> 20;
 cluster_size(_) ->
     case os:getenv("EID_SOAK") of
@@ -44,7 +45,7 @@ cluster_size(_) ->
         _ -> 20
     end.
 
-%% A mesh of exactly the living, and again after some have been killed and replaced.
+%% The members form a full mesh, and form it again after some members were killed and replaced.
 forms_again(Strategy, Config) ->
     Size = cluster_size(Strategy),
     Cluster = start(Strategy, Size, #{}, Config),
@@ -56,7 +57,7 @@ forms_again(Strategy, Config) ->
            [Strategy, Formed, Size, Again]),
     eid_cluster:stop(Replaced).
 
-%% Docker's own DNS, where several containers of one host's network have the same alias.
+%% Docker's own DNS: several containers in one host's network have the same alias.
 network_alias(_Config) ->
     {0, _} = eid_rig:command("pods up"),
     Clusters = "[#{name => shop, strategy => {dns, #{name => \"shop\"}}, interval => 1000}]",
@@ -68,13 +69,13 @@ network_alias(_Config) ->
     All = lists:sort([Node || #{node := Node} <- Nodes]),
     [eid_ct:eventually(fun() -> lists:sort([Node | peer:call(Peer, erlang, nodes, [])]) =:= All end)
      || #{node := Node, peer := Peer} <- Nodes],
-    %% One is gone before the next one goes: see `rig remove'.
+    %% Removes the containers one after the other: see `rig remove'.
     [begin
          peer:stop(Peer),
          eid_rig:remove(1, [Id])
      end || #{peer := Peer, id := Id} <- Nodes].
 
-%% A node that looks for nobody.
+%% The new node does not look for other nodes. Its peers find it.
 found_by_peers(Config) ->
     Cluster = start(docker, 3, #{}, Config),
     _ = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
@@ -84,7 +85,7 @@ found_by_peers(Config) ->
     ?assertEqual([], Info),
     eid_cluster:stop(Grown).
 
-%% Then nobody but discovery connects nodes.
+%% Without connect_all, only discovery connects nodes.
 without_connect_all(Config) ->
     Cluster = start(docker, 3, #{erl => ["-connect_all", "false"]}, Config),
     _ = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
@@ -92,7 +93,8 @@ without_connect_all(Config) ->
     _ = eid_cluster:await_mesh(Grown, ?MESH_TIME),
     eid_cluster:stop(Grown).
 
-%% The cable is pulled until each half has given up the other; then it is back.
+%% The link between the hosts is down until each half has given up the other half. Then it is up
+%% again.
 split(Config) ->
     Cluster = start(docker, 4, #{erl => ["-kernel", "net_ticktime", "8"]}, Config),
     _ = eid_cluster:await_mesh(Cluster, ?MESH_TIME),
@@ -113,7 +115,7 @@ split(Config) ->
 start(Strategy, Size, Options, Config) ->
     eid_cluster:start(Strategy, Size, Options#{dir => proplists:get_value(priv_dir, Config)}).
 
-%% Whether each member says so of each on the other host.
+%% Returns true if each member has logged that it lost each member on the other host.
 have_lost_all(Cluster) ->
     Logs = logs(Cluster),
     lists:all(fun({#{node := Node}, #{node := Lost}}) ->
@@ -122,8 +124,9 @@ have_lost_all(Cluster) ->
 
 on(Host, Cluster) -> [Member || #{host := H} = Member <- eid_cluster:members(Cluster), H =:= Host].
 
-%% The logs with everything that happened before: each connector has answered, so that it has logged that,
-%% and the mark that is logged afterwards is there.
+%% Returns the logs, which include everything up to now. Each connector answers a call, so it has
+%% logged everything before. Then each node logs a mark, and this function waits until the mark is
+%% in the log.
 await_logs(Mark, Cluster) ->
     Members = eid_cluster:members(Cluster),
     Text = "Mark of the test: " ++ atom_to_list(Mark),
@@ -133,7 +136,8 @@ await_logs(Mark, Cluster) ->
     ok = eid_ct:eventually(fun() -> lists:all(Has, maps:values(logs(Cluster))) end, 60_000),
     logs(Cluster).
 
-%% What each member has logged so far, without the times; of a node that could not be connected, that alone and not why.
+%% Returns what each member has logged so far, without the times. For a node that could not be
+%% connected, the result has only that fact and not the reason.
 logs(Cluster) -> maps:from_list([{Node, events(eid_cluster:log(Member))} || #{node := Node} = Member <- eid_cluster:members(Cluster)]).
 
 events(Log) ->
@@ -142,7 +146,7 @@ events(Log) ->
          nomatch -> string:trim(Event)
      end || Event <- re:split(Log, "^=[A-Z ]+ REPORT==== .*$", [multiline, {return, list}]), string:trim(Event) =/= ""].
 
-%% What a member has logged more than once since.
+%% Returns what a member has logged more than once after `Before'.
 twice(Before, After) ->
     [{Node, lists:usort(Repeated)}
      || {Node, Events} <- maps:to_list(After),

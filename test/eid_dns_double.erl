@@ -1,11 +1,13 @@
-%% A name server on 127.0.0.1, over UDP, whose answers a function makes: what a real one can't be made to say.
+%% A test double of a name server, on 127.0.0.1 over UDP. A function makes its answers, including
+%% answers that a real server never sends.
 -module(eid_dns_double).
 
 -export([start/1, stop/1, port/1, asked/1, inetrc/2]).
 -export([a/3, aaaa/3, srv/4]).
 
-%% `Answer' gets the question, {Name, Type}, and gives a list of records, an error code (3: no such
-%% name), `silence', or bytes to be sent as they are after the question's ID. It is linked to the caller.
+%% `Answer' gets the question, {Name, Type}. It returns a list of records, an error code (3: no such
+%% name), `silence', or bytes to send unchanged after the question's ID. The server is linked to the
+%% caller.
 start(Answer) ->
     Self = self(),
     Server = spawn_link(fun() ->
@@ -22,13 +24,13 @@ stop({Server, _Port}) ->
 
 port({_Server, Port}) -> Port.
 
-%% How often it was asked for each name and type.
+%% Returns how often the server was asked for each name and type.
 asked({Server, _Port}) ->
     Ref = make_ref(),
     Server ! {asked, self(), Ref},
     receive {Ref, Asked} -> Asked end.
 
-%% Arguments for a node that asks this name server and nobody else.
+%% Arguments for a node that asks only this name server.
 inetrc({_Server, Port}, Folder) ->
     File = filename:join(Folder, "inetrc." ++ integer_to_list(Port)),
     ok = file:write_file(File, io_lib:format("{resolv_conf, \"\"}.~n{hosts_file, \"\"}.~n{lookup, [file]}.~n"

@@ -1,17 +1,17 @@
-%% What the rig's DNS servers answer (test/rig, `rig dns'): addresses by name, which count at once, and SRV records, which count
-%% after a reload.
+%% Sets the records of the rig's DNS servers (test/rig, `rig dns'). Addresses take effect at once,
+%% and SRV records after a reload.
 -module(eid_dns_zone).
 
 -export([start/1, stop/0, addresses/2, services/2, clear/0]).
 
-%% Time to live of all records, in seconds.
+%% Starts the servers. `Ttl' is the time to live of all records, in seconds.
 -spec start(Ttl :: non_neg_integer()) -> ok.
 start(Ttl) -> rig(["dns start ", integer_to_list(Ttl)]).
 
 -spec stop() -> ok.
 stop() -> rig("dns stop").
 
-%% From now on these are the addresses of a name, A and AAAA. None: there is no such name.
+%% Replaces the A and AAAA records of a name. An empty list removes the name.
 -spec addresses(Name :: string(), [string()]) -> ok.
 addresses(Name, []) ->
     case file:delete(hosts_file(Name)) of
@@ -21,7 +21,7 @@ addresses(Name, []) ->
 addresses(Name, Ips) ->
     replace(hosts_file(Name), [[Ip, " ", Name, "\n"] || Ip <- Ips]).
 
-%% From now on these are the SRV records of this name, and there are no others.
+%% Replaces all SRV records. Only this name has records afterwards.
 -spec services(Name :: string(), [{Target :: string(), inet:port_number()}]) -> ok.
 services(Name, Targets) ->
     replace(filename:join(folder(), "records"),
@@ -35,13 +35,13 @@ clear() ->
 
 hosts_file(Name) -> filename:join([folder(), "hosts", Name]).
 
-%% Nobody reads half a file.
+%% Writes a new file and renames it, so that the server never reads half a file.
 replace(File, Lines) ->
     New = filename:join(folder(), "new"),
     ok = file:write_file(New, Lines),
     ok = file:rename(New, File).
 
-%% It does not change while this VM runs.
+%% The directory does not change while this VM runs, so it is cached.
 folder() ->
     case persistent_term:get(?MODULE, none) of
         none ->

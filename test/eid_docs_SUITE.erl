@@ -1,5 +1,6 @@
-%% Every block of commands in the README, SECURITY.md, CONTRIBUTING.md and the guide, run on the rig's two Docker hosts, in the order in which
-%% a reader comes to it, as `eid_reader' does it. A page begins in a folder of its own.
+%% Runs every block of commands in SECURITY.md, CONTRIBUTING.md and the guide on the rig's two
+%% Docker hosts. `eid_reader' runs the blocks in the order of the page. Each page starts in its own
+%% directory.
 -module(eid_docs_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -14,14 +15,15 @@ suite() -> [{timetrap, {minutes, 4}}].
 
 all() -> [{group, group(Page)} || Page <- pages()].
 
-%% A group for each page, and in it one for each block, which has its line for a name.
+%% A group for each page, and in it a group for each block. A block's group is named by its line.
 groups() ->
     lists:append([[{group(Page), [], [{group, group(Page, Block)} || Block <- blocks(Page)]}
                    | [{group(Page, Block), [], [is_run]} || Block <- blocks(Page)]] || Page <- pages()]).
 
 pages() -> [Page || Page <- eid_markdown:pages(), not is_run_elsewhere(Page), blocks(Page) =/= []].
 
-%% By suites of their own: one follows the README as a newcomer does, the other has nodes around that page's commands.
+%% Two pages have their own suites. One suite follows the README as a newcomer does. The other
+%% starts nodes around the commands of the page about migration.
 is_run_elsewhere("README.md") -> true = is_suite("eid_newcomer_SUITE");
 is_run_elsewhere("doc/guide/migration.md") -> true = is_suite("eid_migration_SUITE");
 is_run_elsewhere(_) -> false.
@@ -66,7 +68,8 @@ start_page(Page, Config) ->
     [ok = file:delete(File) || File <- filelib:wildcard(filename:join(Folder, "variables-*"))],
     [{folder, Folder} | Config].
 
-%% Most pages say that the image has to be there, or that the README has made it, and the command. One shows itself how the image is made.
+%% Returns the blocks to run before a page. Most pages require the image and the command `eid'. One
+%% page shows how to make the image.
 before("doc/guide/first-cluster.md") -> [];
 before(Page) ->
     Image = case eid_rig:command("docker 2 image inspect eid-example") of

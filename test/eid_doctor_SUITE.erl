@@ -1,21 +1,22 @@
-%% The command `eid doctor' on the rig, run in host 1's network for nodes on host 2: that it finds nothing wrong where nothing is,
-%% with every release and by every route, and for each fault that is planted, that it is the step at which it says so.
+%% Tests `eid doctor' on the rig. The command runs in host 1's network and checks nodes on host 2.
+%% For healthy nodes of every release and by every route, it finds no fault. For each planted fault,
+%% it fails at the right step.
 -module(eid_doctor_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, end_per_testcase/2]).
--export([every_release/1, every_route/1, what_a_node_notices/1,
+-export([every_release/1, every_route/1, effects_on_the_node/1,
          bad_name/1, unknown_host/1, engine_down/1, engine_paused/1, engine_behind_a_firewall/1, wrong_tls/1, engine_of_another_kind/1,
          no_container/1, stopped/1, paused/1, not_published/1, published_on_loopback/1, published_elsewhere/1,
          port_behind_a_firewall/1, nobody_listens/1, something_else_listens/1, tls_distribution/1, another_node/1, wrong_cookie/1,
          not_allowed/1]).
--export([watch/0, watched/0]).    % of nodes on the rig
+-export([watch/0, watched/0]).    % called on nodes of the rig
 
 suite() -> [{timetrap, {minutes, 2}}].
 
 all() ->
-    [every_release, every_route, what_a_node_notices,
+    [every_release, every_route, effects_on_the_node,
      bad_name, unknown_host, engine_down, engine_paused, engine_behind_a_firewall, wrong_tls, engine_of_another_kind,
      no_container, stopped, paused, not_published, published_on_loopback, published_elsewhere,
      port_behind_a_firewall, nobody_listens, something_else_listens, tls_distribution, another_node, wrong_cookie, not_allowed].
@@ -30,7 +31,8 @@ init_per_suite(Config) ->
 
 end_per_suite(_Config) -> eid_rig:down().
 
-%% Whatever has become of the case: no rule of a firewall stays, and the engine answers, without TLS.
+%% Restores the hosts after every case: no firewall rule remains, and the engine answers without
+%% TLS.
 end_per_testcase(Case, _Config) ->
     [iptables("-D " ++ Rule) || Rule <- rules(Case)],
     [rig("dockerd 2 continue") || Case =:= engine_paused],
@@ -46,7 +48,7 @@ cookie_file(Config, Name, Content) ->
     ok = file:change_mode(File, 8#400),
     File.
 
-%% What the firewall of host 2 drops in a case.
+%% Firewall rules on host 2 that drop packets in this case.
 rules(engine_behind_a_firewall) -> ["INPUT -p tcp --dport 4243 -j DROP"];
 rules(port_behind_a_firewall) -> ["DOCKER-USER -p tcp --dport 12345 -j DROP"];
 rules(_) -> [].
@@ -60,7 +62,7 @@ newest() -> lists:last(eid_rig:releases()).
 
 %% Running the command
 
-%% Its status and its lines, in host 1's network.
+%% Runs the command in host 1's network. Returns its status and its lines.
 doctor(Arguments) -> doctor(["exec 1 ", eid()], Arguments).
 
 doctor(Command, Arguments) ->
@@ -72,14 +74,14 @@ eid() -> filename:join(code:priv_dir(eid), "eid").
 
 steps() -> ["name", "dns", "engine", "api", "container", "running", "port", "dial", "handshake", "cookie"].
 
-%% All steps are taken: with a cookie file the last one too.
+%% Checks that every step succeeds. The last step runs only with a cookie file.
 succeeds(Result, HasCookie) ->
     {0, Lines} = Result,
     Last = case HasCookie of true -> "ok"; false -> "not tried" end,
     ?assertEqual([{Step, "ok"} || Step <- lists:droplast(steps())] ++ [{"cookie", Last}], [outcome(Line) || Line <- Lines], Lines),
     Lines.
 
-%% This step is the first that fails, and says this.
+%% Checks that this is the first step that fails, and that its line has these parts.
 fails(Arguments, Step, Status, Parts) ->
     {Code, Lines} = doctor(Arguments),
     {Before, [Step | After]} = lists:splitwith(fun(Each) -> Each =/= Step end, steps()),
@@ -97,19 +99,20 @@ outcome(Line) ->
 
 start(Release, Options) -> eid_rig:start_detached(2, Release, maps:merge(#{erl => carrier()}, Options)).
 
-%% A node of each release, started at once.
+%% Starts a node of each release, all at the same time.
 one_of_each() -> eid_rig:parallel(fun(Release) -> start(Release, #{}) end, eid_rig:releases()).
 
 carrier() -> ["-proto_dist", "eid_tcp", "-start_epmd", "false"].
 
 name(#{node := Node}) -> atom_to_list(Node).
 
-%% Something that is no node, in a container; the name that a node in it would have.
+%% Starts a container without a node. Returns the name that a node in it would have.
 container(Publish, Command) ->
     Id = eid_rig:docker(2, ["run -d --label eid.test=1 ", Publish, " eid-otp:", newest(), " ", Command]),
     lists:sublist(Id, 12) ++ "@192.0.2.2".
 
-%% A listener that says this, an Erlang string's inside, to whoever has said something; nothing, it stays silent.
+%% Starts a listener that waits for data and then sends `Says', the inside of an Erlang string. If
+%% `Says' is empty, the listener sends nothing.
 listener(Publish, Port, Says) ->
     Answers = case Says of
                   "" -> "timer:sleep(infinity)";
@@ -125,13 +128,13 @@ listener(Publish, Port, Says) ->
 
 id(Node) -> hd(string:lexemes(Node, "@")).
 
-%% Its node is up a moment after its container.
+%% Waits until the node answers, which takes a moment after its container has started.
 await(Node) ->
     eid_ct:eventually(fun() -> {Status, _} = doctor([name(Node)]), Status =:= 0 end, 20_000).
 
 contains(Line, Part) -> ?assertNotEqual({nomatch, Part, Line}, {string:find(Line, Part), Part, Line}).
 
-%% What its node has printed.
+%% Returns what the node has printed.
 log(#{id := Id}) -> eid_rig:docker(2, ["logs ", Id]).
 
 %% Nothing is wrong
@@ -150,7 +153,8 @@ every_release(Config) ->
          ?assertEqual("", log(B))
      end || B <- one_of_each()].
 
-%% As seen from the other host, from a container beside it, and from its own.
+%% Runs the command on the other host, in a container beside the node's, and in the node's own
+%% container.
 every_route(Config) ->
     Cookie = proplists:get_value(cookie, Config),
     In = fun(#{id := Id}) -> ["docker 2 exec ", Id, " /opt/eid/priv/eid"] end,
@@ -165,8 +169,9 @@ every_route(Config) ->
     contains(lists:nth(8, succeeds(doctor(In(A), [name(B), "--cookie-file", "/cookie"]), true)), "by route bridge"),
     contains(lists:nth(8, succeeds(doctor(In(A), [name(A), "--cookie-file", "/cookie"]), true)), "127.0.0.1:12345 answers, by route loopback").
 
-%% Without a cookie no node comes or goes; with one, a hidden one does. No run leaves an atom of its own behind.
-what_a_node_notices(Config) ->
+%% Without a cookie, the node sees no other node. With a cookie, it sees a hidden node come and go.
+%% No run leaves a new atom behind.
+effects_on_the_node(Config) ->
     Cookie = ["--cookie-file", proplists:get_value(cookie, Config)],
     [begin
          ok = eid_rig:load(B, ?MODULE),
@@ -187,7 +192,7 @@ what_a_node_notices(Config) ->
 
 call(#{peer := Peer}, Module, Function, Arguments) -> peer:call(Peer, Module, Function, Arguments, 30_000).
 
-%% On a node: which other nodes come and go, from now on.
+%% Runs on a node: records which other nodes come and go from now on.
 watch() ->
     Caller = self(),
     Watcher = spawn(fun() ->
@@ -222,7 +227,7 @@ engine_down(_) ->
     rig("dockerd 2 kill"),
     fails(["shop@192.0.2.2"], "engine", 5, ["nobody listens at tcp://192.0.2.2:4243", "connection refused", "dockerd -H"]).
 
-%% The kernel still takes the connection.
+%% The engine is paused, but the kernel still accepts the connection.
 engine_paused(_) ->
     rig("dockerd 2 pause"),
     fails(["shop@192.0.2.2", "--timeout", "1"], "api", 5, ["does not answer in time", "its daemon hangs"]).
@@ -234,7 +239,7 @@ engine_behind_a_firewall(_) ->
 wrong_tls(Config) ->
     Https = ["--engine", "https://{host}:4243"],
     Certificates = fun(Whose) -> Https ++ ["--certs", eid_rig:info("tls." ++ Whose)] end,
-    %% An engine without.
+    %% The engine has no TLS.
     fails(["shop@192.0.2.2" | Certificates("client")], "engine", 5, ["does not speak TLS"]),
     rig("dockerd 2 tls"),
     fails(["shop@192.0.2.2" | Certificates("stranger")], "engine", 5, ["certificate", "ca.pem"]),
@@ -320,7 +325,7 @@ await_handshake(Node) ->
                               lists:member({"handshake", "failed"}, Outcomes)
                       end, 20_000).
 
-%% It is logged over there, and nothing else is.
+%% The node logs the failed attempt and nothing else.
 wrong_cookie(Config) ->
     Wrong = cookie_file(Config, "wrong", "other"),
     [begin
@@ -329,7 +334,7 @@ wrong_cookie(Config) ->
          eid_ct:eventually(fun() -> string:find(log(B), "rejected") =/= nomatch end),
          Log = log(B),
          [contains(Log, Part) || Part <- ["Connection attempt from", "@eid-doctor", "rejected"]],
-         %% A node that is still starting prints what it logs twice, under one and the same time.
+         %% A node that is still starting prints each log event twice, with the same time.
          Headings = lists:usort([Line || Line <- string:lexemes(Log, "\r\n"), string:find(Line, " REPORT====") =/= nomatch]),
          ?assertMatch({[_], _}, {Headings, Log})
      end || B <- one_of_each()].

@@ -1,5 +1,5 @@
-%% examples/elixir, on the rig's Docker hosts, by the commands of its README, with this machine's Elixir: a node on each host, and a
-%% node of plain Erlang beside them.
+%% Runs examples/elixir on the rig's Docker hosts, with the commands of its README and this
+%% machine's Elixir. Each host has a node, and one host has a plain Erlang node, too.
 -module(eid_elixir_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -9,7 +9,7 @@
 -export([no_cookie/1, cluster/1, connect/1, remote/1, stop/1]).
 -import(eid_page, [lines/1, set/3, on_the_rig/1, await/1, inspect/3, in_terminal/5]).
 
--define(COOKIE, "eid_rig").    % that of eid_rig's own nodes
+-define(COOKIE, "eid_rig").    % the cookie of eid_rig's own nodes
 -define(SHOP, "eid.cluster=shop").
 -define(OURS, "eid.test=1").
 
@@ -38,7 +38,7 @@ can_run() ->
 
 release() -> erlang:system_info(otp_release).
 
-%% The hosts keep their images from one time to the next; these are not theirs.
+%% The hosts keep their images between runs, so remove the images of this suite.
 end_per_suite(_Config) ->
     [begin
          [try_sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
@@ -47,7 +47,7 @@ end_per_suite(_Config) ->
      end || Host <- [1, 2]],
     eid_rig:down().
 
-%% The project is made once, in a copy, and the image on each host.
+%% Makes the project once, in a copy, and then the image on each host.
 start_nodes(Config) ->
     [Make, Start, _Use] = blocks(),
     Folder = copy(Config),
@@ -55,7 +55,7 @@ start_nodes(Config) ->
     [sh(Host, Folder, Commands) || Host <- [1, 2]],
     [run(Host, Start) || Host <- [1, 2]].
 
-%% What is not part of the example stays away, and eid is where it was.
+%% Copies only the files of the example, and makes the path to eid absolute.
 copy(Config) ->
     Folder = filename:join(?config(priv_dir, Config), "elixir"),
     Example = filename:join([eid_ct:root(), "examples", "elixir"]),
@@ -68,7 +68,7 @@ run(Host, Start) ->
     Id = lists:last(string:lexemes(sh(Host, "", Commands), "\n")),
     #{host => Host, id => Id, node => lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host)}.
 
-%% It says what is missing, and starts nothing.
+%% Without a cookie or a host, the container prints what is missing and starts no node.
 no_cookie(_) ->
     Run = "docker run --rm --label " ?OURS " --env EID_HOST=192.0.2.1 shop",
     {Status, Output} = try_sh(1, "", Run),
@@ -77,7 +77,7 @@ no_cookie(_) ->
     {1, NoHost} = try_sh(1, "", "docker run --rm --label " ?OURS " --env COOKIE=x shop"),
     ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
 
-%% They have found each other, by what runtime.exs says.
+%% The nodes have found each other with the settings in runtime.exs.
 cluster(Config) ->
     [One, Two] = Nodes = ?config(nodes, Config),
     await(fun() -> mesh(Nodes) end),
@@ -90,11 +90,11 @@ cluster(Config) ->
          Programs = sh(Host, "", ["docker top ", Id, " -eo pid,comm"]),
          ?assertMatch({_, nomatch}, {Programs, string:find(Programs, "epmd")})
      end || {#{host := Host, id := Id} = Member, #{node := Other}} <- [{One, Two}, {Two, One}]],
-    %% As it is written, of the latest container of a host.
+    %% The README's own command finds the host's newest container.
     #{host := Host, id := Id} = One,
     ?assertEqual(Id, lists:flatten(sh(Host, "", [Container, "\ndocker inspect --format '{{.Id}}' $NODE"]))).
 
-%% Commands of the README in a certain container.
+%% Runs commands of the README for this container.
 use(#{host := Host, id := Id}, Commands) ->
     sh(Host, "", ["NODE=", Id, "\n", lists:join("\n", Commands)]).
 
@@ -105,7 +105,8 @@ mesh([#{node := One} = MemberOne, #{node := Two} = MemberTwo]) ->
                  {rpc(MemberOne, "IO.inspect(Node.list())"), rpc(MemberTwo, "IO.inspect(Node.list())")}),
     ok.
 
-%% A node that nobody lists, on the other host: `Node.connect/1', and what runs there is called.
+%% No cluster lists this plain Erlang node on the other host. `Node.connect/1' connects it, and then
+%% it answers calls.
 connect(Config) ->
     [#{host := Host} = Member, _] = ?config(nodes, Config),
     #{id := Id, node := Erlang} = eid_rig:start_detached(3 - Host, lists:last(eid_rig:releases()), #{}),
@@ -126,7 +127,7 @@ remote(Config) ->
      || #{host := Host, id := Id, node := Node} <- ?config(nodes, Config)],
     await(fun() -> mesh(?config(nodes, Config)) end).
 
-%% The node ends as it should, and Docker starts it again.
+%% The node exits normally, and Docker starts it again.
 stop(Config) ->
     [_Make, _Start, Use] = blocks(),
     [#{host := Host, id := Id} | _] = Nodes = ?config(nodes, Config),

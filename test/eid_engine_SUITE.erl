@@ -1,24 +1,26 @@
-%% eid:lookup/1 and eid:info/0 on engines that misbehave on cue.
+%% Tests eid:lookup/1 and eid:info/0 with a test double of an engine that misbehaves on command.
 -module(eid_engine_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, init_per_testcase/2, end_per_testcase/2]).
--export([changed_settings_count_at_once/1, distinct_cold_lookups/1, equal_cold_lookups/1, refused_events_are_told_once/1, states/1,
-         restarts_and_cuts/1, misbehaviours/1, bad_engines/1, engines_of_hosts/1, watch/1, watch_that_is_wrong/1]).
+-export([changed_settings_count_at_once/1, distinct_cold_lookups/1, equal_cold_lookups/1,
+         refused_events_are_logged_once/1, states/1, restarts_and_cuts/1,
+         misbehaviours/1, bad_engines/1, engines_of_hosts/1, watch/1, invalid_watch/1]).
 
-%% Milliseconds.
+%% A time limit that only a test that hangs reaches, in milliseconds.
 -define(HANGS, 60_000).
-%% With the default of `max_response_size'.
+%% The last number is the default of `max_response_size', in bytes.
 -define(LIMITS, {?HANGS, ?HANGS, 1048576}).
 
 suite() -> [{timetrap, {minutes, 3}}].
 
 all() ->
-    [changed_settings_count_at_once, distinct_cold_lookups, equal_cold_lookups, refused_events_are_told_once, states, restarts_and_cuts,
-     misbehaviours, bad_engines, engines_of_hosts, watch, watch_that_is_wrong].
+    [changed_settings_count_at_once, distinct_cold_lookups, equal_cold_lookups,
+     refused_events_are_logged_once, states, restarts_and_cuts, misbehaviours, bad_engines,
+     engines_of_hosts, watch, invalid_watch].
 
-%% Cargo may have to build the double, and to wait for another build.
+%% Cargo may have to build the test double, or wait for another build.
 init_per_suite(Config) ->
     ct:timetrap({minutes, 20}),
     ok = eid_engine_double:build(),
@@ -26,8 +28,8 @@ init_per_suite(Config) ->
 
 end_per_suite(_Config) -> ok.
 
-%% eid soon gives up an engine that misbehaves. In other cases no lookup takes long, so the limits are
-%% for a test that hangs.
+%% With short limits, eid soon gives up an engine that misbehaves. In the other cases no lookup
+%% takes long, so their limits only end a test that hangs.
 init_per_testcase(Case, Config) ->
     Double = eid_engine_double:start(),
     application:set_env(eid, engines, #{default => "tcp://" ++ eid_engine_double:address(Double)}),
@@ -87,7 +89,7 @@ changed_settings_count_at_once(Config) ->
          application:unset_env(kernel, erlang_port)
      end || _ <- lists:seq(1, 10)].
 
-%% All at the same time, each in a process of its own.
+%% Runs all lookups at the same time, each in its own process.
 at_once(Names) -> [receive {Pid, Answer} -> Answer end || Pid <- start_lookups(Names)].
 
 start_lookups(Names) ->
@@ -101,8 +103,8 @@ distinct_cold_lookups(Config) ->
     ?assertEqual([], [Answer || Answer <- Answers, element(1, Answer) =/= ok]),
     1000 = length(lists:usort(Answers)).
 
-%% Lookups wait for the list of an engine for one second, and then ask about their containers. Only
-%% lookups that take longer than a second may make more requests.
+%% Lookups wait one second for the engine's list, and then ask about their own containers. More
+%% requests are allowed only if the lookups take longer than a second.
 few_requests(Config, Lookups) ->
     {Microseconds, Answers} = timer:tc(Lookups),
     Requests = eid_engine_double:note(double(Config), requests),
@@ -115,8 +117,8 @@ equal_cold_lookups(Config) ->
     [{ok, #{port := 4711}}] = lists:usort(few_requests(Config, Equal)),
     Note = fun(Name) -> eid_engine_double:note(double(Config), Name) end,
     [{error, no_such_container}] = lists:usort(at_once(lists:duplicate(1000, <<"nobody@127.0.0.9">>))),
-    %% While the engine has not answered, lookups of one container share one request. A later lookup, of
-    %% another container, shows that eid has sent the requests of the lookups before it.
+    %% While the engine does not answer, lookups of one container share one request. A later lookup
+    %% of another container proves that eid has sent all requests of the lookups before it.
     Before = Note(inspects),
     misbehave(Config, "hang-before-headers", "inspect"),
     Same = start_lookups(lists:duplicate(1000, <<"nobody@127.0.0.9">>)),
@@ -131,7 +133,7 @@ equal_cold_lookups(Config) ->
 is_waiting(Pid) ->
     process_info(Pid, current_function) =:= {current_function, {eid_library, ask, 1}}.
 
-refused_events_are_told_once(Config) ->
+refused_events_are_logged_once(Config) ->
     add(Config, "db", 4711),
     misbehave(Config, "forbidden", "events"),
     {ok, Peer, _} = peer:start_link(#{connection => standard_io,
@@ -166,8 +168,8 @@ states(Config) ->
     #{resyncs := Resyncs, lookups := #{unreachable := 1}} = engine(Config),
     ?assert(Resyncs > 0).
 
-%% The streams of events end, in every other round because the engine restarts and all ports change.
-%% Until eid notices the end, it answers with the ports of before. From then on all answers are right.
+%% The streams of events end. In every other round the engine restarts, and all ports change. Until
+%% eid notices the end, it returns the old ports. After that, all answers are right.
 restarts_and_cuts(Config) ->
     Names = [node_name(Id) || Id <- add_many(Config, 20)],
     [begin
@@ -180,7 +182,7 @@ restarts_and_cuts(Config) ->
      end || _ <- lists:seq(1, eid_ct:times(5)),
             Do <- ["restart_engine\",\"ports\":\"new", "cut_streams"]].
 
-%% For a moment the engine that restarts is not there.
+%% While the engine restarts, it cannot be reached for a moment.
 is_right({error, {unreachable, _}}, _Port) -> false;
 is_right(Answer, Port) -> ?assertMatch({ok, #{port := Port}}, Answer), true.
 
@@ -189,14 +191,15 @@ listed_ports(Double) ->
                             [global, {capture, [1, 2], binary}]),
     [{Id, binary_to_integer(Port)} || [Port, Id] <- Found].
 
-%% Each way to misbehave at each place. A lookup ends with a port, or with a reason that has a
-%% sentence. Once the engine behaves again, later lookups are right.
+%% Tests each misbehaviour at each place where it is possible. A lookup returns a port, or a reason
+%% that has a sentence. When the engine behaves again, lookups are right.
 misbehaviours(Config) ->
     Ways = [{How, Where} || {How, Places} <- eid_engine_double:misbehaviours(double(Config)),
                             Where <- Places, Where =/= <<"open-streams">>],
     ?assert(length(lists:usort([How || {How, _} <- Ways])) >= 30),
     Self = self(),
-    %% Most of them take as long as the time limits; each has an engine and a host of its own.
+    %% Most misbehaviours take as long as the time limits, so they run in parallel. Each has its own
+    %% engine and host.
     Workers = [spawn_link(fun() -> [misbehaviour(How, Where) || {How, Where} <- Part], Self ! {self(), done} end)
                || Part <- deal(Ways, 8)],
     [receive {Worker, done} -> ok end || Worker <- Workers].
@@ -206,7 +209,7 @@ deal(Items, N) -> [[Item || {I, Item} <- lists:enumerate(Items), I rem N =:= Par
 misbehaviour(How, Where) ->
     Double = eid_engine_double:start(),
     [Ip, _] = string:split(eid_engine_double:address(Double), ":"),
-    %% The default setting is another engine's; this host's own comes before it.
+    %% The default setting is another engine. This host's own entry takes precedence.
     ok = global:trans({?MODULE, self()}, fun() ->
                                                  {ok, Engines} = application:get_env(eid, engines),
                                                  application:set_env(eid, engines, Engines#{Ip => "tcp://" ++ eid_engine_double:address(Double)})
@@ -221,9 +224,9 @@ misbehaviour(How, Where) ->
             ?assert(length(eid:format_error(Reason)) > 60)
     end,
     _ = eid_engine_double:tell(Double, "{\"do\":\"behave\"}"),
-    %% One of the ways is to come back with other ports.
+    %% In one misbehaviour the engine comes back with other ports.
     [{_, Port}] = listed_ports(Double),
-    %% A connection that still hangs may take one time limit more.
+    %% A connection that still hangs may take one more time limit.
     try eid_ct:eventually(fun() -> is_at(Port, eid:lookup(Name)) end)
     catch error:{never, _} -> error({How, Where, {not_at, Port}, eid:lookup(Name)})
     end,
@@ -252,7 +255,7 @@ refusal(Engines) ->
     application:set_env(eid, engines, Engines),
     try eid_routing:check() catch error:Reason -> Reason end.
 
-%% A host's own entry comes before the default, and the default before the port.
+%% A host's own entry takes precedence over the default, and the default over the port setting.
 engines_of_hosts(Config) ->
     Address = eid_engine_double:address(double(Config)),
     [_, Port] = string:split(Address, ":"),
@@ -271,14 +274,14 @@ engines_of_hosts(Config) ->
     ok = Lookup(#{default => Nobody, "localhost" => "tcp://" ++ Address}, <<"localhost">>),
     application:set_env(kernel, docker_daemon_port, list_to_integer(Port)),
     ok = Lookup(#{}, list_to_binary(Ip)),
-    %% The name is checked also if the container is known.
+    %% eid checks the name even if it knows the container.
     add(Config, "my.service.name", 4712),
     eid_ct:eventually(fun() -> maps:get(containers, engine(Config)) =:= 2 end),
     {error, bad_node_name} = eid:lookup(list_to_binary("my.service.name@" ++ Ip)),
     error = Lookup(#{default => Nobody}, list_to_binary(Ip)),
     application:unset_env(kernel, docker_daemon_port).
 
-%% A long poll is answered by what happens, and by nothing else.
+%% Only a change among the matching containers answers a long poll.
 watch(Config) ->
     add_labelled(Config, "web", "{\"eid.cluster\":\"shop\"}"),
     add_labelled(Config, "alone", "{}"),
@@ -296,7 +299,7 @@ watch(Config) ->
     Dying = start_watch(Config, Filter, Two, ?HANGS),
     eid_engine_double:tell(double(Config), "{\"do\":\"die\",\"container\":\"db\"}"),
     {changed, One, [{Web, _, _}]} = watched(Dying),
-    %% The engine ends, and comes back with the same containers.
+    %% The engine stops, and comes back with the same containers.
     Failing = start_watch(Config, Filter, One, ?HANGS),
     tell(Config, "stop_engine"),
     {failed, Down, {unreachable, _}} = watched(Failing),
@@ -312,7 +315,7 @@ is_down(#{}) -> false.
 is_live(#{error := none, state := live}) -> true;
 is_live(#{}) -> false.
 
-watch_that_is_wrong(Config) ->
+invalid_watch(Config) ->
     Host = {127,0,0,9},
     Watch = fun(Engine, Filter, Known) ->
                     Ref = make_ref(),

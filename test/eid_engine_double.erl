@@ -1,5 +1,5 @@
-%% An engine that can be made to misbehave: the program of `native/docker/tests/engine_double', where
-%% `program.rs' says what it understands.
+%% A test double of an engine that misbehaves on command. It runs the program in
+%% `native/docker/tests/engine_double', where `program.rs' lists the commands.
 -module(eid_engine_double).
 
 -export([build/0, start/0, stop/1, address/1, tell/2, ids/2, note/2, misbehaviours/1]).
@@ -8,17 +8,17 @@
 
 -opaque double() :: {port(), Address :: string()}.
 
-%% Has cargo build the program, which may take minutes.
+%% Makes cargo build the program, which may take minutes.
 -spec build() -> ok.
 build() ->
     _ = program(),
     ok.
 
-%% A new one, without containers, at a loopback address of its own.
+%% Starts a double without containers, at its own loopback address.
 -spec start() -> double().
 start() ->
     Program = program(),
-    %% No two doubles of a run have the same address: settings are by address.
+    %% No two doubles of a run have the same address, because settings are by address.
     N = erlang:unique_integer([positive, monotonic]),
     Ip = lists:concat(["127.77.", N div 250 rem 250, ".", 1 + N rem 250]),
     Port = open_port({spawn_executable, Program},
@@ -36,7 +36,7 @@ program() ->
         Program -> Program
     end.
 
-%% Cargo knows whether there is anything to build.
+%% Runs cargo every time, because only cargo knows whether there is anything to build.
 built() ->
     Root = eid_ct:root(),
     Target = os:getenv("CARGO_TARGET_DIR", filename:join(Root, "target")),
@@ -50,11 +50,11 @@ stop({Port, _Address}) ->
     port_close(Port),
     ok.
 
-%% `Host:Port', for an endpoint.
+%% Returns `Host:Port', as part of an engine's URL.
 -spec address(double()) -> string().
 address({_Port, Address}) -> Address.
 
-%% Obeys a command and gives back what it answers, as JSON.
+%% Sends a command and returns the result, as JSON.
 -spec tell(double(), iodata()) -> binary().
 tell({Port, _Address}, Command) ->
     true = port_command(Port, [Command, $\n]),
@@ -71,7 +71,7 @@ line(Port, Line) ->
     after 60_000 -> error(double_is_silent)
     end.
 
-%% The IDs in the answer to a command.
+%% Returns the IDs in the answer to a command.
 -spec ids(double(), iodata()) -> [binary()].
 ids(Double, Command) ->
     case re:run(tell(Double, Command), "[0-9a-f]{64}", [global, {capture, first, binary}]) of
@@ -79,14 +79,14 @@ ids(Double, Command) ->
         nomatch -> []
     end.
 
-%% One of its notes: `requests', `inspects', …
+%% Returns one of the double's counters: `requests', `inspects', …
 -spec note(double(), atom()) -> non_neg_integer().
 note(Double, Name) ->
     {match, [Number]} = re:run(tell(Double, "{\"do\":\"notes\"}"), ["\"", atom_to_list(Name), "\":([0-9]+)"],
                                [{capture, [1], binary}]),
     binary_to_integer(Number).
 
-%% The ways to misbehave, with the places at which they can.
+%% Returns all misbehaviours, each with the places where it is possible.
 -spec misbehaviours(double()) -> [{How :: binary(), [Where :: binary()]}].
 misbehaviours(Double) ->
     {match, Found} = re:run(tell(Double, "{\"do\":\"misbehaviours\"}"),

@@ -1,5 +1,5 @@
-%% The examples, run on the rig's Docker hosts by the commands of their READMEs. What is put in their place is only what differs from
-%% one reader to the next: the values that a block exports, and the hosts' addresses.
+%% Runs the examples on the rig's Docker hosts, with the commands of their READMEs. The suite only
+%% replaces what each reader replaces: the values that a block exports, and the hosts' addresses.
 -module(eid_examples_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -20,7 +20,8 @@ suite() -> [{timetrap, {minutes, 5}}].
 
 all() -> [no_cookie, compose, two_hosts, kubernetes].
 
-%% The image is made on both hosts, as examples/README.md says, on the oldest Erlang of all and on the newest.
+%% Makes the image on both hosts as in examples/README.md, with the oldest and with the newest OTP
+%% release.
 init_per_suite(Config) ->
     case eid_rig:available() of
         true ->
@@ -58,7 +59,7 @@ init_per_testcase(kubernetes, Config) ->
     end;
 init_per_testcase(_, Config) -> Config.
 
-%% Whatever a case has left.
+%% Removes everything that a case has left, even if the case failed.
 end_per_testcase(Case, _Config) ->
     [[sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
       || Label <- [?PROJECT, ?SHOP, ?OURS]] || Host <- [1, 2]],
@@ -69,7 +70,7 @@ end_per_testcase(Case, _Config) ->
     [sh(Host, "", "docker network prune --force") || Host <- [1, 2]],
     ok.
 
-%% The entry point says what is missing, and starts nothing.
+%% Without a cookie or a host, the entry point prints what is missing and starts no node.
 no_cookie(_) ->
     Run = "docker run --rm --label " ?OURS " --env EID_HOST=192.0.2.1 " ?IMAGE,
     {Status, Output} = try_sh(1, "", Run),
@@ -84,18 +85,18 @@ compose(Config) ->
     Run = fun(Line) -> sh(1, "compose", [set("COOKIE", ?COOKIE, Export), "\n", with(?config(compose, Config), Line)]) end,
     Run(Up),
     await(fun() -> {2, 3} = services(), mesh(compose_nodes()) end),
-    %% What the reader sees.
+    %% The output of the command that lists the nodes.
     Seen = nodes_in(Run(Look)),
     ?assertEqual(4, length(Seen)),
     [?assertMatch({match, _}, re:run(atom_to_list(Node), "^shop@[0-9.]+$")) || Node <- Seen],
     are_closed(),
 
-    %% A node that crashes is started again by Docker.
+    %% Docker restarts a node that crashes.
     [{_, Crashed, _} | _] = compose_nodes(),
     _ = try_sh(1, "", ["docker exec ", Crashed, " ", "erl_call -address 127.0.0.1:12345 -a 'erlang halt [1]'"]),
     await(fun() -> ok = ?assertEqual("1", inspect(1, Crashed, "{{.RestartCount}}")), mesh(compose_nodes()) end),
 
-    %% A container that is gone is replaced by compose, and one more of them is welcome.
+    %% Compose replaces a removed container, and one more container joins the cluster.
     sh(1, "", ["docker rm --force ", Crashed]),
     await(fun() -> 4 = length(compose_nodes()), mesh(compose_nodes()) end),
     Run(string:replace(Up, "worker=3", "worker=4")),
@@ -108,7 +109,7 @@ compose(Config) ->
     [?assertEqual({What, ""}, {What, sh(1, "", ["docker ", What, " --quiet --filter label=", ?PROJECT])})
      || What <- ["ps --all", "network ls", "volume ls"]].
 
-%% Nothing is published, nothing of Docker is in there, and there is no epmd.
+%% No port is published, Docker's socket is not in the container, and no epmd runs.
 are_closed() ->
     [begin
          ?assertEqual("", sh(1, "", ["docker port ", Id])),
@@ -133,13 +134,13 @@ two_hosts(_) ->
     await(fun() -> 3 = length(shop_nodes()), mesh(shop_nodes()) end),
     ?assertEqual(2, length(nodes_in(sh(1, "", Look)))),
 
-    %% Docker has chosen the port, on the private address only.
+    %% Docker has chosen the host port, at the private address only.
     [begin
          {match, _} = re:run(sh(Host, "", ["docker port ", Id]), "^12345/tcp -> 192\\.0\\.2\\.[12]:[0-9]+$"),
          is_quiet(Host, Id, ?COOKIE)
      end || {Host, Id, _} <- shop_nodes()],
 
-    %% One goes, another one comes.
+    %% One container ends, and another one starts.
     sh(2, "", ["docker rm --force ", lists:last(Ids)]),
     await(fun() -> 2 = length(shop_nodes()), mesh(shop_nodes()) end),
     sh(1, "two-hosts", set("COOKIE", ?COOKIE, on_the_rig(First))),
@@ -152,8 +153,8 @@ shop_nodes() ->
     [{Host, Id, list_to_atom(lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host))}
      || Host <- [1, 2], Id <- containers(Host, ?SHOP)].
 
-%% The pods of the manifest, without Kubernetes: containers in the rig's network of pods, and its DNS in the place of the
-%% headless Service's.
+%% Runs the manifest's pods without Kubernetes, as containers in the rig's pod network. The rig's
+%% DNS replaces the DNS of the headless Service.
 kubernetes(Config) ->
     Objects = ?config(objects, Config),
     [Block] = blocks("kubernetes"),
@@ -167,13 +168,14 @@ kubernetes(Config) ->
     Selector = maps:with(maps:keys(Selector), Labels),
     is_closed(eid_manifest:object(<<"NetworkPolicy">>, <<"shop-nodes">>, Objects), Labels),
 
-    %% The secret that the README makes is the one that the pods want.
+    %% The README creates the secret that the pods require.
     {match, [Name, Key]} = re:run(Secret, "create secret generic (\\S+) --from-literal=([^=]+)=", [{capture, all_but_first, binary}]),
     Given = #{dir => ?config(priv_dir, Config), secrets => #{{Name, Key} => ?COOKIE}},
     List = fun(Numbers) -> eid_dns_zone:addresses(eid_manifest:service_name(Service), [pod_ip(N) || N <- Numbers]) end,
     Start = fun(Number) -> start_pod(Number, eid_manifest:run(Pod, Objects, Given#{pod_ip => pod_ip(Number)})) end,
 
-    %% A pod alone runs, and is not ready; the DNS has it nevertheless, which is what it takes to become ready.
+    %% A single pod runs but is not ready. The DNS lists it nevertheless, because pods must find
+    %% each other before they are ready.
     List([1]),
     First = Start(1),
     await(fun() -> mesh([First]) end),
@@ -189,13 +191,14 @@ kubernetes(Config) ->
     ?assertEqual(Replicas - 1, length(nodes_in(sh(Host, "", ["docker exec ", Id, " ", AsWritten])))),
     [is_quiet(H, I, ?COOKIE) || {H, I, _} <- Pods],
 
-    %% One is replaced, at another address.
+    %% Another pod at another address replaces this pod.
     sh(Host, "", ["docker rm --force ", Id]),
     List(tl(Numbers) ++ [Replicas + 1]),
     Replaced = tl(Pods) ++ [Start(Replicas + 1)],
     await(fun() -> mesh(Replaced) end).
 
-%% Only the pods themselves reach the erlang port, and nobody anything else.
+%% The policy lets only the pods themselves connect to the distribution port, and closes all other
+%% ports.
 is_closed(#{<<"spec">> := #{<<"podSelector">> := #{<<"matchLabels">> := Selected}, <<"policyTypes">> := [<<"Ingress">>],
                             <<"ingress">> := [#{<<"from">> := [#{<<"podSelector">> := #{<<"matchLabels">> := Allowed}}],
                                                 <<"ports">> := [#{<<"port">> := 12345}]}]}}, Labels) ->
@@ -213,7 +216,7 @@ start_pod(Number, Arguments) ->
 
 quote(Text) -> ["'", string:replace(Text, "'", "'\\''", all), "'"].
 
-%% Both of the container's probes, asked from the pod's host, which is where a kubelet is.
+%% Sends both probes of the container from the pod's host, as a kubelet does.
 await_probes(#{<<"readinessProbe">> := #{<<"httpGet">> := Ready}, <<"livenessProbe">> := #{<<"httpGet">> := Live}}, Pods, Readiness) ->
     [await(fun() ->
                    ?assertEqual({Readiness, 200}, {probe(Pod, Ready), probe(Pod, Live)}),
@@ -239,7 +242,7 @@ with(Compose, Line) -> string:replace(Line, "docker compose", Compose).
 
 blocks(Example) -> eid_page:blocks(filename:join(["examples", Example, "README.md"])).
 
-%% In an example's folder.
+%% Runs commands in the example's directory.
 sh(Host, Example, Commands) -> eid_page:sh(Host, filename:join("examples", Example), Commands).
 
 try_sh(Host, Example, Commands) -> eid_page:try_sh(Host, filename:join("examples", Example), Commands).

@@ -1,11 +1,12 @@
-%% `eid forward' to a Redis in a container of the rig: what belongs to the command alone is in `native/cli/tests/forward.rs'.
+%% Tests `eid forward' to a Redis in a container on the rig. Tests of the command without containers
+%% are in `native/cli/tests/forward.rs'.
 -module(eid_forward_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0, init_per_suite/1, end_per_suite/1, end_per_testcase/2]).
 -export([follows_restarts_and_a_replacement/1, redis_cli_goes_on_working/1, a_session_outlives_the_engine/1, every_route/1,
-         two_ambassadors/1, what_is_wrong_is_said/1]).
+         two_ambassadors/1, errors_are_printed/1]).
 
 -define(PORT, "6379").
 -define(LISTEN, "16379").
@@ -14,7 +15,7 @@ suite() -> [{timetrap, {minutes, 2}}].
 
 all() ->
     [follows_restarts_and_a_replacement, redis_cli_goes_on_working, a_session_outlives_the_engine, every_route,
-     two_ambassadors, what_is_wrong_is_said].
+     two_ambassadors, errors_are_printed].
 
 init_per_suite(Config) ->
     Missing = [Tool || Tool <- ["redis-server", "redis-cli"], os:find_executable(Tool) =:= false],
@@ -30,7 +31,8 @@ end_per_suite(_Config) -> eid_rig:down().
 
 end_per_testcase(_Case, _Config) -> eid_rig:stop_all().
 
-%% The machine's own redis-server with all that it is linked to, its loader too, so that it runs in every image.
+%% Copies this machine's redis-server with its libraries and its loader, so that it runs in every
+%% image.
 redis_folder(Folder) ->
     Redis = filename:join(Folder, "redis"),
     Script = "mkdir -p '" ++ Redis ++ "' && cd '" ++ Redis ++ "' && cp -L \"$(command -v redis-server)\" redis-server && "
@@ -38,7 +40,7 @@ redis_folder(Folder) ->
     ?assertEqual("made", string:trim(os:cmd(Script))),
     Redis.
 
-%% A Redis on a host, in a container of this name.
+%% Starts Redis on a host, in a container with this name.
 start_redis(Config, Host, Name, Docker) ->
     Folder = proplists:get_value(redis, Config),
     Run = ["run -d --label eid.test=1 --stop-timeout 1 --name ", Name, " -v ", Folder, ":/redis:ro ", Docker, " eid-otp:",
@@ -54,7 +56,8 @@ host_port(Host, Name) ->
 
 eid() -> filename:join(code:priv_dir(eid), "eid").
 
-%% `eid forward' in the network of a host, once it listens. It ends with the process that has started it.
+%% Starts `eid forward' in the network of a host, and waits until it listens. It ends with the
+%% process that started it.
 start_forward(Host, Environment, Arguments) ->
     Command = lists:flatten(["exec 3<&0; env -i ", Environment, " '", eid(), "' forward ", Arguments, " <&3 2>&1 & "
                              "read end_of_input; kill $!"]),
@@ -67,7 +70,7 @@ start_forward(Host, Target) -> start_forward(Host, "", ["--listen " ?LISTEN " --
 
 stop_forward(Forward) -> true = port_close(Forward).
 
-%% Waits for a line.
+%% Waits for a line that contains `Part'.
 said(Forward, Part) ->
     receive
         {Forward, {data, {eol, Line}}} ->
@@ -80,7 +83,7 @@ said(Forward, Part) ->
     after 10_000 -> error({never_said, Part})
     end.
 
-%% What Redis answers to one command, over a connection of its own.
+%% Returns what Redis answers to one command, over a new connection.
 redis(Host, Command) -> redis(Host, "127.0.0.1", ?LISTEN, Command).
 
 redis(Host, Ip, Port, Command) ->
@@ -89,7 +92,8 @@ redis(Host, Ip, Port, Command) ->
 
 until_it_answers(Host) -> eid_ct:eventually(fun() -> redis(Host, "ping") =:= "PONG" end, 20_000).
 
-%% From the moment at which Redis itself answers there, the first connection gets through.
+%% Waits until Redis itself answers at its published port. From then on the first forwarded
+%% connection works.
 until_redis_answers(Host, Name) ->
     Port = host_port(Host, Name),
     eid_ct:eventually(fun() -> redis(Host, eid_rig:host_ip(Host), Port, "ping") =:= "PONG" end, 20_000),
@@ -114,8 +118,8 @@ follows_restarts_and_a_replacement(Config) ->
                 end, host_port(2, "redis"), Changes),
     stop_forward(Forward).
 
-%% One redis-cli, which is told commands through its input. It loses its connection with the old Redis, and at most the command by which
-%% it finds that out; then it makes a new one.
+%% One redis-cli reads commands from its input. When Redis is replaced, redis-cli loses its
+%% connection and at most one command. Then it connects again.
 redis_cli_goes_on_working(Config) ->
     start_redis(Config, 2, "redis", published(2)),
     Forward = start_forward(1, "docker://redis@192.0.2.2:" ?PORT),
@@ -128,7 +132,7 @@ redis_cli_goes_on_working(Config) ->
     replace(Config, "redis"),
     ?assertNotEqual(Before, until_redis_answers(2, "redis")),
     ct:log("~p", [tell(Cli, "get colour")]),
-    %% The new Redis knows nothing, and that is an answer.
+    %% The new Redis has no data, so the answer is empty.
     ?assertEqual([""], tell(Cli, "get colour")),
     ?assertEqual(["OK"], tell(Cli, "set colour blue")),
     ?assertEqual(["blue"], tell(Cli, "get colour")),
@@ -147,7 +151,7 @@ answers(Cli, Lines) ->
     after 10_000 -> error({redis_cli_is_silent, Lines})
     end.
 
-%% What is connected needs no engine.
+%% An established connection needs no engine.
 a_session_outlives_the_engine(Config) ->
     start_redis(Config, 2, "redis", published(2)),
     Forward = start_forward(1, "docker://redis@192.0.2.2:" ?PORT),
@@ -163,7 +167,8 @@ a_session_outlives_the_engine(Config) ->
     port_close(Cli),
     stop_forward(Forward).
 
-%% In a container beside it, over the bridge; from the other host, in the host's network; by ID.
+%% Uses the bridge in a container beside Redis, the host's network from the other host, and a
+%% container ID.
 every_route(Config) ->
     Id = start_redis(Config, 2, "redis", ""),
     Ambassador = eid_rig:docker(2, ["run -d --label eid.test=1 --stop-timeout 1 -e A_PORT_" ?PORT "_TCP=docker://redis@192.0.2.2:" ?PORT
@@ -179,7 +184,8 @@ every_route(Config) ->
     until_it_answers(1),
     stop_forward(Forward).
 
-%% The classic: a container near the client goes to one near the service, and each knows the next by a variable.
+%% The classic setup: an ambassador near the client connects to an ambassador near the service. Each
+%% gets its target from an environment variable.
 two_ambassadors(Config) ->
     Image = ["eid-otp:", hd(eid_rig:releases())],
     start_redis(Config, 2, "redis", ""),
@@ -192,12 +198,13 @@ two_ambassadors(Config) ->
     Ambassador(2, "redis_ambassador", ["tcp://", Ip, ":" ?PORT]),
     Ambassador(1, "redis_client_ambassador", "tcp://192.0.2.2:" ?PORT),
     eid_ct:eventually(fun() -> redis(1, "192.0.2.1", ?PORT, "ping") =:= "PONG" end, 20_000),
-    %% As the first process of its container it ends on SIGTERM: Docker does not kill it.
+    %% It is process 1 of its container, where SIGTERM has no default action. It ends on SIGTERM, so
+    %% Docker does not kill it.
     eid_rig:docker(1, "stop -t 60 redis_client_ambassador"),
     ExitCode = eid_rig:docker(1, "inspect -f '{{.State.ExitCode}}' redis_client_ambassador"),
     ?assertEqual("0", ExitCode).
 
-what_is_wrong_is_said(Config) ->
+errors_are_printed(Config) ->
     Forward = start_forward(1, "docker://redis@192.0.2.2:" ?PORT),
     said(Forward, "the engine knows no such container; compare the name with docker ps"),
     start_redis(Config, 2, "redis", ""),

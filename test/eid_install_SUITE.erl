@@ -1,5 +1,6 @@
-%% `make install', `make uninstall' and `make dist': what is where, that an Erlang of each release then needs no -pa, and the
-%% image that examples/Dockerfile makes from source.
+%% Tests `make install', `make uninstall' and `make dist'. The cases check the installed files, that
+%% an Erlang of each release then needs no -pa, and the image that examples/Dockerfile builds from
+%% source.
 -module(eid_install_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -51,8 +52,8 @@ init_per_testcase(from_source, Config) ->
 init_per_testcase(_, Config) ->
     Config.
 
-%% Runs a command in the checkout; ok, or its exit status and what it printed. Settings of rebar3 and of the make that this suite
-%% may be run by are not for those that are started here.
+%% Runs a command in the checkout. Returns ok, or its exit status and its output. The command does
+%% not inherit the settings of the rebar3 and the make that run this suite.
 run(Command, Config) ->
     Log = filename:join(?config(priv_dir, Config), "command.log"),
     Status = os:cmd(lists:flatten(["unset REBAR_PROFILE REBAR_BASE_DIR ERL_FLAGS ERL_LIBS MAKEFLAGS MAKELEVEL; cd '", eid_ct:root(), "' && { ", Command,
@@ -63,11 +64,11 @@ run(Command, Config) ->
         _ -> {list_to_integer(Status), unicode:characters_to_list(Output)}
     end.
 
-%% What is there below a folder, with permissions.
+%% Lists the files below a directory, with their permissions.
 tree(Folder) ->
     lists:sort(string:lexemes(os:cmd("cd '" ++ Folder ++ "' && find . ! -type d -printf '%m %P\\n'"), "\n")).
 
-%% What has to be there: the application in this library folder, the rest below this prefix.
+%% The expected files: the application in this library directory, and the rest below this prefix.
 expected(Library, Prefix) ->
     Application = filename:join(Library, "eid-" ++ version()),
     Beams = [filename:join("ebin", filename:basename(Beam)) || Beam <- filelib:wildcard(eid_ct:root() ++ "/_build/default/lib/eid/ebin/*")],
@@ -86,9 +87,10 @@ version() ->
 
 flat(Lines) -> lists:sort([lists:flatten(Line) || Line <- Lines]).
 
-%% For a package: nothing outside of DESTDIR is touched. The Erlang is the prefix's, else the one on the PATH; and whoever says so gets
-%% another place. What is already there of eid goes, be it older or newer; what is of others stays, with its permissions. The folders
-%% are for everybody, whatever the umask.
+%% Installs for a package, so files outside DESTDIR do not change. The files go to the Erlang of the
+%% prefix or else of the PATH, unless ERLANG_LIB is set. An older or newer eid is removed. Files of
+%% other applications stay, with their permissions. All users can read the directories, whatever the
+%% umask.
 staged(Config) ->
     Stage = filename:join(?config(priv_dir, Config), "a stage"),
     Library = string:prefix(code:lib_dir(), "/"),
@@ -117,7 +119,8 @@ staged(Config) ->
 
 permissions(File) -> string:trim(os:cmd("find '" ++ File ++ "' -maxdepth 0 -printf '%m %f'")).
 
-%% The same files, below a prefix that has its Erlang in lib/erlang. Folders are none: an ADD would change those of the image.
+%% The tarball has the same files, below a prefix with its Erlang in lib/erlang. It contains no
+%% directories, because ADD would change the directories of the image.
 tarball(Config) ->
     Unpacked = filename:join(?config(priv_dir, Config), "unpacked"),
     ok = filelib:ensure_path(Unpacked),
@@ -126,7 +129,7 @@ tarball(Config) ->
     ?assertEqual(flat(expected("lib/erlang/lib", "")), tree(Unpacked)),
     Listed = string:lexemes(os:cmd("tar --list --verbose --numeric-owner --file '" ++ Tarball ++ "'"), "\n"),
     ?assertEqual([], [Line || Line <- Listed, re:run(Line, "^-\\S+ 0/0 ", [{capture, none}]) =/= match]),
-    %% The same again, whenever it is made.
+    %% A second build gives the same bytes.
     {ok, Bytes} = file:read_file(Tarball),
     ok = run("touch priv/eid", Config),
     ?assertEqual({ok, Bytes}, file:read_file(dist(Config))).
@@ -136,18 +139,19 @@ dist(Config) ->
     [Tarball] = filelib:wildcard(eid_ct:root() ++ "/_build/eid-" ++ version() ++ "-*.tar.gz"),
     Tarball.
 
-%% Really installed, into this machine's Erlang, but in a mount namespace in which whatever is written goes elsewhere.
+%% Installs into this machine's Erlang, but in a mount namespace where an overlay takes all writes.
 plain_erl(Config) ->
     Lines = ["ip link set lo up",
              "mkdir /run/eid-install && mount -t tmpfs none /run/eid-install && cd /run/eid-install && mkdir changed work",
              "mount -t overlay -o lowerdir=/usr,upperdir=changed,workdir=work none /usr"
              | comes_and_goes("make install PREFIX=/usr", "make uninstall PREFIX=/usr", "/usr")]
         ++ ["test -z \"$(find /run/eid-install/changed -type f)\""],
-    %% /run is the namespace's own, too: nothing is left of it.
+    %% The namespace also has its own /run, so nothing remains.
     ?assertEqual(ok, run(["unshare --mount --net sh -c 'mount -t tmpfs none /run && PATH=/usr/bin:/usr/sbin:/bin exec sh \"$0\"' '",
                           script(Lines, Config), "'"], Config)).
 
-%% Of a shell that is root: no node has the carrier before, any has it in between, without being told where it is, and none after.
+%% Commands for a root shell. Only between installation and removal does a node find the carrier,
+%% and it finds the carrier without -pa.
 comes_and_goes(Install, Uninstall, Prefix) ->
     Node = "erl -noinput -proto_dist eid_tcp -start_epmd false -setcookie x -name a@127.0.0.1 -eval ",
     Works = [Node, "'true = is_alive(), true = lists:prefix(code:lib_dir(), code:which(eid_tcp_dist)), "
@@ -169,7 +173,8 @@ script(Lines, Config) ->
     ok = file:write_file(File, lists:join($\n, Lines)),
     File.
 
-%% An Erlang that can't load what was built, because it is older or has another C library, is not given it.
+%% `make install' refuses an Erlang that cannot load the build, because it is older or has another C
+%% library.
 wrong_erlang(Config) ->
     Otp = filename:join(?config(priv_dir, Config), "otp"),
     Erl = Otp ++ "/bin/erl",
@@ -180,7 +185,7 @@ wrong_erlang(Config) ->
     refuses(["PREFIX='", Otp, "' ERLANG_LIB='", Otp, "/lib'"], "can't load what was built", Config),
     ?assertEqual(["755 bin/erl"], tree(Otp)),
     ?assertEqual({ok, []}, file:list_dir(Otp ++ "/lib")),
-    %% Nor what is none.
+    %% A directory that is not an Erlang's library directory is refused, too.
     refuses(["PREFIX='", Otp, "' ERLANG_LIB='", Otp, "/elsewhere/lib'"], "is not the library folder of an Erlang", Config),
     ?assertNot(filelib:is_file(Otp ++ "/elsewhere")),
     refuses("PREFIX=otp", "is no absolute path", Config).
@@ -189,7 +194,8 @@ refuses(Variables, Why, Config) ->
     {_, Output} = run(["make install ", Variables], Config),
     ?assertNotEqual({nomatch, Output}, {string:find(Output, Why), Output}).
 
-%% The checkout's install in a container of each release, where the Erlang is Debian's and root's.
+%% Installs the checkout in a container of each release, where the Erlang is Debian's and belongs to
+%% root.
 releases(Config) ->
     Root = eid_ct:root(),
     Run = ["env PREFIX=/usr/local native/install.sh "],
@@ -197,7 +203,8 @@ releases(Config) ->
     [sh(1, "", ["docker run --rm --label ", ?OURS, [[" --volume '", Path, "':'", Path, "':ro"] || Path <- [Root, Script]],
                 " eid-otp:", Release, " sh '", Script, "'"]) || Release <- eid_rig:releases()].
 
-%% The tarball in an image of each release, by one line; nodes of all of them, with nothing but the carrier on the command line.
+%% Adds the tarball to an image of each release, with one line. Nodes of all releases connect, with
+%% only the carrier on the command line.
 images(Config) ->
     Context = filename:join(?config(priv_dir, Config), "context"),
     ok = filelib:ensure_path(Context),
@@ -235,8 +242,9 @@ start(Host, Image) ->
     Id = lists:sublist(sh(Host, "", Run), 12),
     {Host, Id, list_to_atom(Id ++ "@" ++ Ip)}.
 
-%% The image that compiles eid itself, by the command of the examples' page. Podman can lend this machine's compilers and crates to those
-%% stages, which no registry has to be asked for then. What they make is small, and has nothing of them.
+%% Builds the image that compiles eid, with the command in examples/README.md. Podman mounts this
+%% machine's compilers and crates into the build, so the build needs no registry. The image is small
+%% and contains none of them.
 from_source(Config) ->
     Base = "eid-otp:" ++ erlang:system_info(otp_release),
     Rust = filename:join(?config(priv_dir, Config), "rust"),
@@ -261,17 +269,17 @@ from_source(Config) ->
                       ?assertEqual("'" ++ Id ++ "@" ++ Ip ++ "'", podman(["exec ", Id, " erl_call -address 127.0.0.1:12345 -a 'erlang node []'"])),
                       ok
               end),
-        %% Where something was lent there is a folder.
+        %% Each mounted path leaves only an empty directory.
         ?assertEqual("", podman(["exec ", Id, " sh -c 'find /eid /opt ! -type d 2> /dev/null || true'"])),
-        %% A build has left the host's devices as they were.
+        %% The build has not changed the host's devices.
         ?assertEqual("works", sh(1, "", ["docker run --rm --label ", ?OURS, " ", Base, " echo works"]))
     after
         eid_rig:stop_all(#{host => 1, engine => podman}),
         eid_rig:command("podman 1 image rm --force eid-example eid-rust")
     end.
 
-%% A folder with cargo's options. Only `make soak' optimizes: without it, compiling takes a sixth of
-%% the time.
+%% Makes a directory with cargo's options. Only `make soak' optimizes, because compiling without
+%% optimization takes a sixth of the time.
 options(Config) ->
     Folder = filename:join(?config(priv_dir, Config), "cargo"),
     ok = filelib:ensure_path(Folder),
@@ -282,13 +290,14 @@ options(Config) ->
     ok = file:write_file(filename:join(Folder, "config.toml"), Options),
     Folder.
 
-%% The arguments of `docker build'; Podman is run in no folder of ours.
+%% Returns the arguments of the page's `docker build', with absolute paths, because Podman does not
+%% run in the checkout.
 as_on_the_page() ->
     ["docker build" ++ Arguments | _] = eid_page:blocks("examples/README.md"),
     {match, [File, Tag]} = re:run(Arguments, "^ --file (\\S+)( --tag eid-example) \\.$", [{capture, all_but_first, list}]),
     [" --file ", filename:join(eid_ct:root(), File), Tag, " ", eid_ct:root()].
 
-%% What it has printed, without what it logs.
+%% Returns what Podman has printed, without its log.
 podman(Arguments) ->
     case eid_rig:command(["podman 1 ", Arguments], 420_000) of
         {0, Output} -> string:trim(Output);

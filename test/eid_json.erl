@@ -1,4 +1,4 @@
-%% Reads JSON; OTP 25 has nothing that does.
+%% Reads JSON, because OTP 25 has no JSON module.
 -module(eid_json).
 
 -export([decode/1]).
@@ -7,7 +7,7 @@
 
 -type value() :: #{binary() => value()} | [value()] | binary() | integer() | {float, binary()} | true | false | null.
 
-%% One value, with white space around it.
+%% Reads one value, which may have white space around it.
 -spec decode(iodata()) -> value().
 decode(Text) ->
     {Value, Rest} = json_value(iolist_to_binary(Text)),

@@ -1,4 +1,5 @@
-%% A discovery strategy as somebody writes it at first: it has no sentence for wrong options.
+%% A discovery strategy as a beginner may write it: init/1 crashes on wrong options and explains
+%% nothing.
 -module(my_strategy_that_trips).
 
 -behaviour(eid_discovery).
