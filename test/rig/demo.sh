@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What `make demo` shows: two Erlang nodes, in containers on two Docker hosts, find each other.
-# KEEP=1 leaves them up to play with.
+# `make demo`: two Erlang nodes, in containers on two Docker hosts, find each other. With KEEP=1 the containers stay up,
+# so you can try things.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,7 +15,8 @@ row()  { printf '  %-10s %s\n' "$@"; }
 
 address_of() { "$rig" info | sed -n "s/^host$1\.ipv4=//p"; }
 
-# Prints the container's ID. The application's priv is a link out of its folder, so it is mounted by itself.
+# Starts a node and prints the container's ID. The application's priv directory is a symbolic link to a place outside,
+# so it needs its own mount.
 start_node() {
   local host=$1 release=$2 address
   address=$(address_of "$host")
@@ -24,7 +25,7 @@ start_node() {
     sh -c "exec erl -noinput $flags -name \$HOSTNAME@$address" | cut -c 1-12
 }
 
-# call HOST 'MODULE FUNCTION [ARGUMENTS]': in that host's node, through its own Erlang port.
+# call HOST 'MODULE FUNCTION [ARGUMENTS]': calls a function on that host's node, through its distribution port.
 call() {
   "$rig" docker "$1" exec "${container[$1]}" erl_call -address "127.0.0.1:$erlang_port" -c demo -a "$2"
 }
@@ -61,7 +62,8 @@ show_connection() {
   echo
 }
 
-# A container's hostname has no domain, from which a shell could make a long name of its own: -name lends it the host's.
+# The hostname of a container has no domain, so a remote shell cannot make a long name from it. The flag -name sets the
+# host's address.
 show_commands() {
   cat << END
 The hosts are still up. A remote shell on host 1, and what to try there:
@@ -75,7 +77,7 @@ To take it all down:
 END
 }
 
-# Hosts that were up before stay up.
+# Takes down the demo's containers. The hosts stay up if they were up before.
 clean_up() {
   local host
   trap '' INT TERM HUP

@@ -1,26 +1,26 @@
 #!/usr/bin/env bash
-# Makes the root file systems that the rig's containers run: one per Debian suite, each with another OTP release.
-# They are made once and kept in the cache as otp-NN.tar, named by the release that was found in them.
+# Makes the root file systems for the rig's containers: one per Debian suite, each with another OTP release. They are
+# made once and cached as otp-NN.tar, named by the release found in them.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib/settings.sh
 source "$here/lib/settings.sh"
 
-# suite=release that it had when this was written: a suite such as sid moves on.
+# Each entry is SUITE=RELEASE, with the release at the time of writing. A suite such as sid moves on.
 SUITES=(bookworm=25 trixie=27 sid=29)
 PACKAGES=erlang-base,erlang-crypto,erlang-ssl,erlang-public-key,erlang-asn1,erlang-inets,erlang-runtime-tools,erlang-tools,iproute2
 
-# Packages that are unpacked without those that they depend on: rebar3 takes what it needs with it, but depends on all of Erlang.
+# Packages that are unpacked without their dependencies: rebar3 contains what it needs, but depends on all of Erlang.
 UNPACKED=(rebar3)
 
-# What a container of the rig never reads.
+# Paths that a container of the rig never reads.
 LEFT_OUT=(./proc/* ./sys/* ./dev/* ./run/* ./tmp/* ./debootstrap ./var/log/* ./var/cache/* ./var/lib/apt/lists/*
           ./usr/share/doc/* ./usr/share/man/* ./usr/share/info/* ./usr/share/locale/* ./usr/share/i18n/*)
 
 contents() { echo "$PACKAGES ${UNPACKED[*]}"; }
 
-# The record says which release a suite turned out to hold; without its tarball, or made of other packages, it counts for nothing.
+# Prints the release that a suite turned out to hold. Fails if the tarball is missing or was made of other packages.
 recorded_release() {
   local record="$CACHE/$1.release" packages="$CACHE/$1.packages" release
   [ -s "$record" ] && release=$(<"$record") && [ -s "$CACHE/otp-$release.tar" ] \
@@ -31,8 +31,8 @@ release_in() {
   find "$1/usr/lib/erlang/releases" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*' -printf '%f\n' | sort -n | tail -n 1
 }
 
-# Runs in namespaces of its own (see start_build), so that no mount or process of it can stay behind.
-# The renames at the end are all that makes it count: the tarball first, then the records of it.
+# Runs in its own namespaces (see start_build), so that no mount or process stays behind. The tarball and then its
+# records are renamed at the end. Only then does the build count.
 build() {
   local suite=$1 folder=$2
   debootstrap --variant=minbase --include="$PACKAGES" "$suite" "$folder/root"
@@ -49,7 +49,8 @@ build() {
   mv "$folder/release" "$CACHE/$suite.release"
 }
 
-# A shell's background job shrugs off Ctrl-C, and `unshare --fork` SIGTERM too: end_builds needs the process itself.
+# A shell's background job ignores Ctrl-C, and `unshare --fork` ignores SIGTERM. Therefore end_builds needs the ID
+# of the process.
 start_build() {
   local suite=$1 folder
   folder=$(mktemp -d "$CACHE/build.$suite.XXXXXX")
@@ -79,7 +80,7 @@ end_builds() {
   rm -rf --one-file-system "$CACHE"/build.*
 } 2> /dev/null
 
-# The builds inherit the lock: it is free only when all of them have ended, whatever became of this script.
+# The builds inherit the lock. It is free only when all builds have ended, even if this script was killed.
 take_lock() {
   exec 8> "$CACHE/images.lock"
   flock --nonblock 8 || { say "waiting for another build of the images"; flock 8; }

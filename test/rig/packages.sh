@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a make target uses and this machine lacks. It removes no package and starts no daemon.
+# Installs the Debian packages that a make target uses and this machine lacks. It removes no package and starts no
+# daemon.
+#
 # usage: packages.sh build|demo|test|bench
 set -euo pipefail
 
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
-# An entry is a package, or package=command if the command is enough, whatever package it came from.
+# An entry is PACKAGE, or PACKAGE=COMMAND if the command is enough, whatever package it came from.
 BUILD=(gcc=gcc libc6-dev make=make rebar3=rebar3 erlang-base erlang-dev)
-# What the rig needs (rig/README.md) to run two Docker hosts and to make their images.
+# Packages that the rig needs (rig/README.md) to run two Docker hosts and to make their images.
 DEMO=("${BUILD[@]}" docker.io=dockerd debootstrap=debootstrap ca-certificates iptables=iptables iproute2=ip
       util-linux=nsenter procps=pgrep openssl=openssl)
 TEST=("${DEMO[@]}" git=git curl=curl erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-tools
@@ -21,7 +23,7 @@ fail() { echo "packages: $*" >&2; exit 1; }
 
 is_installed() { [ "$(dpkg-query --show --showformat '${db:Status-Status}' "$1" 2> /dev/null)" = installed ]; }
 
-# missing ENTRY…
+# missing ENTRY…: prints the packages that are not installed.
 missing() {
   local entry
   for entry; do
@@ -30,8 +32,9 @@ missing() {
   done
 }
 
-# The rig runs its own daemons. A runtime mask keeps systemd from starting Debian's while they are installed, and ends with
-# the next boot even if this script was killed. RUNLEVEL=1 does the same on machines without systemd.
+# The rig runs its own daemons. While Debian's daemons are installed, a runtime mask keeps systemd from starting them.
+# The mask ends with the next boot, even if this script was killed. RUNLEVEL=1 has this effect on machines without
+# systemd.
 UNITS=(docker.service docker.socket containerd.service
        podman.service podman.socket podman-restart.service podman-auto-update.service podman-auto-update.timer
        haproxy.service nginx.service redis-server.service)
@@ -39,7 +42,8 @@ has_systemd()   { [ -d /run/systemd/system ]; }
 mask_daemons()  { ! has_systemd || systemctl mask --runtime --quiet "${UNITS[@]}" 2> /dev/null; }
 unmask_daemons() { ! has_systemd || systemctl unmask --runtime --quiet "${UNITS[@]}"; }
 
-# The next boot would start these, and they would take well-known ports. A daemon that was installed before is left alone.
+# The next boot would start these daemons, and they would take well-known ports. A daemon that was installed before
+# stays enabled.
 disable_new() {
   local unit
   for unit in haproxy nginx redis-server; do

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Can two hosts be run here?
+# Checks whether two hosts can run on this machine.
 
 TOOLS=(dockerd containerd runc docker iptables ip6tables ip sysctl nsenter unshare setsid flock pgrep openssl)
 
@@ -22,21 +22,21 @@ why_not_dns() {
 
 images_can_be_had() { command -v debootstrap > /dev/null || [ -n "$(releases)" ]; }
 
-# Namespaces, a cable, a bridge and address translation: what a host's network is made of, tried in one that is thrown away.
+# Tries the parts of a host's network (namespaces, veth, bridge and NAT) in a temporary namespace.
 networks_work() {
   unshare --net --mount --pid --fork sh -c '
     ip link add eid0 type veth peer name eid1 && ip link add eid2 type bridge && iptables -t nat -S && ip6tables -t nat -S' \
     > /dev/null 2>&1
 }
 
-# Version 2 has this file; version 1 has one folder for each controller.
+# This file exists only in version 2 of control groups. In version 1 each controller has a directory.
 cgroups_work() {
   local root=/sys/fs/cgroup
   [ -e "$root/cgroup.controllers" ] || root=/sys/fs/cgroup/devices
   mkdir "$root/eid-rig-try.$$" 2> /dev/null && rmdir "$root/eid-rig-try.$$"
 }
 
-# Succeeds, with a sentence, if something stands in the way.
+# If something is missing, prints a sentence about it and succeeds.
 why_not_available() {
   local tools
   if [ "$(id -u)" != 0 ]; then say "two Docker hosts cannot be run here: that takes root"; return; fi

@@ -1,8 +1,11 @@
 # shellcheck shell=bash
-# A DNS server on each host, for containers that are started with `--dns` and the host's address: dnsmasq, which knows what stands in the
-# rig's DNS folder and nothing else, and asks nobody. Both read the same folder:
-#   hosts/    files of lines "ADDRESS NAME", any number of addresses a name; a new or changed file counts at once
-#   records   lines of dnsmasq's own, such as srv-host=_erlang._tcp.shop.eid.test,c1.eid.test,32768; counts after a reload
+# A DNS server (dnsmasq) on each host, for containers that are started with `--dns` and the host's address.
+# It knows only the names in the rig's DNS directory, and asks no other server. Both hosts read the same directory:
+#
+#   hosts/    Files of lines "ADDRESS NAME". A name can have several addresses.
+#             A new or changed file takes effect at once.
+#   records   Lines in dnsmasq's format, such as srv-host=_erlang._tcp.shop.eid.test,c1.eid.test,32768.
+#             A change takes effect after a reload.
 
 DNS_DOMAIN=eid.test
 
@@ -12,7 +15,7 @@ dns_log()    { echo "$(host_state "$1")/dnsmasq.log"; }
 dns_runs()   { pid_in_host "$1" dnsmasq > /dev/null; }
 dns_ended()  { ! dns_runs "$1"; }
 
-# The time to live is the same for all records.
+# All records have the same time to live.
 start_dns() {
   local host=$1 ttl=$2
   start_in_host "$host" "$(dns_log "$host")" \
@@ -22,7 +25,7 @@ start_dns() {
   wait_until 5 dns_answers "$host" || fail "the DNS server of $(host_name "$host") does not start; its log is $(dns_log "$host")"
 }
 
-# It listens on TCP once it has read everything.
+# dnsmasq listens on TCP once it has read everything.
 dns_answers() {
   in_network "$1" timeout 1 bash -c "exec 3<>/dev/tcp/$(host_ipv4 "$1")/53" 2> /dev/null
 }

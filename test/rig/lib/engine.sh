@@ -1,12 +1,13 @@
 # shellcheck shell=bash
 # A host's Docker Engine: containerd and dockerd.
 
-# Plugins that only write outside the host's folders, or try file systems that no host of ours has.
+# Plugins that write outside the host's directories, or that try file systems that no host has.
 CONTAINERD_CONFIG='version = 2
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.aufs",
   "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]'
 
-# For so many seconds, or what a caller's `limit` says; longer than that, an engine hangs.
+# Runs a docker command with a time limit, in seconds: the caller's `limit`, or three times PATIENCE. Reports a timeout
+# as a hang of the engine.
 engine() {
   local status=0
   limited "${limit:-$((3 * PATIENCE))}" docker --host "unix://$(engine_socket "$1")" "${@:2}" || status=$?
@@ -18,8 +19,8 @@ engine_runs()    { pid_in_host "$1" dockerd > /dev/null; }
 engine_answers() { limited 5 docker --host "unix://$(engine_socket "$1")" version > /dev/null 2>&1; }
 answers_on()     { in_network "$1" timeout --kill-after=1 5 docker --host "tcp://$2:$ENGINE_PORT" "${@:3}" version > /dev/null 2>&1; }
 
-# Whether an engine runs, but has no answer. One whose locks wait for each other still tells its version, and lists its containers: what
-# is asked for here takes the lock of each network and of each container.
+# Succeeds if an engine runs but does not answer. In a deadlock, an engine still prints its version and lists its
+# containers. The `inspect` commands take the lock of each network and of each container, so they hang, too.
 engine_hangs() {
   local limit=$PATIENCE list ids status
   engine_runs "$1" || return
@@ -33,10 +34,10 @@ engine_hangs() {
   return 1
 } > /dev/null 2>&1
 
-# Whether it demands certificates stays as it is over a kill and a start.
+# The file records whether the engine demands certificates, so kill and start do not change that.
 engine_has_tls() { [ -e "$(host_state "$1")/tls" ]; }
 
-# The same options for the daemon and for its client, each with certificates of its own.
+# The daemon and its client have the same options, but each has its own certificates.
 tls_options() {
   local folder
   folder=$(certificates "$1")
@@ -61,15 +62,15 @@ start_containerd() {
   wait_until 10 test -S "$socket" || fail "containerd does not start on $(host_name "$1"): see $state/containerd.log"
 }
 
-# --live-restore: containers outlive their engine. The cgroup parent tells ours from everybody else's.
-# IPv6 needs the experimental ip6tables here, or a container could not reach the other host over it.
+# --live-restore: containers outlive their engine. The cgroup parent identifies the rig's containers. IPv6 needs the
+# experimental ip6tables. Without them, a container could not reach the other host over IPv6.
 start_dockerd() {
   local state tls=(--tls=false)
   state=$(host_state "$1")
   engine_runs "$1" && return
   ! engine_has_tls "$1" || read -ra tls < <(tls_options "host$1")
   echo '{}' > "$state/docker.json"
-  # Its number may have passed to another process of the host, and then it would not start.
+  # If another process of the host had the PID in this file, dockerd would not start.
   rm -f "$state/docker.pid"
   start_in_host "$1" "$(engine_log "$1")" \
     dockerd --config-file "$state/docker.json" --data-root "$(host_cache "$1")/docker" --exec-root "$state/docker" \
@@ -85,7 +86,7 @@ settled() { engine_is_up "$1" || ! engine_runs "$1"; }
 start_engine() {
   start_containerd "$1"
   start_dockerd "$1"
-  # It has to be there first: an engine that is not there counts as one that failed, below.
+  # Wait for the process first: `settled` takes an engine without a process as failed.
   wait_until 5 engine_runs "$1" || true
   if ! wait_until 60 settled "$1" || ! engine_is_up "$1"; then
     tail -n 5 "$(engine_log "$1")" >&2
@@ -93,8 +94,8 @@ start_engine() {
   fi
 }
 
-# An earlier run that was killed, or that filled the disk, can leave data that the engine does not start with. They are
-# in the cache only: the images are imported again.
+# An earlier run that was killed, or that filled the disk, can leave data with which the engine does not start. The data
+# is only a cache, because the images are imported again.
 rebuild_engine() {
   local containerd
   say "$(host_name "$1") gets a new data folder for its engine"
@@ -117,7 +118,7 @@ end_engine() {
   wait_until 20 engine_ended "$1" || fail "the engine of $(host_name "$1") does not end"
 }
 
-# With `tls` or `plain` TCP addresses: an engine that runs the other way is started anew.
+# Starts the engine with `tls` or `plain` TCP addresses. If it runs in the other mode, restarts it.
 serve_engine() {
   local now=plain
   ! engine_has_tls "$1" || now=tls
@@ -128,7 +129,8 @@ serve_engine() {
   start_engine "$1"
 }
 
-# What an engine that hangs is doing: the stacks of its goroutines go to its log, and the log to where `rig down` leaves it.
+# Records the state of an engine that hangs. It writes the stacks of its goroutines to files, and these are appended to
+# a copy of its log that `rig down` keeps.
 note_hang() {
   local stacks
   stacks="$(host_state "$1")/docker/goroutine-stacks-*.log"
@@ -140,18 +142,18 @@ note_hang() {
   say "the engine of $(host_name "$1") hangs; its log, with what it waits for, is kept as $(hang_log "$1")"
 }
 
-# Whichever of the two it is; the containers outlive both.
+# Restarts dockerd and containerd, because either can be the cause. Containers outlive both.
 revive_engine() {
   local containerd
   note_hang "$1"
   end_engine "$1" KILL
   if containerd=$(pid_in_host "$1" containerd); then kill_and_wait "$containerd"; fi
-  # Or it would count as the new one's.
+  # start_containerd would take the old socket for the new one.
   rm -f "$(host_state "$1")/containerd.sock"
   start_engine "$1"
 }
 
-# What was only paused needs no more than to go on.
+# Continues daemons that were only paused.
 continue_engine() {
   local name pid
   for name in containerd dockerd; do
@@ -165,7 +167,7 @@ heal_engine() {
   ! engine_hangs "$1" || revive_engine "$1"
 }
 
-# Containers, networks and volumes; the images stay. One container after the other: see remove_containers.
+# Removes containers, networks and volumes, but not the images. One container after the other: see remove_containers.
 clear_engine() {
   local limit=${limit:-15} client=(docker --host "unix://$(engine_socket "$1")")
   limited "$limit" "${client[@]}" ps --all --quiet \
@@ -175,8 +177,9 @@ clear_engine() {
     | limited "$limit" xargs --no-run-if-empty "${client[@]}" volume rm --force
 } > /dev/null
 
-# remove_containers HOST ID…: one after the other, because up to 20.10.26 dockerd may wait for itself for ever when several leave a
-# network of the user's at once (moby/moby#46661). If it does that all the same, it is started anew, once.
+# remove_containers HOST ID…: removes one container after the other. Up to 20.10.26, dockerd may deadlock when several
+# containers leave a user-defined network at once (moby/moby#46661). If the engine hangs nevertheless, it is restarted
+# once.
 remove_containers() {
   local host=$1 id failed=0 revived=no status
   for id in "${@:2}"; do
@@ -185,7 +188,7 @@ remove_containers() {
     if ran_out "$status" && [ "$revived" = no ]; then
       revived=yes status=0
       (take_lock; ! engine_hangs "$host" || revive_engine "$host")
-      # It may have been as good as gone.
+      # The container may be gone already.
       engine "$host" rm --force "$id" || ! engine "$host" container inspect "$id" || status=1
     fi
     ! ran_out "$status" || return "$status"
@@ -194,7 +197,7 @@ remove_containers() {
   return "$failed"
 } > /dev/null
 
-# An engine that cannot be stopped in peace is ended with its host; what it leaves is cleared when it next comes up.
+# Stops an engine cleanly. If that fails, the engine ends with its host, and its next start clears the rest.
 retire_engine() {
   engine_runs "$1" || return 0
   continue_engine "$1"

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# A host: a network namespace with a cable to the other host, and in it a mount and a process namespace, kept alive by
-# an init process. Whatever runs on the host ends, and whatever it mounted goes, when that init process ends.
+# A host: a network namespace with a virtual cable to the other host, and in it a mount and a process namespace. An init
+# process keeps them alive. When the init process ends, all the host's processes end and its mounts are gone.
 
-# Directories that a daemon writes to whatever its options say; each host gets its own, empty and in memory.
-# The last of them tells that all are there.
+# Directories that a daemon writes to regardless of its options. Each host gets its own, empty and in memory. When the
+# last of them is mounted, all of them are mounted.
 PRIVATE_FOLDERS=(/run/containers /run/libpod /run/runc /run/netns /dev/shm /var/lib/containers /var/cache/containers
                  /run/containerd /run/docker /etc/docker)
 
-# Process 1 of a host only has to be there, and to reap what is left to it.
+# Process 1 of a host only keeps the namespaces alive and reaps orphans.
 # shellcheck disable=SC2016  # that shell expands it
 HOST_INIT='
   for folder in "${@:2}"; do mount -t tmpfs -o mode=755 tmpfs "$folder" || exit; done
   while :; do sleep infinity & wait; done'
 
-# Prints the process that holds the host. It is known by its arguments: a file with its number could be lost when the disk is
-# full, and the number could pass to another process. `nsenter` becomes `unshare`.
+# Prints the process that holds the host. Its arguments identify it: a PID file could be lost when the disk is full, and
+# another process could get the PID. `nsenter` becomes `unshare`.
 host_keeper() {
   local pid
   for pid in $(pgrep --exact 'nsenter|unshare'); do
@@ -26,7 +26,7 @@ host_keeper() {
   return 1
 }
 
-# The host's process 1, as it is numbered outside.
+# Prints the PID of the host's process 1, as seen outside the host.
 host_init() {
   local keeper
   keeper=$(host_keeper "$1") && pgrep --parent "$keeper"
@@ -42,21 +42,22 @@ in_host() {
   nsenter --target "$init" --mount --pid --net -- "${@:2}"
 }
 
-# Starts a daemon whose parent is the host's init, so that nothing outside has to wait for it.
-# No lock of ours may stay open in it.
+# Starts a daemon whose parent is the host's init process, so no process outside has to wait for it. The daemon must not
+# inherit the rig's locks.
 start_in_host() {
   local host=$1 log=$2
   # shellcheck disable=SC2016  # the inner shell expands these
   in_host "$host" sh -c 'setsid "$@" &' sh "${@:3}" < /dev/null >> "$log" 2>&1 8>&- 9>&-
 }
 
-# The pid, outside, of the host's process of this name; those inside containers have a namespace of their own.
+# Prints the PID, as seen outside, of the host's process with this name. Processes in containers have other PID
+# namespaces.
 pid_in_host() {
   local init
   init=$(host_init "$1") && pgrep --ns "$init" --nslist pid --exact "$2" | head -n 1 | grep .
 }
 
-# A folder that was missing is noted down first, to be removed again.
+# Makes a directory. If it was missing, its name is recorded first, so that it can be removed again.
 make_folder() {
   [ -d "$1" ] || { echo "$1" >> "${STATE:?}/made" && mkdir -p "$1"; }
 }
@@ -70,7 +71,7 @@ make_namespace() {
   fi
   ln -sfn "$file" "$(host_netns_link "$1")"
   in_network "$1" ip link set lo up
-  # The address that goes with a pulled cable should be there when the cable is back.
+  # Keep the IPv6 address when the link goes down, so that it is there when the link is up again.
   in_network "$1" sysctl --quiet --write net.ipv6.conf.all.keep_addr_on_down=1 net.ipv6.conf.default.keep_addr_on_down=1
 }
 
@@ -91,7 +92,7 @@ start_init() {
 
 has_link() { in_network "$1" ip link show "$NETWORK_INTERFACE" > /dev/null 2>&1; }
 
-# Both ends are born where they belong, so that the machine's own network never sees them.
+# Both ends are created in their namespaces, so the machine's own network never sees them.
 make_link() {
   has_link 1 && has_link 2 && return
   in_network 1 ip link add "$NETWORK_INTERFACE" type veth peer name "$NETWORK_INTERFACE" netns "$(host_netns 2)"
@@ -103,13 +104,13 @@ raise_link() {
     in_network "$host" ip address replace "$(host_ipv4 "$host")/24" dev "$NETWORK_INTERFACE"
     in_network "$host" ip link set "$NETWORK_INTERFACE" up
     in_network "$host" ip -6 address replace "$(host_ipv6 "$host")/64" dev "$NETWORK_INTERFACE" nodad
-    # Podman's: to be reached at, never to speak from.
+    # Podman's addresses accept connections, but no connection starts from them.
     in_network "$host" ip address replace "$(podman_ipv4 "$host")/32" dev "$NETWORK_INTERFACE"
     in_network "$host" ip -6 address replace "$(podman_ipv6 "$host")/128" dev "$NETWORK_INTERFACE" nodad preferred_lft 0
   done
 }
 
-# Host 2 loses its interface; host 1 sees a pulled cable: packets go unanswered.
+# Host 2 loses its interface. Host 1 loses the carrier: its packets get no answer.
 cut_link() { in_network 2 ip link set "$NETWORK_INTERFACE" down; }
 
 make_hosts() {
@@ -125,7 +126,7 @@ make_hosts() {
   for host in "${HOSTS[@]}"; do start_init "$host"; done
 }
 
-# A frozen container (docker pause) would not even die.
+# A frozen container (docker pause) would not end even on SIGKILL.
 thaw() {
   local file
   for file in $(cgroup_folders "$1" | sed 's,$,/freezer.state,'); do
@@ -133,10 +134,10 @@ thaw() {
   done
 }
 
-# Deepest first, in every hierarchy.
+# Lists the deepest directories first, in every hierarchy.
 cgroup_folders() { find /sys/fs/cgroup -depth -type d -path "*/eid-rig/host$1*" 2> /dev/null || true; }
 
-# A zombie is gone too: when it is reaped is its parent's business.
+# A zombie counts as ended, because only its parent can reap it.
 gone() { ! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$1/status" 2> /dev/null; }
 
 kill_and_wait() {
@@ -151,7 +152,8 @@ end_init() {
   if keeper=$(host_keeper "$1"); then kill_and_wait "$keeper"; fi
 }
 
-# Prints the processes that are in the host's network: also those of `rig exec`, which the host's init does not end.
+# Prints all processes in the host's network. Processes of `rig exec` are among them, and the host's init process does
+# not end these.
 pids_in_network() {
   find /proc -mindepth 3 -maxdepth 3 -path '/proc/[0-9]*/ns/net' -lname "net:\\[$(stat --dereference --format %i "$1")\\]" 2> /dev/null \
     | cut -d / -f 3

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# The images in an engine of a host, made from the tarballs in the cache. The client is `engine` or `podman_client`.
+# Makes the images in an engine of a host from the cached tarballs. The client is `engine` or `podman_client`.
 
 releases() { find "$CACHE" -maxdepth 1 -name 'otp-*.tar' -printf '%f\n' 2> /dev/null | sed 's/[^0-9]//g' | sort -n; }
 
-# Tells one tarball from another without reading it.
+# Distinguishes tarballs without reading them.
 fingerprint() { stat --format '%s-%Y' "$CACHE/otp-$1.tar"; }
 
 loaded_fingerprint() {

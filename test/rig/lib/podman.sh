@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Podman on a host, beside its dockerd: images and containers in the cache, what is volatile in the host's private folders.
+# Runs Podman on a host, beside its dockerd. Images and containers are in the cache, and volatile data is in the host's
+# private directories.
 
 podman_state() { echo "$(host_state "$1")/podman"; }
 podman_root()  { echo "$(host_cache "$1")/podman"; }
@@ -7,7 +8,7 @@ podman_root()  { echo "$(host_cache "$1")/podman"; }
 PODMAN_STORAGE=/run/containers/storage
 PODMAN_VOLATILE=/run/libpod
 
-# Nothing here has systemd, a journal or a registry.
+# The hosts have no systemd, no journal and no registry.
 podman_config() {
   cat << END
 [containers]
@@ -23,13 +24,13 @@ network_config_dir = "$(podman_state "$1")/networks"
 END
 }
 
-# Podman's default network, but for its IPv6. The id is the one that Podman gives to this name.
+# Podman's default network with IPv6 added. Podman uses this ID for the name `podman`.
 PODMAN_NETWORK='{ "name": "podman", "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9",
   "driver": "bridge", "network_interface": "podman0", "created": "2026-01-01T00:00:00Z",
   "subnets": [ { "subnet": "10.88.0.0/16", "gateway": "10.88.0.1" }, { "subnet": "fd00:e1d:88::/64", "gateway": "fd00:e1d:88::1" } ],
   "ipv6_enabled": true, "internal": false, "dns_enabled": false, "ipam_options": { "driver": "host-local" } }'
 
-# The kernel puts no overlay on an overlay.
+# The kernel does not allow an overlay on an overlay.
 storage_driver() {
   case $(stat -f -c %T "$1") in
     overlayfs) echo vfs ;;
@@ -56,33 +57,35 @@ configure_podman() {
   podman_config "$1" > "$state/containers.conf"
 }
 
-# The command line of podman on a host, a word a line.
+# Prints the command line of podman on a host, one word per line.
 podman_words() {
   printf '%s\n' env "CONTAINERS_CONF=$(podman_state "$1")/containers.conf" \
     "CONTAINERS_STORAGE_CONF=$(podman_state "$1")/storage.conf" \
     podman --root "$(podman_root "$1")" --runroot "$PODMAN_STORAGE" --tmpdir "$PODMAN_VOLATILE"
 }
 
-# A container's control group is ours to end, and Podman has no setting for that; nor for less talk at an import.
+# The rig must end a container's control group, and Podman has no setting for the parent group. It has no setting for a
+# quiet import either.
 podman_client() {
   local host=$1 words
   configure_podman "$host"
   mapfile -t words < <(podman_words "$host")
   case ${2:-} in
     run|create) set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host" "${@:3}" ;;
-    # What it runs has no cgroup of its own below that, and would set the devices of all the others there.
+    # A build's processes have no control group below this one. In the parent group, they would change device
+    # permissions of all containers.
     build)      set -- "$1" "$2" --cgroup-parent "/eid-rig/host$host/build" "${@:3}" ;;
     import)     set -- "$1" import --quiet "${@:3}" ;;
   esac
   in_host "$host" "${words[@]}" "${@:2}"
 }
 
-# A service has one address, so there are three of them, over the same storage.
+# A Podman service has one address, so three services share the storage.
 podman_addresses() {
   echo "unix://$(podman_socket "$1")" "tcp://$(podman_ipv4 "$1"):$ENGINE_PORT" "tcp://[$(podman_ipv6 "$1")]:$ENGINE_PORT"
 }
 
-# dockerd drops what it does not forward itself. Podman's published ports have to be let through.
+# dockerd drops packets that it does not forward itself, so Podman's published ports need a rule.
 open_to_podman() {
   local tool rule=(FORWARD --out-interface podman+ --match conntrack --ctstate DNAT --jump ACCEPT)
   for tool in iptables ip6tables; do
@@ -104,10 +107,10 @@ podman_is_up() {
     && answers_on "$1" "$(podman_ipv4 "$1")" && answers_on "$1" "[$(podman_ipv6 "$1")]"
 }
 
-# Podman notes this file down when it is first used on a host that is up.
+# Podman writes this file when it is first used on a host that is up.
 podman_was_used() { [ -e "/proc/$(host_init "$1")/root$PODMAN_VOLATILE/alive" ]; }
 
-# Containers, networks and volumes; the images stay.
+# Removes containers, networks and volumes, but not the images.
 clear_podman() {
   local words
   mapfile -t words < <(podman_words "$1")
@@ -143,7 +146,7 @@ end_podman() {
   wait_until 20 podman_ended "$1" || fail "Podman's service on $(host_name "$1") does not end"
 }
 
-# What cannot be cleared in peace ends with the host; what that leaves is cleared when Podman is next used.
+# Clears Podman's data. If that fails, the rest ends with the host or is cleared when Podman is next used.
 retire_podman() {
   ! podman_was_used "$1" || clear_podman "$1" || true
 }

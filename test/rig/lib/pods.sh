@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # A network in which containers of both hosts reach each other at their own addresses, as on an overlay or in a cluster
-# of pods: a Docker network on each host, and a route from each to the other's. Nothing is translated.
+# of pods. Each host has a Docker network and a route to the other host's. No address is translated.
 
 POD_NETWORK=eid-pods
 
-# The network is also the name of its bridge.
+# The bridge has the name of the network.
 make_pod_network() {
   engine "$1" network inspect "$POD_NETWORK" > /dev/null 2>&1 && return
   engine "$1" network create --ipv6 --subnet "$(pod_subnet "$1")" --subnet "$(pod_subnet6 "$1")" \
@@ -12,14 +12,14 @@ make_pod_network() {
     "$POD_NETWORK" > /dev/null
 }
 
-# The way to the other host's pods.
+# Sets or deletes the routes to the other host's pods.
 pod_routes() {
   local other=$((3 - $1))
   in_network "$1" ip route "$2" "$(pod_subnet "$other")" via "$(host_ipv4 "$other")"
   in_network "$1" ip -6 route "$2" "$(pod_subnet6 "$other")" via "$(host_ipv6 "$other")"
 }
 
-# Docker itself lets nothing in that has not been published. Its chain for the user's rules is not there for IPv6 in every version.
+# Docker drops packets to unpublished ports. Its chain for user rules exists for IPv6 only in some versions.
 open_to_pods() {
   local tool chain rule=(--out-interface "$POD_NETWORK" --jump ACCEPT)
   for tool in iptables ip6tables; do
@@ -42,7 +42,7 @@ raise_pods() {
   open_to_pods "$1"
 }
 
-# Refused while containers are on it.
+# Docker refuses this while containers are on the network.
 end_pods() {
   close_to_pods "$1"
   pod_routes "$1" delete 2> /dev/null || true

@@ -1,8 +1,10 @@
 # shellcheck shell=bash
-# Certificates for engines that demand them: each folder has ca.pem, cert.pem and key.pem, as DOCKER_CERT_PATH wants them.
-#   host1, host2   the engines'
-#   client         what an engine lets in
-#   stranger       trusts the engines, but comes from another authority, which calls itself by the same name
+# Makes certificates for engines with TLS. Each directory has ca.pem, cert.pem and key.pem for DOCKER_CERT_PATH:
+#
+#   host1, host2   The certificates of the engines.
+#   client         A client certificate that the engines accept.
+#   stranger       A client certificate that the engines refuse. It comes from another certificate authority,
+#                  which has the same name.
 
 KEY_KIND=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 
@@ -22,7 +24,7 @@ make_certificate() {
   rm "$1/request" "$1/extensions"
 }
 
-# Once for each state folder; they count when they have their final name.
+# Makes the certificates once for each state directory. The final rename makes them valid.
 make_certificates() (
   umask 077
   [ ! -e "$STATE/tls" ] || exit 0
