@@ -6,13 +6,13 @@
 #   unit     cargo's tests, and the suites that need no Docker host
 #   rig      the suites on two real Docker hosts (test/rig)
 #   docs     the web site, and the suites that run the commands of the pages
-#   all      all four; the rig's suites run beside the others
-#   soak     what takes longer than `all` may: long forms of cases, and load with random faults
+#   all      all four; the rig's suites run in parallel with the others
+#   soak     long forms of cases, and load with random faults, which take too long for `all`
 #
 # A check counts as one test. Each test case of cargo and of common_test counts.
 set -uo pipefail
 
-# Every process that this run starts inherits the variable, so that a later run finds what a killed run left.
+# Every process of this run inherits the variable, so a later run finds the processes that a killed run left.
 [ "${EID_TEST_RUN:-}" = "$$" ] || EID_TEST_RUN=$$ exec bash "${BASH_SOURCE[0]}" "$@"
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 # shellcheck source=test/lib/leftovers.sh
@@ -23,7 +23,7 @@ source test/lib/results.sh
 part=${1:-all}
 rig=test/rig/rig
 
-# A suite that uses the rig calls its module.
+# A suite that uses the rig calls eid_rig or eid_cluster.
 suites()      { find test -maxdepth 1 -name '*_SUITE.erl' | sort | xargs grep "$@" -E 'eid_(rig|cluster):'; }
 docs_suites() { printf 'test/eid_%s_SUITE.erl\n' docs newcomer reference; }
 rig_suites()  { suites -l | grep -vxFf <(docs_suites); }
@@ -40,7 +40,7 @@ static() {
 
 unit() {
   cargo_tests
-  # Its own build folder, because the rig's suites may run at the same time.
+  # Uses its own build directory, because the rig's suites may run at the same time.
   REBAR_BASE_DIR=$PWD/_build/unit common_tests alone unit "$(unit_suites)"
 }
 
@@ -74,7 +74,8 @@ soak() {
   common_tests run soak "$(soak_suites)"
 }
 
-# Making the images takes minutes once, which is not a test's time. Without images, each suite on the rig skips and says why.
+# Making the images takes minutes, but only once, so do it before the tests. Without images, each suite on the rig skips
+# and prints the reason.
 raise_rig() {
   ! "$rig" available > /dev/null 2>&1 || run "$rig" up || true
 }
@@ -96,7 +97,7 @@ trap finish EXIT
 trap 'exit 130' INT TERM HUP
 begin_this_run || exit
 export EID_RIG_KEEP=1
-# Waits for a background job, because a signal ends `wait` at once.
+# `wait` returns at once on a signal, so run the part as a background job.
 "$part" < /dev/null &
 wait "$!"
 print_results && rm -f "$DID_NOT_PASS"

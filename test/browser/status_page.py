@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Opens the status page of a live cluster in headless Chromium and looks at it as a person would.
+"""Opens the status page of a live cluster in headless Chromium and checks it as a person sees it.
 
 usage: status_page.py URL FOLDER CHROMIUM CHROMEDRIVER
 
-eid_status_SUITE drives it: a line on standard output asks for something to happen ("leave": a node leaves, "end": the
-page's node goes away), a line on standard input says that it has. Screenshots go to FOLDER. The last line is "ok".
+eid_status_SUITE runs this script. A line on standard output requests an action: "leave" makes a node leave, and "end"
+ends the page's node. The suite confirms the action with a line on standard input. Screenshots go to FOLDER. The last
+line of the output is "ok".
 """
 
 import os
@@ -20,7 +21,7 @@ WIDTHS = (375, 1280)
 SCHEMES = ("light", "dark")
 LIMIT = 150  # seconds for everything
 
-# Every visible text with its contrast to what is behind it, where that is too little.
+# Finds each visible text whose contrast to its background is too low.
 CONTRAST = """
 const parse = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
 const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
@@ -62,13 +63,13 @@ return { poor, seen };
 def ask(what):
     print(what, flush=True)
     answer = sys.stdin.readline().strip()
-    assert answer == "done", f"asked for {what}, and got {answer!r}"
+    assert answer == "done", f"requested {what}, but got {answer!r}"
 
 
 def wait_until(holds, what, seconds=30):
     until = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < until, f"in vain: {what}"
+        assert time.monotonic() < until, f"timed out: {what}"
         time.sleep(0.1)
 
 
@@ -106,12 +107,12 @@ def look(driver):
             picture(driver, "cluster", scheme, width)
             driver.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
             check(driver, f"{scheme}, {width}, unfolded")
-    # What the nodes of the suite have in their texts would be elements and dialogs if they were not escaped.
+    # The suite's nodes have markup in their texts. Without escaping, the page would have elements or dialogs here.
     assert driver.execute_script("return document.querySelectorAll('main script, main img, main style').length") == 0
 
 
 def node_leaves(driver):
-    """The page changes where it has to, and nowhere else."""
+    """When a node leaves, the page updates its texts and keeps scroll position, focus and selection."""
     before = headline(driver)
     driver.execute_script("""
         window.isTheSame = true;
@@ -125,8 +126,8 @@ def node_leaves(driver):
     same, fold, focus, now, still = driver.execute_script("""
         return [window.isTheSame, document.querySelector('details').open, document.activeElement.tagName, scrollY,
                 getSelection().toString()]""")
-    assert same, "the page was loaded anew"
-    assert fold, "what was unfolded was folded"
+    assert same, "the page was reloaded"
+    assert fold, "the open section was closed"
     assert focus == "SUMMARY", f"the focus went to {focus}"
     assert now == position, f"it scrolled from {position} to {now}"
     assert still == selected, f"{selected!r} was selected, and now {still!r}"
@@ -138,13 +139,13 @@ def node_leaves(driver):
 
 
 def page_goes_away(driver):
-    assert not driver.get_log("browser"), "the browser complains"
+    assert not driver.get_log("browser"), "the browser logged errors"
     ask("end")
     lost = "return document.getElementById('lost').checkVisibility() && document.getElementById('lost').innerText"
-    wait_until(lambda: "Not answering since" in (driver.execute_script(lost) or ""), "the page says that nobody answers")
+    wait_until(lambda: "Not answering since" in (driver.execute_script(lost) or ""), "the page reports its lost node")
     for scheme in SCHEMES:
         show(driver, scheme, 375)
-        check(driver, f"nobody answers, {scheme}")
+        check(driver, f"no answer, {scheme}")
     picture(driver, "lost", "dark", 375)
 
 
@@ -163,7 +164,7 @@ def descendants(pid):
 
 
 def end(processes):
-    """Ends those of these processes that are still there; the start time tells them from others of the same id."""
+    """Kills these processes if they still run. The start time shows whether another process has got the same ID."""
     for pid, started in processes:
         try:
             with open(f"/proc/{pid}/stat") as stat:
@@ -174,7 +175,7 @@ def end(processes):
 
 
 def too_long(*_):
-    raise TimeoutError(f"not done in {LIMIT} seconds")
+    raise TimeoutError(f"not finished in {LIMIT} seconds")
 
 
 def main():

@@ -1,15 +1,16 @@
 # shellcheck shell=bash
-# What a run leaves behind when it is interrupted, killed, or out of disk space, and how it is cleared.
+# Clears everything that a run leaves behind when it is interrupted, killed, or out of disk space.
 #
-# A run is known by its process ID. All its processes have that ID in the environment variable EID_TEST_RUN, and all its
-# temporary files are in one folder with the ID in its name. The file _build/test-did-not-pass exists until a run passes.
+# A run is identified by its process ID. All its processes have that ID in the environment variable EID_TEST_RUN. All
+# its temporary files are in one directory with the ID in its name. The file _build/test-did-not-pass exists until a run
+# passes.
 
 DID_NOT_PASS=_build/test-did-not-pass
 
-# Prints the run that a process belongs to.
+# Prints the ID of the run that a process belongs to.
 run_of() { { tr '\0' '\n' < "/proc/$1/environ" | sed -n 's/^EID_TEST_RUN=//p'; } 2> /dev/null; }
 
-# Prints the processes of all runs. Those on a host of the rig have their own process IDs: `rig down` ends them.
+# Prints the processes of all runs, except processes on a host of the rig. `rig down` ends them.
 processes_of_runs() {
   local environ pid
   grep -lsz '^EID_TEST_RUN=' /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid environ; do
@@ -21,8 +22,8 @@ is_running() { [ "$(run_of "$1")" = "$1" ]; }
 
 folder_of() { echo "/tmp/eid-test.$1"; }
 
-# Ends the processes of runs for which the condition holds, but not this shell and its own children.
-# They may start others meanwhile, so look again until none is left.
+# Ends the processes of runs for which the condition holds, except this shell and its own children. They may start
+# others meanwhile, so look again until none is left.
 end_processes() {
   local condition=$1 pid ids
   for _ in {1..100}; do
@@ -40,10 +41,11 @@ end_processes() {
 has_ended() { [ -n "$1" ] && ! is_running "$1"; }
 is_this()   { [ "$1" = "$$" ]; }
 
-# Only for parts that use the rig.
+# Does nothing in parts that do not use the rig.
 take_rig_down() { [ "$uses_rig" = no ] || [ "$(id -u)" != 0 ] || test/rig/rig down; }
 
-# Fails if another run goes on. The rig and the loopback ports of the suites exist once on a machine.
+# Clears the leftovers of earlier runs. Fails if another run is in progress, because a machine has only one rig and one
+# loopback.
 end_earlier_runs() {
   local pid folder
   for pid in $(processes_of_runs); do
@@ -60,7 +62,7 @@ end_earlier_runs() {
   [ ! -e "$DID_NOT_PASS" ] || clear_build
 }
 
-# A run that was killed, or out of disk space, can leave files that are cut short but newer than their sources.
+# A run that was killed or out of disk space can leave truncated files that are newer than their sources.
 clear_build() {
   local plt
   echo "run.sh: the run before did not pass, so its Erlang code is compiled again"

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Runs commands and adds up their results. The files of $TMPDIR hold them, because parts of a run go on at the same time:
-#   counts    a line "PASSED FAILED SKIPPED" for each command
-#   failed    a line for each case or check that failed
-#   skipped   a line for each case that was skipped, with the reason
+# Runs commands and adds up their results. Parts of a run go on in parallel, so the results are in files in $TMPDIR:
+#
+#   counts    A line "PASSED FAILED SKIPPED" for each command.
+#   failed    A line for each case or check that failed.
+#   skipped   A line for each skipped case, with the reason.
 
 record() { echo "$1 $2 $3" >> "$TMPDIR/counts"; }
 
@@ -12,7 +13,7 @@ run() {
   "$@"
 }
 
-# Runs a command with a loopback network of its own, because other programs on this machine may use the same ports.
+# Runs a command in its own network namespace, because other programs on this machine may use the same ports.
 alone() {
   if unshare --net ip link set lo up 2> /dev/null; then
     run unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
@@ -25,7 +26,7 @@ check() {
   if run "$@"; then record 1 0 0; else record 0 1 0; echo "$*" >> "$TMPDIR/failed"; fi
 }
 
-# The sum of the numbers before a word in cargo's lines "test result: ok. 3 passed; 0 failed; 1 ignored; …".
+# Adds up the numbers before a word in cargo's lines "test result: ok. 3 passed; 0 failed; 1 ignored; …".
 cargo_sum() { sed -nE "s/^test result: .* ([0-9]+) $1;.*/\1/p" "$2" | awk '{ n += $1 } END { print n + 0 }'; }
 
 cargo_tests() {
@@ -43,7 +44,7 @@ cargo_tests() {
   record "$(cargo_sum passed "$log")" "$failed" "$(cargo_sum ignored "$log")"
 }
 
-# common_tests HOW NAME SUITES: one run of common_test, whose hook cth_surefire writes a report. HOW is `run` or `alone`.
+# common_tests HOW NAME SUITES: runs common_test once. Its hook cth_surefire writes a report. HOW is `run` or `alone`.
 common_tests() {
   local how=$1 logs=$PWD/_build/test-logs/$2 status=0 report counts
   shift
@@ -61,7 +62,7 @@ common_tests() {
   record $counts
 }
 
-# Fails if anything failed, and if nothing passed.
+# Fails if anything failed, or if nothing passed.
 print_results() {
   local counts
   echo

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A newcomer's first step: the demo. What another one has left is taken down before.
+# A newcomer's first step: the demo. Before it, take down everything that an earlier newcomer left.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 [ ! -e "${EID_NEWCOMER:-/tmp/eid-newcomer}" ] || "$here/follow" --leave

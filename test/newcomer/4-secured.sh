@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A newcomer's fourth step: the same with TLS and `eid serve`. The README wants Docker's API to listen on its unix socket alone: on the
-# rig a firewall closes its port to whoever is not the host itself.
+# A newcomer's fourth step: the same with TLS and `eid serve`. The README requires that Docker's API listens only on its
+# unix socket. On the rig, a firewall closes the API's port to all other hosts.
 set -euo pipefail
 here=$(dirname "${BASH_SOURCE[0]}")
 "$here/../rig/rig" up

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Finds sleeps in the tests. A test waits for a condition (eid_ct:eventually/1, a message, a marker that comes after), because
-# a fixed time is too short on a busy machine and too long on an idle one. sleeps.txt lists the exceptions.
+# Finds sleeps in the tests. A test must wait for a condition: eid_ct:eventually/1, a message, or a later marker. A
+# fixed time is too short on a busy machine and too long on an idle machine. sleeps.txt lists the exceptions.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# In Erlang also a receive whose timeout is not an error. In shell commands, also those in strings.
+# In Erlang, also finds a receive whose timeout is not an error. In shell commands, also finds sleeps in strings.
 PATTERN='\bsleep\(|receive after|\bafter [^ ]+ -> *(ok|true)\b|(^|[^a-z_-])sleep [0-9$"]'
 NO_WAIT='sleep\(infinity\)|after (infinity|0) '
 
-# file, code and reason, separated by " | ".
+# Prints the exceptions: file, code and reason, separated by " | ".
 exceptions() { grep -vE '^(#|$)' test/static/sleeps.txt; }
 
-# Lines of comments and of imports do not sleep.
+# Prints the lines that sleep, without comments and imports.
 found() {
   git ls-files --cached --others --exclude-standard -- test 'native/*/tests/*' 'native/*/examples/*' \
     | grep -E '\.(erl|rs|sh|py|escript)$|^test/(rig/rig|newcomer/)' | grep -vxF test/static/sleeps.sh \
