@@ -44,6 +44,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Maximum number of containers that the follower asks about at the same time.
 const INSPECTS: usize = 16;
 
+/// After this many events other tasks get a turn.
+const FLOOD: usize = 256;
+
 /// Limits of [`Backoff`].
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
@@ -108,116 +111,105 @@ impl<S: Sink> Follower<S> {
         }
     }
 
-    /// Follows one event stream until something is wrong.
+    /// Follows one event stream, or polls at this interval, until something is wrong.
     async fn session(&mut self, poll: Option<Duration>) -> End {
-        let mut events = None;
-        if poll.is_none() {
-            events = match self.sink.engine().subscribe().await {
-                Ok(stream) => Some(stream),
+        let events = match poll {
+            Some(_) => None,
+            None => match self.sink.engine().subscribe().await {
+                Ok(events) => Some(events),
                 Err(error) => return End::Lost(Lost::Events(error)),
-            };
+            },
+        };
+        let session = Session {
+            sink: &mut self.sink,
+            events,
+            interval: poll.unwrap_or(LIST_INTERVAL),
+            next_list: Instant::now(),
+            has_list: false,
+            queue: Queue::default(),
+            again: VecDeque::new(),
+            unanswered: None,
+            unexplained: HashSet::new(),
+            gap_at: Instant::now(),
+        };
+        match session.run(&mut self.asked).await {
+            Ok(never) => match never {},
+            Err(end) => end,
         }
-        let mut queue = Queue::default();
+    }
+}
+
+/// One subscription.
+struct Session<'a, S> {
+    sink: &'a mut S,
+    /// `None` while the follower polls.
+    events: Option<EventStream>,
+    interval: Duration,
+    next_list: Instant,
+    has_list: bool,
+    queue: Queue,
+    /// Containers to ask about again.
+    again: VecDeque<(Instant, String)>,
+    /// The containers that [`Sink::ready`] waits for.
+    unanswered: Option<HashSet<String>>,
+    /// The containers that a list shows changed although no event mentioned them.
+    unexplained: HashSet<String>,
+    /// The time by which their events must have arrived.
+    gap_at: Instant,
+}
+
+impl<S: Sink> Session<'_, S> {
+    async fn run(mut self, asked: &mut mpsc::UnboundedReceiver<String>) -> Result<Infallible, End> {
         let mut inspects = JoinSet::new();
         let mut lists = JoinSet::new();
         let mut last_list = Instant::now();
-        let mut next_list = last_list;
-        let mut has_list = false;
-        // The containers that `ready` waits for, those that a list told about without an event, and those to ask again.
-        let mut unanswered: Option<HashSet<String>> = None;
-        let mut unexplained = HashSet::new();
-        let mut gap_at = last_list;
-        let mut again: VecDeque<(Instant, String)> = VecDeque::new();
+        let mut events_in_a_row = 0;
         loop {
-            while has_list && inspects.len() < INSPECTS {
-                let Some(id) = queue.pop() else { break };
+            while self.has_list && inspects.len() < INSPECTS {
+                let Some(id) = self.queue.pop() else { break };
                 inspects.spawn(self.inspect(id));
             }
-            if unanswered.as_ref().is_some_and(HashSet::is_empty) {
-                unanswered = None;
+            if self.unanswered.take_if(|ids| ids.is_empty()).is_some() {
                 self.sink.ready();
             }
-            let again_at = again.front().map_or(last_list, |(at, _)| *at);
+            let again_at = self.again.front().map_or(last_list, |(at, _)| *at);
+            let may_be_gap = self.events.is_some() && !self.unexplained.is_empty() && lists.is_empty();
             tokio::select! {
-                batch = next(&mut events) => {
-                    if let Err(error) = self.take(batch, &mut queue, &mut unexplained) {
-                        return End::Lost(Lost::Events(error));
-                    }
-                    // Other tasks get a turn between two batches of a flood.
-                    yield_now().await;
-                }
-                Some(id) = self.asked.recv() => queue.push(id),
-                Some(Ok((mark, id, answer))) = inspects.join_next() => {
-                    queue.asked.remove(&id);
-                    if let Some(unanswered) = &mut unanswered {
-                        unanswered.remove(&id);
-                    }
-                    match self.sink.changed(mark, &id, answer) {
-                        NextStep::Follow => {}
-                        NextStep::List => next_list = next_list.min(Instant::now() + SECOND_LIST),
-                        NextStep::AskAgain => again.push_back((Instant::now() + ASK_AGAIN, id)),
-                        NextStep::Reconnect(error) => return End::Lost(Lost::Container(error)),
+                events = next(&mut self.events) => {
+                    events_in_a_row += self.take_events(events)?;
+                    if events_in_a_row >= FLOOD {
+                        events_in_a_row = 0;
+                        yield_now().await;
                     }
                 }
-                () = sleep_until(next_list), if lists.is_empty() => {
-                    lists.spawn(self.list());
+                Some(id) = asked.recv() => self.queue.push(id),
+                Some(Ok((mark, id, answer))) = inspects.join_next() => self.take_answer(mark, id, answer)?,
+                () = sleep_until(self.next_list), if lists.is_empty() => {
+                    let (mark, list) = (self.sink.mark(), self.sink.list());
+                    lists.spawn(async move { (mark, or_abandoned(list).await) });
                     last_list = Instant::now();
-                    next_list = last_list + poll.unwrap_or(LIST_INTERVAL);
+                    self.next_list = last_list + self.interval;
                 }
                 Some(Ok((mark, list))) = lists.join_next() => {
-                    let list = match list {
-                        Ok(list) => list,
-                        Err(error) => return End::Lost(Lost::List(error)),
-                    };
-                    // Events that have arrived by now come before the list.
-                    while let Some(batch) = next(&mut events).now_or_never() {
-                        if let Err(error) = self.take(batch, &mut queue, &mut unexplained) {
-                            return End::Lost(Lost::Events(error));
-                        }
-                    }
-                    let to_ask = self.sink.listed(mark, list);
-                    if has_list {
-                        gap_at = Instant::now() + LATE;
-                        unexplained.extend(to_ask.unexplained);
-                    } else {
-                        has_list = true;
-                        unanswered = Some(to_ask.ids.iter().cloned().collect());
-                        next_list = next_list.min(Instant::now() + SECOND_LIST);
-                    }
-                    to_ask.ids.into_iter().for_each(|id| queue.push(id));
+                    self.take_list(mark, list.map_err(|error| End::Lost(Lost::List(error)))?)?;
                 }
-                () = sleep_until(again_at), if !again.is_empty() => {
-                    again.pop_front().into_iter().for_each(|(_, id)| queue.push(id));
+                () = sleep_until(again_at), if !self.again.is_empty() => {
+                    self.again.pop_front().into_iter().for_each(|(_, id)| self.queue.push(id));
                 }
-                () = sleep_until(gap_at), if events.is_some() && !unexplained.is_empty() && lists.is_empty() => return End::Gap,
+                () = sleep_until(self.gap_at), if may_be_gap => return Err(End::Gap),
             }
-            if queue.order.len() > S::MAX_QUEUE {
-                queue.clear();
+            if self.queue.order.len() > S::MAX_QUEUE {
+                self.queue.clear();
                 self.sink.resync();
-                next_list = next_list.min(last_list + LIST_PAUSE);
+                self.next_list = self.next_list.min(last_list + LIST_PAUSE);
             }
         }
-    }
-
-    fn take(
-        &mut self,
-        batch: Result<Vec<S::Event>, Error>,
-        queue: &mut Queue,
-        unexplained: &mut HashSet<String>,
-    ) -> Result<(), Error> {
-        for event in batch? {
-            if let Some(id) = self.sink.event(event)? {
-                unexplained.remove(&id);
-                queue.push(id);
-            }
-        }
-        Ok(())
     }
 
     fn inspect(
         &self,
         id: String,
-    ) -> impl Future<Output = (u64, String, Result<Option<S::Inspected>, Error>)> + Send + 'static {
+    ) -> impl Future<Output = (u64, String, Result<Option<S::Inspected>, Error>)> + Send + use<S> {
         let mark = self.sink.mark();
         let answer = ContainerRef::from_id(&id).map(|asked| self.sink.inspect(asked));
         async move {
@@ -233,9 +225,50 @@ impl<S: Sink> Follower<S> {
         }
     }
 
-    fn list(&self) -> impl Future<Output = (u64, Result<Vec<S::Listed>, Error>)> + Send + 'static {
-        let (mark, list) = (self.sink.mark(), self.sink.list());
-        async move { (mark, or_abandoned(list).await) }
+    /// Returns the number of events.
+    fn take_events(&mut self, events: Result<Vec<S::Event>, Error>) -> Result<usize, End> {
+        let lost = |error| End::Lost(Lost::Events(error));
+        let events = events.map_err(lost)?;
+        let count = events.len();
+        for event in events {
+            if let Some(id) = self.sink.event(event).map_err(lost)? {
+                self.unexplained.remove(&id);
+                self.queue.push(id);
+            }
+        }
+        Ok(count)
+    }
+
+    fn take_list(&mut self, mark: u64, list: Vec<S::Listed>) -> Result<(), End> {
+        // Events that have arrived by now come before the list.
+        while let Some(events) = next(&mut self.events).now_or_never() {
+            self.take_events(events)?;
+        }
+        let to_ask = self.sink.listed(mark, list);
+        if self.has_list {
+            self.gap_at = Instant::now() + LATE;
+            self.unexplained.extend(to_ask.unexplained);
+        } else {
+            self.has_list = true;
+            self.unanswered = Some(to_ask.ids.iter().cloned().collect());
+            self.next_list = self.next_list.min(Instant::now() + SECOND_LIST);
+        }
+        to_ask.ids.into_iter().for_each(|id| self.queue.push(id));
+        Ok(())
+    }
+
+    fn take_answer(&mut self, mark: u64, id: String, answer: Result<Option<S::Inspected>, Error>) -> Result<(), End> {
+        self.queue.asked.remove(&id);
+        if let Some(unanswered) = &mut self.unanswered {
+            unanswered.remove(&id);
+        }
+        match self.sink.changed(mark, &id, answer) {
+            NextStep::Follow => {}
+            NextStep::List => self.next_list = self.next_list.min(Instant::now() + SECOND_LIST),
+            NextStep::AskAgain => self.again.push_back((Instant::now() + ASK_AGAIN, id)),
+            NextStep::Reconnect(error) => return Err(End::Lost(Lost::Container(error))),
+        }
+        Ok(())
     }
 }
 

@@ -24,9 +24,17 @@ fn source() -> PathBuf {
 
 /// All files below a folder. Fails if a folder has too many.
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     let (folders, mut found): (Vec<_>, Vec<_>) = entries.into_iter().partition(|path| path.is_dir());
-    assert!(found.len() <= MAX_FILES, "{} has {} files", folder.display(), found.len());
+    assert!(
+        found.len() <= MAX_FILES,
+        "{} has {} files",
+        folder.display(),
+        found.len()
+    );
     found.extend(folders.iter().flat_map(|folder| files(folder)));
     found
 }
