@@ -18,7 +18,8 @@ suite() -> [{timetrap, {minutes, 8}}].
 
 all() -> [staged, tarball, plain_erl, wrong_erlang, {group, rig}].
 
-groups() -> [{rig, [], [releases, images, from_source]}].
+%% Building the image from source takes minutes, so only `make soak' does it.
+groups() -> [{rig, [], [releases, images] ++ [from_source || eid_ct:times(1) > 1]}].
 
 init_per_suite(Config) ->
     ok = run("rebar3 compile", Config),

@@ -36,6 +36,8 @@ static() {
   check rebar3 xref
   check rebar3 dialyzer
   check test/static/sleeps.sh
+  check escript test/static/layers.escript
+  check escript test/static/documented.escript
 }
 
 unit() {
