@@ -1,5 +1,5 @@
-%% eid:lookup/1 and the NIF beneath it, against names that nobody should send anywhere and an engine
-%% that takes connections and never answers.
+%% Tests `eid:lookup/1' and the NIF below it: with malicious node names, and with an engine that
+%% accepts connections but never answers.
 -module(eid_lookup_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -15,7 +15,7 @@ suite() -> [{timetrap, {minutes, 3}}].
 all() -> [hostile_names, no_atoms, sentences, hanging_engine, free_schedulers, first_calls_at_once,
           ends_cleanly].
 
-%% Something that takes connections as an engine would, and says nothing.
+%% Starts a listener that takes connections like an engine but never answers.
 init_per_testcase(_, Config) ->
     {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {backlog, 1024}, {active, false}]),
     {ok, Port} = inet:port(Listen),
@@ -40,14 +40,15 @@ hostile_names(Config) ->
     [?assertEqual({Name, {error, bad_node_name}}, {Name, eid:lookup(Name)}) || Name <- Names],
     {error, bad_node_name} = eid:lookup('a@127.0.0.1/x'),
     {error, bad_node_name} = eid:lookup('日本@127.0.0.1'),
-    %% No lookup has connected to the engine: its first connection comes from this test.
+    %% No lookup connected to the engine: the first connection comes from this test.
     Engine = proplists:get_value(engine, Config),
     {ok, Own} = gen_tcp:connect({127,0,0,1}, proplists:get_value(engine_port, Config), []),
     {ok, First} = gen_tcp:accept(Engine),
     ?assertEqual(inet:sockname(Own), inet:peername(First)),
     {error, timeout} = gen_tcp:accept(Engine, 0).
 
-%% On a node that resolves names from its file of hosts alone, so that DNS is left in peace.
+%% Lookups of new names must not create atoms. The node resolves names only with its hosts file, so
+%% the test sends no DNS queries.
 no_atoms(Config) ->
     Port = integer_to_list(proplists:get_value(engine_port, Config)),
     InetRc = filename:join(proplists:get_value(priv_dir, Config), "inetrc"),
@@ -67,7 +68,7 @@ atoms_made(Lookups) ->
     Answers = [eid:lookup(Name(N)) || N <- lists:seq(1, Lookups)],
     {Answers, erlang:system_info(atom_count) - Before}.
 
-%% A sentence has the details of the reason, and the command or the setting with which to go on.
+%% Each message contains the details of its reason, and names the command or the setting that helps.
 sentences(_) ->
     Route = #{ip => {192,0,2,1}, port => 32768, route => published},
     Expected = [{bad_node_name, ["Container@Host", "docker ps"]},
@@ -112,7 +113,7 @@ sentences(_) ->
          ?assert(eid_error:is_reason(Reason))
      end || {Reason, Words} <- Expected].
 
-%% 200 lookups of distinct nodes at an engine that does not answer all get a timeout.
+%% 200 lookups of different nodes at an engine that does not answer all return `timeout'.
 hanging_engine(Config) ->
     Peer = start_asker(Config, ["-eid", "connect_timeout", "500", "response_timeout", "500"]),
     Answers = peer:call(Peer, ?MODULE, all_answers, [200], infinity),
@@ -121,14 +122,14 @@ hanging_engine(Config) ->
 all_answers(Lookups) -> [receive {Pid, Answer} -> Answer end || Pid <- start_lookups(Lookups)].
 
 %% On a node with one scheduler of each kind, 200 lookups wait at the same time, and other processes
-%% run meanwhile. The time limits of lookups are longer than the test.
+%% still run. The lookups' time limits are longer than the test.
 free_schedulers(Config) ->
     Peer = start_asker(Config, ["+S", "1:1", "+SDcpu", "1:1", "+SDio", "1",
                                 "-eid", "connect_timeout", "600000", "response_timeout", "600000"]),
     ?assertEqual({200, 1000}, peer:call(Peer, ?MODULE, trips_meanwhile, [200, 1000], infinity)).
 
-%% The lookups that wait, and the round trips that two other processes and the dirty schedulers make
-%% meanwhile.
+%% Returns the number of lookups that still wait, and the number of round trips that two other
+%% processes finished meanwhile. Also uses each kind of dirty scheduler.
 trips_meanwhile(Lookups, Trips) ->
     Pids = start_lookups(Lookups),
     eid_ct:eventually(fun() -> waiting(Pids) =:= Lookups end),
@@ -162,7 +163,7 @@ round_trip(Echo) ->
 
 echo() -> receive {From, ping} -> From ! pong, echo() end.
 
-%% The library is loaded by whoever comes first.
+%% The first call loads the library. Here 200 processes make the first call at once.
 first_calls_at_once(_) ->
     {ok, Peer, _} = peer:start_link(#{connection => standard_io,
                                       args => ["-pa", eid_ct:ebin(), filename:dirname(code:which(?MODULE))]}),
@@ -173,8 +174,8 @@ lookup_at_once(Times, Node) ->
     [Pid ! go || {Pid, _} <- Pids],
     [receive {'DOWN', Ref, process, Pid, Answer} -> Answer end || {Pid, Ref} <- Pids].
 
-%% A VM that ends while lookups are in flight ends with the status that it was given. The pause makes
-%% VMs end at different stages of a lookup; nothing waits for it.
+%% A VM that ends while lookups are in flight ends with the requested exit status. The pause only
+%% makes the VMs end at different stages of a lookup.
 ends_cleanly(Config) ->
     Port = integer_to_list(proplists:get_value(engine_port, Config)),
     [?assertEqual({Round, End, {Status, <<>>}},

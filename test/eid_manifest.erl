@@ -1,5 +1,5 @@
-%% Kubernetes manifests, read so that a container can be run as they say where there is no Kubernetes. What is not
-%% understood here is an error: nothing in a manifest goes by unseen.
+%% Reads Kubernetes manifests, so that tests can run their containers with Docker. It fails on every
+%% field that it does not know, so no field is ignored silently.
 -module(eid_manifest).
 
 -export([read/1, object/3, pods/1, service_name/1, run/3]).
@@ -11,7 +11,7 @@
 -spec read(file:filename()) -> {ok, [object()]} | {error, Output :: string()}.
 read(File) ->
     Script = filename:join([eid_ct:root(), "test", "eid_manifest.py"]),
-    %% Debian's own Python, which has Debian's packages.
+    %% Debian's own Python finds the Python packages that Debian installs.
     Output = os:cmd("PATH=/usr/bin:$PATH python3 '" ++ Script ++ "' '" ++ File ++ "' 2>&1"),
     try terms(Output) of
         [_ | _] = Objects -> {ok, Objects};
@@ -35,20 +35,21 @@ object(Kind, Name, Objects) ->
     [Object] = [O || #{<<"kind">> := K, <<"metadata">> := #{<<"name">> := N}} = O <- Objects, K =:= Kind, N =:= Name],
     Object.
 
-%% The number of pods of a Deployment, their labels, and what they consist of.
+%% A Deployment's number of pods, their labels and their specification.
 -spec pods(Deployment :: object()) -> {pos_integer(), Labels :: object(), PodSpec :: object()}.
 pods(#{<<"spec">> := #{<<"replicas">> := Replicas, <<"selector">> := #{<<"matchLabels">> := Selector},
                        <<"template">> := #{<<"metadata">> := #{<<"labels">> := Labels}, <<"spec">> := Pod}}}) ->
     Selector = maps:with(maps:keys(Selector), Labels),
     {Replicas, Labels, Pod}.
 
-%% The name by which the pods' DNS knows a Service of the namespace `default'.
+%% The DNS name of a Service in the namespace `default'.
 -spec service_name(Service :: object()) -> string().
 service_name(#{<<"metadata">> := #{<<"name">> := Name} = Metadata}) ->
     false = is_map_key(<<"namespace">>, Metadata),
     binary_to_list(Name) ++ ".default.svc.cluster.local".
 
-%% The arguments of `docker run' that make of a pod's one container what a kubelet would, image and command included.
+%% The arguments of `docker run', with image and command, that start a pod's only container as a
+%% kubelet would.
 -spec run(PodSpec :: object(), [object()],
           #{pod_ip := string(), dir := file:filename(), secrets := #{{Name :: binary(), Key :: binary()} => string()}}) ->
           [string()].
@@ -81,7 +82,7 @@ command(Container) ->
 
 user(Context) ->
     all([<<"runAsNonRoot">>, <<"runAsUser">>, <<"runAsGroup">>, <<"seccompProfile">>], Context),
-    %% The default is what Docker does by itself.
+    %% `RuntimeDefault' is the profile that Docker uses without any option.
     #{<<"type">> := <<"RuntimeDefault">>} = maps:get(<<"seccompProfile">>, Context, #{<<"type">> => <<"RuntimeDefault">>}),
     case Context of
         #{<<"runAsUser">> := User, <<"runAsGroup">> := Group} ->

@@ -1,4 +1,4 @@
-%% What the documentation's pages hold: fenced blocks, tables, headings and links.
+%% Finds fenced blocks, tables, headings and links in the pages of the documentation.
 -module(eid_markdown).
 
 -export([pages/0, read/1, blocks/1, section/2, rows/1, code/1, anchors/1, links/1]).
@@ -6,9 +6,9 @@
 -export_type([block/0]).
 
 -type block() :: #{line := pos_integer(), language := string(), text := string(), follows := boolean()}.
-%% `follows': nothing but empty lines is between it and the block before.
+%% `follows': only empty lines separate the block from the block before.
 
-%% The pages whose commands a reader types, as paths in the checkout.
+%% The pages with commands that a reader types, as paths in the checkout.
 pages() ->
     ["README.md", "SECURITY.md", "CONTRIBUTING.md"]
         ++ lists:sort(["doc/guide/" ++ File || File <- filelib:wildcard("*.md", filename:join(eid_ct:root(), "doc/guide"))]).
@@ -30,12 +30,12 @@ blocks(["```" ++ Language | Rest], Line, Follows, Blocks) ->
 blocks(["" | Rest], Line, Follows, Blocks) -> blocks(Rest, Line + 1, Follows, Blocks);
 blocks([_ | Rest], Line, _, Blocks) -> blocks(Rest, Line + 1, false, Blocks).
 
-%% What stands below a heading, up to the next one of any level.
+%% The text below a heading, up to the next heading of any level.
 section(Heading, Text) ->
     [_ | Below] = lists:dropwhile(fun(Line) -> not (heading(Line) =:= {ok, Heading}) end, lines(Text)),
     lists:append([Line ++ "\n" || Line <- up_to_heading(Below)]).
 
-%% A comment in a block of commands looks like one.
+%% Skips fenced blocks, because a comment in a shell command looks like a heading.
 up_to_heading(["```" ++ _ = Fence | Rest]) ->
     {Inside, [End | After]} = lists:splitwith(fun(L) -> L =/= "```" end, Rest),
     [Fence | Inside] ++ [End | up_to_heading(After)];
@@ -52,7 +52,7 @@ heading(Line) ->
         nomatch -> none
     end.
 
-%% The cells of all tables in a text, without their heads.
+%% The cells of all tables in a text, without the header rows.
 rows(Text) -> rows(lines(Text), []).
 
 rows([_Head, "| ---" ++ _ | Rest], Rows) -> rows(Rest, Rows);
@@ -62,14 +62,14 @@ rows(["| " ++ _ = Line | Rest], Rows) ->
 rows([_ | Rest], Rows) -> rows(Rest, Rows);
 rows([], Rows) -> lists:reverse(Rows).
 
-%% The first piece of code in a cell, or the cell itself.
+%% The first code span in a cell. If there is no code span, the whole cell.
 code(Cell) ->
     case re:run(Cell, "`([^`]*)`", [unicode, {capture, all_but_first, list}]) of
         {match, [Code]} -> Code;
         nomatch -> Cell
     end.
 
-%% The anchors of the headings, as they are made where the pages are shown.
+%% The anchors of the headings, made by the same rules as in the rendered pages.
 anchors(Text) ->
     [anchor(Heading) || Line <- lines(without_blocks(Text)), {ok, Heading} <- [heading(Line)]].
 

@@ -1,5 +1,6 @@
-%% On a node of a cluster: when its VM was up, and when each peer came and went, by the clock of the machine, which all
-%% containers share. `-s eid_mesh_recorder' before `-s eid'.
+%% Runs on a node of a test cluster. It records when the VM was up, and when each peer connected and
+%% disconnected. All times come from the machine's clock, which all containers share. Start it with
+%% `-s eid_mesh_recorder' before `-s eid'.
 -module(eid_mesh_recorder).
 
 -export([start/0, history/0, log/1]).
@@ -18,7 +19,7 @@ start() ->
         {'DOWN', Monitor, process, _, Why} -> error(Why)
     end.
 
-%% Those that are connected already count from now.
+%% Peers that are connected already get the current time.
 init(Parent) ->
     true = register(?MODULE, self()),
     Up = now_us(),
@@ -39,7 +40,7 @@ loop(#{events := Events} = History) ->
             loop(History)
     end.
 
-%% Waits until the VM is up: a node may be connected before.
+%% Waits until the recorder runs, because a peer may connect while the VM still starts.
 -spec history() -> history().
 history() ->
     case whereis(?MODULE) of
@@ -52,7 +53,8 @@ history() ->
             await(Ref)
     end.
 
-%% Writes a text to this node's log. A node's logger hands what a remote call logs to the calling node.
+%% Writes a text to this node's log. If a remote call logged the text directly, the logger would
+%% send it to the calling node.
 -spec log(string()) -> ok.
 log(Text) ->
     Ref = make_ref(),

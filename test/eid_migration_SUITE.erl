@@ -1,6 +1,7 @@
-%% A cluster of stock nodes, with `inet_tcp' and a real epmd on each host, moves to eid as doc/guide/migration.md says, by the
-%% commands and the configuration of that page. The old nodes are on the hosts' networks and have nothing of eid; their releases
-%% differ, and so do the new nodes'.
+%% Moves a cluster of stock nodes to eid, with the commands and the configuration of
+%% doc/guide/migration.md. The old nodes use `inet_tcp' and a real epmd on each host. They run on
+%% the hosts' networks and have no eid code. The old nodes run different OTP releases, and so do the
+%% new nodes.
 -module(eid_migration_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -40,7 +41,8 @@ end_per_suite(_Config) ->
     eid_page:remove_example(),
     eid_rig:down().
 
-%% Before any node, or it would be in the first node's container, and end with that.
+%% epmd must start before the first node. Otherwise epmd starts in the first node's container and
+%% ends with that container.
 start_epmd(Host) ->
     eid_rig:docker(Host, ["run --detach --name epmd --label eid.test=1 --network host eid-otp:", hd(eid_rig:releases()), " epmd"]),
     Asks = ["exec ", integer_to_list(Host), " bash -c '< /dev/tcp/127.0.0.1/4369'"],
@@ -60,7 +62,7 @@ end_per_testcase(Case, _Config) ->
                      end, [1, 2]),
     ok.
 
-%% The old nodes of the page: a stock VM as anybody starts it, but for the code that writes down who comes and goes.
+%% The page's old nodes: stock VMs, plus a module that records which nodes connect and disconnect.
 old(web) -> #{name => "web", host => 1, release => 1};
 old(cache) -> #{name => "cache", host => 1, release => 2};
 old(db) -> #{name => "db", host => 2, release => 3}.
@@ -81,16 +83,16 @@ start_old(Name, Arguments) ->
 
 stop_old(#{peer := Peer}) -> peer:stop(Peer).
 
-%% What connects the old nodes with each other is theirs.
+%% Connects the old nodes with each other. eid has no part in these connections.
 connect([#{peer := Peer} | Others] = Old) ->
     [pong = peer:call(Peer, net_adm, ping, [Node]) || #{node := Node} <- Others],
     await(fun() -> mesh(Old) end).
 
-%% A name that all nodes know while they are one cluster.
+%% Registers a global name. All nodes know the name while they are one cluster.
 register_ledger(#{peer := Peer}) ->
     yes = peer:call(Peer, global, register_name, [ledger, peer:call(Peer, erlang, whereis, [init])]).
 
-%% The page's configuration, with these old nodes and no others.
+%% Writes the page's configuration, reduced to these old nodes.
 configure(Names, Config) ->
     [Written] = eid_page:blocks(?PAGE, "erlang"),
     {ok, Tokens, _} = erl_scan:string(on_the_rig(Written)),
@@ -102,7 +104,8 @@ configure(Names, Config) ->
     Settings = [{routes, maps:with(Nodes, Routes)}, {clusters, [Shop, Old#{strategy := {static, #{nodes => Nodes}}}]}],
     ok = file:write_file(filename:join(?config(folder, Config), "sys.config"), io_lib:format("~p.~n", [[{eid, Settings}]])).
 
-%% Runs the page's command, with more arguments for erl, which may go before those that the entry point gives it.
+%% Runs the page's command with more arguments for erl. `First' goes before the arguments of the
+%% entry point, and `Arguments' after them.
 start_new(Host, Config) -> start_new(Host, "", Config).
 
 start_new(Host, Arguments, Config) -> start_new(Host, "", Arguments, Config).
@@ -114,9 +117,9 @@ start_new(Host, First, Arguments, Config) ->
     Id = lists:sublist(run_as_written(Host, lists:flatten([Start, Arguments]), Config), 12),
     {Host, Id, list_to_atom(Id ++ "@" ++ eid_rig:host_ip(Host))}.
 
-%% The page's block in which this stands, of several the one with this number.
+%% The page's command blocks that contain this text: returns the block with this number.
 command(Text, Number) ->
-    %% All of which some case runs.
+    %% The test cases run all four blocks.
     4 = length(eid_page:blocks(?PAGE)),
     lists:nth(Number, [Block || Block <- eid_page:blocks(?PAGE), string:find(Block, Text) =/= nomatch]).
 
@@ -132,22 +135,22 @@ name(#{node := Node}) -> Node.
 nodes_of(#{peer := Peer}) -> lists:sort(peer:call(Peer, erlang, nodes, []));
 nodes_of(New) -> connected(New).
 
-%% Each node, old or new, is connected to all others and to nobody else.
+%% Each node, old or new, is connected to all others and to no further node.
 mesh(Members) ->
     All = lists:sort([name(Member) || Member <- Members]),
     ?assertEqual([{name(Member), All -- [name(Member)]} || Member <- Members], [{name(Member), nodes_of(Member)} || Member <- Members]),
     ok.
 
-%% The nodes that old ones have lost since they started.
+%% The nodes that have disconnected from old nodes since the old nodes started.
 lost(Old) ->
     lists:usort([Node || #{peer := Peer} <- Old, {_, nodedown, Node} <- maps:get(events, peer:call(Peer, eid_mesh_recorder, history, []))]).
 
-%% One after the other. While an old node runs, it loses nobody but those that are stopped.
+%% Moves the nodes one after the other. A running old node loses only the nodes that the test stops.
 node_by_node(Config) ->
     configure(["web", "cache", "db"], Config),
     Old = [Web, Cache, Db] = start_old([web, cache, db]),
     connect(Old),
-    %% What the reader sees that a container reaches.
+    %% The command prints the epmd names that the page shows.
     [Shown] = eid_page:blocks(?PAGE, "text"),
     [?assertEqual(lists:sort(string:lexemes(on_the_rig(Shown), "\n")),
                   lists:sort(string:lexemes(sh(Host, "", on_the_rig(command("net_adm:names", 1))), "\n"))) || Host <- [1, 2]],
@@ -158,7 +161,7 @@ node_by_node(Config) ->
     ?assertEqual(lists:sort([name(Cache), name(Db)]), lost([Web])),
     Third = move(Web, [], [First, Second], Config),
 
-    %% The list of old nodes goes, with a restart of each.
+    %% Removes the list of old nodes and restarts each node.
     configure([], Config),
     [begin restart_new(New), await(fun() -> mesh([First, Second, Third]) end) end || New <- [First, Second, Third]].
 
@@ -166,7 +169,7 @@ move(#{host := Host} = Going, Staying, Moved, Config) ->
     Before = lost([Going | Staying]),
     New = start_new(Host, Config),
     await(fun() -> mesh([Going | Staying] ++ [New | Moved]) end),
-    %% What the reader sees.
+    %% The page's command prints the connected nodes.
     ?assertEqual(connected(New), nodes_in(sh(Host, "", command("erlang nodes", 1)))),
     knows_ledger(New),
     ?assertEqual(Before, lost([Going | Staying])),
@@ -183,7 +186,8 @@ has_nothing_of_eid(#{peer := Peer}) ->
     Loaded = [Module || {Module, _} <- peer:call(Peer, code, all_loaded, [])] -- [eid_mesh_recorder],
     ?assertEqual([], [Module || Module <- Loaded, lists:prefix("eid", atom_to_list(Module))]).
 
-%% A new node is connected by another one while its applications start, its own eid not yet among them: no other two lose each other by that.
+%% Another node connects to a new node whose own eid does not run yet. This must not make any two
+%% other nodes lose each other.
 while_it_starts(Config) ->
     configure(["web", "db"], Config),
     Old = start_old([web, db]),
@@ -196,10 +200,11 @@ while_it_starts(Config) ->
     sh(2, "", ["docker exec ", Id, " erl_call -address 127.0.0.1:12345 "
                "-a 'erlang send [starting, go]'"]),
     await(fun() -> mesh([First, Starting | Old]) end),
-    %% An old node can't dial it, so `global' may end that connection, until its own eid runs; but none between the others.
+    %% An old node can't dial the new node. Until the new node's eid runs, `global' may end the
+    %% connection. It must not end a connection between other nodes.
     ?assertEqual([], lost(Old) -- [Node]).
 
-%% Half of the cluster has moved. Whoever restarts is connected again without doing anything for it.
+%% Half of the cluster has moved. A node that restarts is connected again without any manual step.
 restarts(Config) ->
     configure(["web", "db"], Config),
     Old = [Web, Db] = start_old([web, db]),
@@ -221,13 +226,14 @@ restarts(Config) ->
     Now = [Web, Restarted, First, Replaced],
     await(fun() -> mesh(Now) end),
 
-    %% An old node that ends a connection; `global' then ends more of them.
+    %% An old node ends a connection; `global' then ends more connections.
     true = peer:call(maps:get(peer, Web), erlang, disconnect_node, [name(First)]),
     await(fun() -> true = lists:member(name(First), lost([Web])), mesh(Now) end, 60_000).
 
 restart_new({Host, Id, _}) -> sh(Host, "", ["docker restart --time 0 ", Id]).
 
-%% An old node and a new one on each side of a cable that is cut until both sides have noticed.
+%% An old and a new node are on each side of a network link. The link is down until both sides have
+%% noticed.
 cut(Config) ->
     Ticks = ["-kernel", "net_ticktime", "8"],
     configure(["web", "db"], Config),
@@ -240,7 +246,8 @@ cut(Config) ->
     {0, _} = eid_rig:command("link up"),
     await(fun() -> mesh(Old ++ New) end, 60_000).
 
-%% What the page says that an old node can't do, and that it can, once it is connected.
+%% An old node can't dial a new node. After the new node has connected, the old node's ping
+%% succeeds.
 old_node_dials(_Config) ->
     Old = start_old(web),
     New = #{peer := Peer} = eid_rig:start_node(2, hd(eid_rig:releases()), #{docker => ["-p", eid_rig:host_ip(2) ++ "::12345", "--label", ?SHOP]}),
@@ -249,7 +256,8 @@ old_node_dials(_Config) ->
     ok = peer:call(Peer, eid, set_route, [name(Old), epmd]),
     ?assertEqual({pong, pong}, {peer:call(Peer, net_adm, ping, [name(Old)]), Ping()}).
 
-%% A container takes the name over: those that run, and look for the name in epmd, are connected by it, after restarts as well.
+%% A container takes over an old node's name. Running nodes look for the name in epmd, and the
+%% container connects to them, also after restarts.
 same_name(Config) ->
     configure(["web", "db"], Config),
     Old = [Web, Db] = start_old([web, db]),
@@ -265,8 +273,8 @@ same_name(Config) ->
     await(fun() -> mesh(All) end),
     [begin restart_new(New), await(fun() -> mesh(All) end) end || New <- [Moved, Running]].
 
-%% Who is connected stays so without it; a new node that restarts finds only other new ones until it is back, and `global' makes the others
-%% lose more.
+%% Without epmd, connected nodes stay connected. A new node that restarts finds only other new nodes
+%% until epmd is back, and `global' makes the other nodes lose more connections.
 epmd_stops(Config) ->
     configure(["web", "db"], Config),
     Old = start_old([web, db]),

@@ -1,4 +1,5 @@
-%% What a node calls itself, Rancher's metadata service, and terms as JSON, through the library.
+%% Tests three functions of the NIF library: a node's own name, Rancher's metadata service, and
+%% terms as JSON.
 -module(eid_naming_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -19,7 +20,7 @@ init_per_group(rig, Config) ->
     case eid_rig:available(podman) of
         true ->
             ok = eid_rig:up(),
-            %% It brings the images along.
+            %% The command also loads the images into Podman.
             {0, _} = eid_rig:command("podman-service 2 start"),
             Config;
         {skip, _} = Skip -> Skip
@@ -27,11 +28,13 @@ init_per_group(rig, Config) ->
 
 end_per_group(rig, _Config) -> eid_rig:down().
 
-%% The milliseconds are for a test that hangs.
+%% Connect and response timeout in milliseconds, and the maximum response in bytes. The timeouts are
+%% long: they only end a test that hangs.
 -define(LIMITS, {60_000, 60_000, 65536}).
 -define(ENGINE, {<<"tcp://127.0.0.1:1">>, <<>>, <<>>, <<>>}).
 
-%% eid:node_name/0 in a VM that was started with this environment and nothing else that matters.
+%% Calls `eid:node_name/0' in a new VM with this environment. All other variables that affect the
+%% name are unset.
 node_name(Environment) -> node_name(Environment, []).
 
 node_name(Environment, Arguments) ->
@@ -52,14 +55,14 @@ names_by_rancher(_) ->
     Url = metadata(#{"/latest/self/container" => "{\"primary_ip\": \"10.42.0.1\"}"}),
     ?assertEqual({ok, <<"shop@10.42.0.1">>}, node_name([{"EID_NAME", "shop"}, {"EID_RANCHER", Url}])).
 
-%% The command finds the same.
+%% The command `eid name' finds the same name.
 names_by_eid_serve(_) ->
     "http://" ++ Rest = metadata(#{"/eid/host" => "{\"Host\": \"192.0.2.1\"}"}, none),
     Engine = "tcp://" ++ Rest,
     Environment = [{"EID_NAME", "shop"}, {"EID_ENGINE", Engine}],
     ?assertEqual({ok, <<"shop@192.0.2.1">>}, node_name(Environment)),
     ?assertEqual("shop@192.0.2.1\n", os:cmd("EID_NAME=shop EID_ENGINE=" ++ Engine ++ " '" ++ eid() ++ "' name")),
-    %% As for all engines, where the variable is not there.
+    %% Without the variable, eid uses the engine that is set for all hosts.
     Setting = ["-eid", "engines", lists:flatten(io_lib:format("~0p", [#{default => Engine}]))],
     ?assertEqual({ok, <<"shop@192.0.2.1">>}, node_name([{"EID_NAME", "shop"}], Setting)).
 
@@ -76,7 +79,7 @@ no_name(_) ->
 
 eid() -> filename:join([filename:dirname(eid_ct:ebin()), "priv", "eid"]).
 
-%% The command and the function are the same code.
+%% The command `eid name' and `eid:node_name/0' share their code.
 the_command_agrees(_) ->
     ?assertEqual("shop@192.0.2.1\n",
                  os:cmd("EID_NAME=shop EID_HOST=192.0.2.1 '" ++ eid() ++ "' name")),
@@ -102,12 +105,12 @@ a_bad_service(_) ->
     ?assertEqual({error, {unreachable, {connection, <<"connection refused">>}}}, rancher("http://127.0.0.1:1/latest")),
     [?assertMatch({error, {unreachable, _}}, rancher(NoUrl))
      || NoUrl <- ["", "rancher-metadata", "https://h", "http://h/\r\nX: y", <<255>>]],
-    %% And of the wrong type, nothing is sent.
+    %% With an argument of the wrong type, the library sends nothing.
     ?assertError(badarg, eid_nif:rancher(make_ref(), "http://h", ?LIMITS, 1000)),
     ?assertError(badarg, eid_nif:node_name(make_ref(), undefined, ?ENGINE, ?LIMITS, 1000)).
 
-%% Exactly one message, also if the time of the whole is shorter than that of a request. No second
-%% message can come once the library has closed its connections.
+%% The caller gets exactly one message, even if the total time limit is shorter than a request's. No
+%% second message can come once the library has closed its connections.
 a_hanging_service(_) ->
     {ok, Listen} = gen_tcp:listen(0, [{ip, {127,0,0,1}}, {active, false}]),
     {ok, Port} = inet:port(Listen),
@@ -122,7 +125,7 @@ a_hanging_service(_) ->
     ok = all_closed(Listen),
     receive {Ref, _} = Second -> error(Second) after 0 -> ok end.
 
-%% Reads each connection that has been made to its end.
+%% Reads each accepted connection until the library closes it.
 all_closed(Listen) ->
     case gen_tcp:accept(Listen, 0) of
         {ok, Socket} -> ok = until_closed(Socket), all_closed(Listen);
@@ -147,7 +150,7 @@ rancher(Url, Limits, WithinMs) ->
 answer(Ref) ->
     receive {Ref, Answer} -> Answer end.
 
-%% A metadata service at a URL of its own, with a page for each path. It ends with the test case.
+%% Starts a metadata service at a new URL, with a page for each path. It ends with the test case.
 metadata(Pages) -> metadata(Pages, "application/json") ++ "/latest".
 
 metadata(Pages, Accept) ->
@@ -201,7 +204,7 @@ terms_as_json(_) ->
      || Key <- maps:keys(Many)].
 
 terms_without_json(_) ->
-    _ = json([]),    % it is loaded
+    _ = json([]),    % loads the library
     [?assertError(badarg, json(Term))
      || Term <- [{a}, self(), make_ref(), fun() -> ok end, <<255>>, <<1:3>>, [1 | 2], 1 bsl 64,
                  -(1 bsl 63) - 1, #{1 => 2}, #{"a" => 1}, #{a => {}}, [[<<255>>]], #{<<255>> => 1},
@@ -214,7 +217,8 @@ in_docker(_) -> in_container(#{host => 1, engine => docker}).
 
 in_podman(_) -> in_container(#{host => 2, engine => podman}).
 
-%% The hostname says nothing, and the image has nothing of ours but the command.
+%% The hostname need not be the container's ID. The mounted command is the only part of eid in the
+%% container.
 in_container(Engine) ->
     Eid = filename:join([filename:dirname(eid_ct:ebin()), "priv"]),
     [Release | _] = eid_rig:releases(),

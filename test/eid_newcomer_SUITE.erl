@@ -1,4 +1,4 @@
-%% A newcomer with nothing but the README: the scripts of test/newcomer, in their order.
+%% Runs the scripts of test/newcomer in order: a newcomer follows the README and knows nothing else.
 -module(eid_newcomer_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -9,7 +9,7 @@
 
 suite() -> [{timetrap, {minutes, 10}}].
 
-%% Each step needs what the one before has made.
+%% Each step needs the results of the step before.
 all() -> [has_all_commands, {group, steps}].
 groups() -> [{steps, [sequence], [demo, release, cluster, secured, elixir]}].
 
@@ -30,7 +30,7 @@ init_per_testcase(elixir, Config) ->
     end;
 init_per_testcase(_, Config) -> Config.
 
-%% No command of the README is left out by the steps.
+%% The scripts cover each command of the README.
 has_all_commands(_) ->
     Scripts = filelib:wildcard(filename:join(folder(), "[0-9]-*.sh")),
     ?assertEqual(5, length(Scripts)),
@@ -39,7 +39,7 @@ has_all_commands(_) ->
     ?assertEqual(Commands(eid_reader:blocks("README.md")),
                  Commands(lists:append([eid_reader:blocks("README.md", Heading) || Heading <- Headings]))).
 
-%% What a script has follow.
+%% The headings that a script follows.
 headings(Script) ->
     {ok, Text} = file:read_file(Script),
     {match, [Arguments]} = re:run(Text, "^exec .*/follow\" (.*)$", [multiline, {capture, all_but_first, list}]),

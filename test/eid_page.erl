@@ -1,5 +1,6 @@
-%% The blocks of the pages (README, guide, examples), and running their commands on the rig's Docker hosts: what is put in
-%% their place is only what differs from one reader to the next, the values that a block exports and the hosts' addresses.
+%% Reads the command blocks of pages (README, guide, examples), and runs them on the rig's Docker
+%% hosts. It changes only values that differ between readers: exported variables and the hosts'
+%% addresses.
 -module(eid_page).
 
 -export([blocks/1, blocks/2, lines/1, set/3, on_the_rig/1, sh/3, try_sh/3, build_example/2, remove_example/0]).
@@ -14,26 +15,28 @@
 
 -define(EXAMPLE, "eid-example").
 
-%% The text of each block of this language, of commands first of all, in a page of the checkout.
+%% The text of each block in this language in a page of the checkout. The default is `sh', the
+%% language of commands.
 blocks(File) -> blocks(File, "sh").
 
 blocks(File, Language) -> [Text || #{language := L, text := Text} <- eid_markdown:blocks(eid_markdown:read(File)), L =:= Language].
 
 lines(Block) -> string:lexemes(Block, "\n").
 
-%% The commands with another value for a variable that they export.
+%% Changes the value of a variable that the commands export.
 set(Name, Value, Commands) ->
     Set = re:replace(Commands, "^export " ++ Name ++ "=.*", "export " ++ Name ++ "='" ++ Value ++ "'",
                      [multiline, unicode, {return, list}]),
     true = Set =/= Commands,
     Set.
 
-%% The text with the rig's hosts in the place of the pages'.
+%% Replaces the page's host addresses by the rig's addresses.
 on_the_rig(Text) ->
     lists:foldl(fun({Address, Host}, Now) -> lists:append(string:replace(Now, Address, eid_rig:host_ip(Host), all)) end,
                 Text, [{"192.168.4.231", 1}, {"192.168.4.232", 2}]).
 
-%% Runs commands where the docker client means this host, in a folder of the checkout or another one.
+%% Runs commands whose docker client talks to this host's engine, in a directory of the checkout or
+%% in another one.
 sh(Host, Folder, Commands) ->
     case try_sh(Host, Folder, Commands) of
         {0, Output} -> Output;
@@ -46,7 +49,7 @@ try_sh(Host, Folder, Commands) ->
                       {cd, filename:join(eid_ct:root(), Folder)}, exit_status, stderr_to_stdout]),
     collect(Port, []).
 
-%% Settings of rebar3 and of this VM are not for those that are started here.
+%% The commands must not inherit the settings of rebar3 or of this VM.
 environment(Host) ->
     [{Name, false} || Name <- ["REBAR_PROFILE", "REBAR_BASE_DIR", "ERL_FLAGS", "ERL_LIBS", "COOKIE", "EID_IMAGE"]]
         ++ [{"DOCKER_HOST", "unix://" ++ eid_rig:socket(Host)}].
@@ -58,12 +61,12 @@ collect(Port, Output) ->
     after 240_000 -> error({hangs, lists:flatten(Output)})
     end.
 
-%% Makes the examples' image, as examples/README.md says, on a release that the rig has.
+%% Builds the examples' image as examples/README.md describes, on an OTP release that the rig has.
 build_example(Host, Release) ->
     [_FromSource, FromDist] = blocks("examples/README.md"),
     sh(Host, "", set("BASE", "eid-otp:" ++ Release, FromDist)).
 
-%% The hosts keep their images from one time to the next; this one is not theirs.
+%% The hosts keep their images between runs, so the tests remove the image that they built.
 remove_example() ->
     [try_sh(Host, "", "docker image rm --force " ?EXAMPLE) || Host <- [1, 2]],
     ok.
@@ -73,7 +76,8 @@ containers(Host, Label) ->
 
 inspect(Host, Id, Format) -> sh(Host, "", ["docker inspect --format '", Format, "' ", Id]).
 
-%% There is a node and no epmd, and the processes' arguments, which everybody on the host can read, do not tell the cookie.
+%% The container runs a node and no epmd. Every user of the host can read the processes' arguments,
+%% so the arguments must not contain the cookie.
 is_quiet(Host, Id, Cookie) ->
     Programs = sh(Host, "", ["docker top ", Id, " -eo pid,comm"]),
     ?assertMatch({_, nomatch}, {Programs, string:find(Programs, "epmd")}),
@@ -81,8 +85,8 @@ is_quiet(Host, Id, Cookie) ->
     Arguments = sh(Host, "", ["docker top ", Id, " -eo pid,args"]),
     ?assertMatch({_, nomatch}, {Arguments, string:find(Arguments, Cookie)}).
 
-%% Runs a command that wants a terminal in one, types a line once it shows `Prompt', and waits for a pattern, which the line itself must
-%% not match: a terminal shows what is typed.
+%% Runs an interactive command in a terminal. Types a line once the command prints `Prompt', and
+%% waits for a pattern. The line must not match the pattern, because a terminal echoes typed text.
 in_terminal(Host, Command, Prompt, Line, Pattern) ->
     Terminal = open_port({spawn_executable, os:find_executable("script")},
                          [{args, ["-qfec", unicode:characters_to_list(Command), "/dev/null"]}, exit_status, stderr_to_stdout,
@@ -90,7 +94,8 @@ in_terminal(Host, Command, Prompt, Line, Pattern) ->
     seen(Terminal, Prompt, []),
     port_command(Terminal, [Line, $\n]),
     seen(Terminal, Pattern, []),
-    %% Erlang's own way out of any shell: who only hangs up leaves the other end running.
+    %% Ctrl-G and `q' leave any Erlang shell. If the terminal only closed, the remote end would keep
+    %% running.
     port_command(Terminal, [$\^G]),
     seen(Terminal, "-->", []),
     port_command(Terminal, "q\n"),
@@ -109,7 +114,7 @@ seen(Terminal, Pattern, Output) ->
             end
     end.
 
-%% The nodes that the one in this container is connected to, by erl_call, which prints the list last of all.
+%% The nodes to which this container's node is connected. erl_call prints the list last.
 connected({Host, Id, _Node}) ->
     Output = sh(Host, "", ["docker exec ", Id, " erl_call -address 127.0.0.1:12345 -a 'erlang nodes []'"]),
     nodes_in(Output).
@@ -119,7 +124,7 @@ nodes_in(Output) ->
     {ok, Nodes} = erl_parse:parse_term(Tokens),
     lists:sort(Nodes).
 
-%% Each of these nodes is connected to all others, and to nobody else.
+%% Each of these nodes is connected to all others and to no further node.
 -spec mesh([container()]) -> ok.
 mesh(Containers) ->
     All = lists:sort([Node || {_, _, Node} <- Containers]),
@@ -129,7 +134,8 @@ mesh(Containers) ->
         Expected -> error({no_mesh, Expected, Seen})
     end.
 
-%% Waits until a function returns, and returns its result. In the end it fails as the function does.
+%% Waits until a function returns, and returns its result. After the time limit, fails with the
+%% function's last error.
 await(Fun) -> await(Fun, 60_000).
 
 await(Fun, Milliseconds) -> await_until(Fun, erlang:monotonic_time(millisecond) + Milliseconds).

@@ -1,11 +1,14 @@
-%% Rancher 1.x's metadata service: a small HTTP server, in the network of the rig's host 1, whose contents a test sets.
+%% A test double of Rancher 1.x's metadata service: a small HTTP server in the network of the rig's
+%% host 1. A test sets its contents.
 %%
-%% It answers by who asks: `self' is the container whose primary address the request comes from, and its service and host.
-%% Every path into that is there, as JSON for who accepts it, and otherwise as text: a value, or the keys of what has some.
+%% The answer depends on the client: `self' is the container with the client's address as its
+%% primary address, and the container's service and host. The server answers every path below
+%% `self'. A client that accepts JSON gets JSON. Other clients get text: a value, or the keys of an
+%% object.
 -module(eid_rancher_double).
 
 -export([start/0, start/1, stop/1, url/1, set/2]).
-%% On the server's node.
+%% Run on the server's node.
 -export([serve/2, put_contents/1]).
 
 -export_type([double/0, contents/0]).
@@ -13,12 +16,12 @@
 -opaque double() :: #{peer := pid(), url := string()}.
 
 -type contents() :: {services, [#{name := string(), containers := [container()]}]} | {status, 400..599}.
-%% With a status it answers nothing else.
+%% With `status' the server answers every request with this status.
 -type container() :: #{primary_ip := string(), agent_ip := string(), name := string(), state => string(), _ => _}.
 
 -define(PORT, 8090).
 
-%% On host 1; without any service.
+%% Starts the server on host 1, without any service.
 -spec start() -> double().
 start() -> start(eid_rig:host_ip(1)).
 
@@ -35,7 +38,7 @@ start(Ip) ->
 -spec stop(double()) -> ok.
 stop(#{peer := Peer}) -> peer:stop(Peer).
 
-%% What it is asked at.
+%% The URL to which clients send requests.
 -spec url(double()) -> string().
 url(#{url := Url}) -> Url.
 
@@ -44,7 +47,7 @@ set(#{peer := Peer}, Contents) -> peer:call(Peer, ?MODULE, put_contents, [Conten
 
 put_contents(Contents) -> persistent_term:put(?MODULE, Contents).
 
-%% Answers when it listens.
+%% Returns once the server listens.
 serve(Ip, Port) ->
     Self = self(),
     Server = spawn(fun() ->
@@ -132,7 +135,7 @@ plain(null) -> "";
 plain(Text) when is_binary(Text) -> Text;
 plain(Other) -> io_lib:format("~p", [Other]).
 
-%% The texts of tests need no escapes but these.
+%% Only these two characters in the tests' texts need an escape.
 json(Map) when is_map(Map) ->
     ["{", lists:join(",", [[json(Key), ":", json(Value)] || {Key, Value} <- maps:to_list(Map)]), "}"];
 json(List) when is_list(List) -> ["[", lists:join(",", [json(Item) || Item <- List]), "]"];

@@ -1,18 +1,21 @@
-%% A reader of the documentation, who does what its blocks of commands say, on the rig's two Docker hosts. What is put in their place is only
-%% what differs from one reader to the next: addresses, and a folder.
+%% A reader of the documentation: runs the pages' command blocks on the rig's two Docker hosts. It
+%% changes only values that differ between readers: addresses and a directory.
 %%
-%% The first line of a block says where it is run:
-%%   `# In the checkout:'                      on this machine
-%%   `# In the checkout, on 192.168.4.231:'    the same, with that host's Docker and network
-%%   `# On 192.168.4.231:', `# On 192.168.4.232:', `# On both hosts:'    there, in a folder of its own
-%%   `# Not run by the test: WHY'              skipped, and counted so; make is run dry
-%% A reader has a terminal on each host: variables last from block to block. `NAME=…' means what the variable is on the other host. A
-%% block of text right after one of commands is what these print; until they do, they are run again. With `in a terminal' it is what is
-%% typed after a prompt, and then shown. IDs and numbers of four and more digits in it stand for any, and `…' for anything.
+%% The first line of a block determines where it runs:
+%%   `# In the checkout:'                    on this machine
+%%   `# In the checkout, on 192.168.4.231:'  the same, with that host's Docker and network
+%%   `# On 192.168.4.231:', `# On 192.168.4.232:', `# On both hosts:'
+%%                                           there, in a separate directory
+%%   `# Not run by the test: WHY'            skipped and counted; `make' gets a dry run
+%% A reader has one terminal on each host, so variables last from block to block. `NAME=…' takes the
+%% variable's value from the other host. A text block right after a command block is the expected
+%% output. The commands run again until they print it. If the commands run `in a terminal', the text
+%% block has a line to type after the prompt, and then the output. In a text block, IDs and numbers
+%% of four or more digits match any other, and `…' matches anything.
 -module(eid_reader).
 
 -export([blocks/1, blocks/2, image/0, command/0, certificates/0, start/1, do/2, stop/1, images/1, has_redis/0, remove_images/0]).
--export([main/0]).    % of test/newcomer
+-export([main/0]).    % for test/newcomer
 
 -include_lib("stdlib/include/assert.hrl").
 
@@ -21,15 +24,15 @@
 -define(ERLANG, "erlang:27-slim").
 -define(DEBIAN, "debian:12-slim").
 -define(REDIS, "redis:7").
-%% What a reader pulls, and what the pages' commands make.
+%% Images that a reader pulls, and images that the pages' commands build.
 -define(IMAGES, [?ERLANG, ?DEBIAN, ?REDIS, "eid-example", "shop", "shop-elixir"]).
-%% Seconds for one block: in some of them a release is made from nothing.
+%% Seconds for one block. Some blocks build a release from scratch.
 -define(BLOCK, "400").
 
 -type block() :: #{line := pos_integer(), text := string(), output => string(), _ => _}.
-%% Commands, and what they print if that is said.
+%% Commands, and their expected output if the page shows it.
 
-%% The blocks of commands of a page, or of what stands below one heading of it.
+%% The command blocks of a page, or of the section below one heading.
 -spec blocks(Page :: file:filename()) -> [block()].
 blocks(Page) -> with_output(eid_markdown:blocks(eid_markdown:read(Page))).
 
@@ -40,12 +43,13 @@ with_output([#{language := "sh"} = Block, #{language := "text", follows := true,
     [Block#{output => Output} | with_output(Rest)];
 with_output([#{language := "sh"} = Block | Rest]) -> [Block | with_output(Rest)];
 with_output([#{language := Language, text := Text} | Rest]) ->
-    %% Commands that nobody runs.
+    %% Fails if a block shows commands that no test runs.
     false = lists:member(Language, ["console", "bash", "shell", ""]) orelse (Language =:= "text" andalso lists:prefix("$ ", Text)),
     with_output(Rest);
 with_output([]) -> [].
 
-%% What the README does that other pages build upon: the image, the command `eid` on each host, the certificates in /etc/eid/certs.
+%% Steps of the README that other pages need: the image, the command `eid` on each host, and the
+%% certificates in /etc/eid/certs.
 -spec image() -> block().
 image() -> block_with("examples/Dockerfile", "In your own image").
 
@@ -59,7 +63,8 @@ block_with(Text, Heading) ->
     [Block] = [Block || #{text := Commands} = Block <- blocks("README.md", Heading), string:find(Commands, Text) =/= nomatch],
     Block.
 
-%% What a reader pulls: an Erlang, a Debian without one, and a Redis, which is the machine's own with all that it is linked to.
+%% Builds the images that a reader pulls: one with Erlang, a Debian without Erlang, and a Redis. The
+%% Redis image contains this machine's programs and their shared libraries.
 images(Folder) ->
     Releases = eid_rig:releases(),
     Erlang = case lists:member("27", Releases) of
@@ -94,13 +99,13 @@ redis_folder(Folder) ->
                           "\nEXPOSE 6379\n"]),
     Folder.
 
-%% The hosts keep their images from one time to the next; these are not theirs.
+%% The hosts keep their images between runs, so the tests remove the images that they built.
 remove_images() ->
     [docker(Host, ["image rm --force ", Image]) || Host <- [1, 2], Image <- ?IMAGES],
     ok.
 
-%% A folder for what the commands write, with a short name because there are sockets in it. The first host gets to the second one by
-%% what is called ssh.
+%% Makes a directory for the commands' files. Its name is short because it holds sockets. The first
+%% host reaches the second host with a script named `ssh'.
 -spec start(Folder :: file:filename()) -> ok.
 start(Folder) ->
     [ok = filelib:ensure_path(filename:join(Folder, Name)) || Name <- ["work-1", "work-2", "bin-1", "bin-2", "run"]],
@@ -109,7 +114,8 @@ start(Folder) ->
                                "exec '", eid_rig:script(), "' exec 2 env DOCKER_HOST=unix://", eid_rig:socket(2), " sh -c \"$*\"\n"]),
     file:change_mode(Ssh, 8#755).
 
-%% Whatever a reader has left, which is nothing unless a block has failed: containers, and programs in the folder.
+%% Removes leftovers of a reader: containers and programs, which only a failed block leaves, and the
+%% directory.
 -spec stop(Folder :: file:filename()) -> ok.
 stop(Folder) ->
     Left = [{Host, string:lexemes(Ids, "\r\n")} || Host <- [1, 2], {0, [_ | _] = Ids} <- [docker(Host, "ps --all --quiet")]],
@@ -120,7 +126,7 @@ stop(Folder) ->
 
 docker(Host, Arguments) -> eid_rig:command(["docker ", integer_to_list(Host), " ", Arguments]).
 
-%% Does what a block says; what was printed, or why it is not run.
+%% Runs a block. Returns its output, or the reason to skip it.
 -spec do(block(), Folder :: file:filename()) -> {done, string()} | {skip, string()}.
 do(#{text := "# Not run by the test: " ++ Rest}, _Folder) ->
     [Why | Commands] = string:lexemes(Rest, "\n"),
@@ -133,7 +139,7 @@ do(#{text := Text} = Block, Folder) ->
         [_] -> {done, as_printed(Block, Folder)}
     end.
 
-%% That there is at least such a thing to make.
+%% Checks with a dry run that make has this target.
 dry_run(Make) ->
     Port = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", "exec > /dev/null; " ++ Make]}, {env, [{"MAKEFLAGS", "n"}]},
                                                      {cd, eid_ct:root()}, exit_status]),
@@ -152,7 +158,7 @@ as_printed(Block, Folder) ->
         {Status, Output} -> error({status, Status, Output})
     end.
 
-%% One line is typed once there is a prompt.
+%% Types the line at the prompt, once for each expected line of output.
 type(Where, #{text := Text, output := Shown}, Folder) ->
     [{work, Host}] = places(Where ++ ":"),
     [Typed | Printed] = string:lexemes(Shown, "\n"),
@@ -161,7 +167,7 @@ type(Where, #{text := Text, output := Shown}, Folder) ->
     [eid_page:in_terminal(Host, shell(Host, Script, Folder), "[0-9]> ?", Line, "(?m)" ++ pattern(addresses(Each))) || Each <- Printed],
     {done, Shown}.
 
-%% The lines shown that are not there, in their order, among those that are.
+%% The shown lines that the output lacks. The output must contain the lines in the same order.
 missing(Shown, Output) ->
     missing_lines(string:lexemes(addresses(Shown), "\n"), string:lexemes(Output, "\r\n")).
 
@@ -173,7 +179,8 @@ missing_lines([Shown | Rest] = All, [Line | Lines]) ->
         nomatch -> missing_lines(All, Lines)
     end.
 
-%% Addresses of hosts are as they are; IDs, ports, times and addresses of containers are not the reader's own. Terminals add colours.
+%% A pattern for a shown line. Addresses of hosts must match exactly. IDs, ports, times and
+%% addresses of containers may differ. Terminals may add colours.
 pattern(Shown) ->
     Escaped = re:replace(Shown, "[][(){}.*+?|^$\\\\]", "\\\\&", [unicode, global, {return, list}]),
     Tokens = re:split(Escaped, "(192\\\\\\.0\\\\\\.2\\\\\\.[12](?![0-9])|\\b[0-9a-f]{12,64}\\b|[0-9]{4,}|\\s*…\\s*|\\s+)",
@@ -197,10 +204,11 @@ token("") -> "".
 
 is_large(Token) -> re:run(Token, "^[0-9]{4,}$", [unicode, {capture, none}]) =:= match.
 
-%% As it is on the rig.
+%% The text with the rig's addresses.
 addresses(Text) -> eid_page:on_the_rig(Text).
 
-%% Where it is in the folder: a place for sockets, the command, and the host's certificates.
+%% Replaces paths by paths in the reader's directory: the sockets' directory, the command, and the
+%% host's certificates.
 folders(Text, machine, _Folder) -> Text;
 folders(Text, Host, Folder) ->
     replaced([{"/run/eid-serve", filename:join(Folder, "run")},
@@ -210,7 +218,8 @@ folders(Text, Host, Folder) ->
 replaced(Replacements, Text) ->
     lists:foldl(fun({There, Here}, Changed) -> lists:flatten(string:replace(Changed, There, Here, all)) end, Text, Replacements).
 
-%% Runs a block wherever it says; the last status that is not 0, and all that was printed.
+%% Runs a block on each host that it names, until a run fails. Returns the last exit status and all
+%% output.
 run(#{text := Text}, Folder) ->
     [Where | _] = string:split(Text, "\n"),
     lists:foldl(fun(Place, {0, Before}) ->
@@ -246,13 +255,14 @@ shell(machine, Script, _Folder) -> ["sh -c \"timeout --foreground " ?BLOCK " sh 
 shell(Host, Script, Folder) ->
     [eid_rig:script(), " exec ", at(Host), " unshare --mount sh -c \"", as_on_a_host(Host, Folder), "timeout --foreground " ?BLOCK " sh ", Script, "\""].
 
-%% The engine's socket is where it is on a host of its own: in a /run that is this one's, but for that. /sys shows the host's network.
+%% Mounts directories so that a block runs as on a separate host. The engine's socket is in /run,
+%% beside links to the rest of this machine's /run. A new /sys shows the host's network.
 as_on_a_host(Host, Folder) ->
     Run = filename:join(Folder, "machine-run"),
     ["mkdir -p ", Run, " && mount --rbind /run ", Run, " && mount -t tmpfs none /run && ln -s ", Run, "/* /run/ && ",
      "ln -sf ", eid_rig:socket(Host), " /run/docker.sock && mount -t sysfs sysfs /sys && "].
 
-%% The reader's terminal: what has been set stays set.
+%% Restores the variables of the reader's terminal, and saves them at the end.
 script(In, At, Text, Folder) ->
     Variables = filename:join(Folder, "variables-" ++ At),
     ["unset REBAR_PROFILE REBAR_BASE_DIR ERL_FLAGS ERL_LIBS DOCKER_HOST MAKEFLAGS MAKELEVEL\n",
@@ -263,7 +273,7 @@ script(In, At, Text, Folder) ->
      "cd '", case In of checkout -> eid_ct:root(); work -> filename:join(Folder, "work-" ++ At) end, "'\n",
      "set -e\n", Text].
 
-%% `NAME=…' is what the reader has seen on the other host.
+%% Replaces `NAME=…' by the value that the reader saw on the other host.
 filled(Text, Host, Folder) when Host =:= 1; Host =:= 2 ->
     case re:run(Text, "^(?:export )?([A-Za-z_]+)=…$", [unicode, multiline, {capture, all_but_first, list}]) of
         {match, [Name]} ->
@@ -275,8 +285,8 @@ filled(Text, Host, Folder) when Host =:= 1; Host =:= 2 ->
     end;
 filled(Text, machine, _Folder) -> Text.
 
-%% @doc A newcomer with the README: `FOLDER follow HEADING...' does what stands below these headings, `FOLDER leave' takes down what that has
-%% left. The transcript is printed.
+%% @doc The command line of the newcomer's scripts. `DIRECTORY follow HEADING...' runs the README's
+%% blocks below these headings and prints a transcript. `DIRECTORY leave' removes the leftovers.
 main() ->
     ok = io:setopts([{encoding, unicode}]),
     [Folder, What | Headings] = init:get_plain_arguments(),

@@ -1,35 +1,39 @@
-%% doc/reference.md has every option that there is, with its default, and no other one: compared with what the modules, the
-%% command's help and the sources say. So are the guide's reasons, and the routes and the sources of doc/inside.md. Examples of
-%% configuration are settings that eid takes, and links lead somewhere.
+%% Compares doc/reference.md with the modules, the command's help and the sources: the page lists
+%% every option with its default, and no other option. Also compares the guide's reasons, and the
+%% routes and sources in doc/inside.md. Example configurations must be valid, and links must lead to
+%% existing headings.
 -module(eid_reference_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
 -export([all/0, suite/0]).
 -export([settings/1, cluster_options/1, strategy_options/1, status_options/1, command_options/1, exit_statuses/1, variables/1,
-         metrics_of_a_node/1, metrics_of_serve/1, flags/1, reasons/1, routes/1, examples_of_settings/1, house/1, links/1]).
+         metrics_of_a_node/1, metrics_of_serve/1, flags/1, reasons/1, routes/1, examples_of_settings/1,
+         source_layout/1, links/1]).
 
 suite() -> [{timetrap, {minutes, 2}}].
 
 all() ->
     [settings, cluster_options, strategy_options, status_options, command_options, exit_statuses, variables,
-     metrics_of_a_node, metrics_of_serve, flags, reasons, routes, examples_of_settings, house, links].
+     metrics_of_a_node, metrics_of_serve, flags, reasons, routes, examples_of_settings,
+     source_layout, links].
 
 reference(Heading) -> eid_markdown:section(Heading, eid_markdown:read("doc/reference.md")).
 
-%% The code of the first cell and whatever is chosen of the row.
+%% The code of each row's first cell, and the cells with these numbers.
 table(Text, Cells) ->
     [list_to_tuple([eid_markdown:code(lists:nth(N, Row)) || N <- [1 | Cells]]) || Row <- eid_markdown:rows(Text)].
 
 equal(Known, Documented) ->
     ?assertEqual({missing, [], too_many, []}, {missing, Known -- Documented, too_many, Documented -- Known}).
 
-%% Each key that a module reads of the environment of `kernel' or `eid', from its code. Only tests set the tuning.
+%% The keys that the modules' code reads from the environment of `kernel' or `eid'. Only tests set
+%% `tuning', so the page omits it.
 settings(_) ->
     Read = lists:usort(lists:append([keys(Module) || Module <- modules()])) -- ["eid tuning"],
     Documented = table(reference("Settings of a node"), [3]),
     equal(Read, lists:sort([Name || {Name, _} <- Documented])),
-    %% The numbers among the defaults.
+    %% The defaults that are numbers.
     Numbers = [{"kernel erlang_port", eid_config:erlang_port()}, {"kernel docker_daemon_port", eid_config:docker_daemon_port()}
                | lists:zip(["eid connect_timeout", "eid response_timeout", "eid max_response_size"], tuple_to_list(eid_config:limits()))],
     [?assertEqual({Name, integer_to_list(Number)}, lists:keyfind(Name, 1, Documented)) || {Name, Number} <- Numbers],
@@ -49,7 +53,7 @@ keys(Module) ->
 
 calls(Module, {call, _, {remote, _, {atom, _, application}, {atom, _, get_env}}, [{atom, _, App}, {atom, _, Key} | More]}) ->
     [atom_to_list(App) ++ " " ++ atom_to_list(Key) | calls(Module, More)];
-%% Its own ways to read a key.
+%% eid_config reads keys with these functions too.
 calls(eid_config, {call, _, {atom, _, Function}, [{atom, _, Key}, _]}) when Function =:= get; Function =:= positive ->
     ["eid " ++ atom_to_list(Key)];
 calls(eid_config, {call, _, {atom, _, port}, [{atom, _, Key}, _]}) ->
@@ -58,7 +62,8 @@ calls(Module, Form) when is_tuple(Form) -> calls(Module, tuple_to_list(Form));
 calls(Module, [Form | Forms]) -> calls(Module, Form) ++ calls(Module, Forms);
 calls(_, _) -> [].
 
-%% The tables below this heading, by the strategy that the sentence before begins with; those of a cluster are `cluster'.
+%% The tables of the section, by strategy: the sentence before a table begins with the strategy's
+%% name. The tables of a cluster have the key `cluster'.
 cluster_tables() ->
     Lines = string:split(reference("Clusters"), "\n", all),
     {_, Tables} = lists:foldl(fun("`{eid" ++ _, {_, Tables}) -> {"cluster", Tables#{"cluster" => []}};
@@ -77,7 +82,8 @@ cluster_options(_) ->
                 || {Key, Value} <- maps:to_list(maps:without([name, strategy, module, state, position], Cluster))]],
     equal(lists:sort(Known), lists:sort(maps:get("cluster", cluster_tables()))).
 
-%% A wrong option has the sentence list the right ones, and a wrong strategy the strategies.
+%% The error message for a wrong option lists the valid options, and the one for a wrong strategy
+%% lists the strategies.
 strategy_options(_) ->
     Documented = maps:remove("cluster", cluster_tables()),
     {match, [Names]} = re:run(wrong({no_such_strategy, #{}}), "neither one of (.*) nor a module", [{capture, all_but_first, list}]),
@@ -97,7 +103,7 @@ wrong(Strategy) ->
     catch error:{bad_setting, Sentence} -> Sentence
     end.
 
-%% `Option => {Default, …' in the module of a strategy.
+%% Finds the default in `Option => {Default, …' in the strategy's module.
 in_source(Strategy, Option) ->
     {ok, {_, [{abstract_code, {_, Forms}}]}} =
         beam_lib:chunks(code:which(list_to_atom("eid_discovery_" ++ Strategy)), [abstract_code]),
@@ -122,7 +128,8 @@ eid() -> filename:join(code:priv_dir(eid), "eid").
 
 help(Arguments) -> os:cmd("'" ++ eid() ++ "' " ++ Arguments).
 
-%% Each command that the help lists has a section, and each option there is in it, with default and variable as the help has them.
+%% The page has a section for each command that the help lists. The section has the same options,
+%% defaults and variables as the help.
 command_options(_) ->
     {match, [List]} = re:run(help("--help"), "^Commands:\n(.*?)\n\n", [multiline, dotall, {capture, all_but_first, list}]),
     Commands = [hd(string:lexemes(Line, " ")) || Line <- string:lexemes(List, "\n")] -- ["help"],
@@ -137,7 +144,7 @@ command_options(_) ->
                       {Command, lists:sort([Option || {Option, _, _} <- Documented])}),
          [begin
               {_, Default, Variable} = lists:keyfind(Option, 1, Documented),
-              %% What has no default for clap is said in words.
+              %% If clap knows no default, the page describes the default in words.
               KnownDefault =:= none orelse ?assertEqual({Command, Option, KnownDefault}, {Command, Option, Default}),
               KnownVariable =:= none orelse ?assertEqual({Command, Option, KnownVariable}, {Command, Option, Variable})
           end || {Option, KnownDefault, KnownVariable} <- Help]
@@ -160,7 +167,8 @@ exit_statuses(_) ->
     {match, Known} = re:run(List, "^  ([0-9]+) ", [global, multiline, {capture, all_but_first, list}]),
     equal(lists:append(Known), [Status || {Status} <- table(reference("Exit statuses"), [])]).
 
-%% Each variable that a source reads: of the commands by name in Rust, of nodes in Erlang.
+%% The environment variables that the sources read: Rust sources for the commands, Erlang sources
+%% for the nodes.
 variables(_) ->
     Sources = [Source || Folder <- ["native/cli/src", "native/docker/src", "native/nif/src", "src"],
                          Source <- filelib:wildcard(Folder ++ "/**/*.{rs,erl}", eid_ct:root())],
@@ -169,7 +177,7 @@ variables(_) ->
     equal(Read, lists:sort([Name || {Name} <- table(reference("Environment"), [])] -- ["NAME_PORT_<n>_TCP"])).
 
 variables_in(Source) ->
-    %% What stands below is tests.
+    %% The rest of the file is tests.
     [Code | _] = string:split(Source, "#[cfg(test)]"),
     Reads = "(?:env = |variable\\(|var_os\\(|var\\(|is_set\\(|getenv\\()\"([A-Z][A-Z_]+)\"",
     case re:run(Code, Reads, [unicode, global, {capture, all_but_first, list}]) of
@@ -177,14 +185,14 @@ variables_in(Source) ->
         nomatch -> []
     end.
 
-%% Names and types, from the code that writes them down.
+%% Names and types, from the code that writes the metrics.
 metrics_of_a_node(_) ->
     Source = eid_markdown:read("src/status/eid_status_metrics.erl"),
     {match, Known} = re:run(Source, "[({](eid_[a-z_]+), (?:[a-z]+, )?(gauge|counter),", [global, {capture, all_but_first, list}]),
     ?assert(length(Known) > 15),
     equal(lists:sort([{Name, Type} || [Name, Type] <- Known]), lists:sort(table(reference("Metrics of a node"), [2]))).
 
-%% Asked of one that runs, without an engine.
+%% Reads the metrics of a running `eid serve' without an engine.
 metrics_of_serve(_) ->
     Port = eid_ct:free_port({127,0,0,1}),
     At = "127.0.0.1:" ++ integer_to_list(Port),
@@ -208,7 +216,7 @@ all_of(Socket, Read) ->
         {error, closed} -> lists:flatten(Read)
     end.
 
-%% Each module that the flags name is there.
+%% The page's flags name all carriers, the epmd module and the module `eid'.
 flags(_) ->
     Flags = [Flag || {Flag} <- table(reference("Flags of erl"), [])],
     Modules = [Module || Flag <- Flags,
@@ -221,12 +229,12 @@ flags(_) ->
     equal([atom_to_list(Module) || Module <- modules(), re:run(atom_to_list(Module), "_dist$|^eid_epmd$|^eid$") =/= nomatch],
           lists:sort(Modules)).
 
-%% Each reason of `eid:lookup/1' is explained where somebody looks for it.
+%% The troubleshooting page explains each reason of `eid:lookup/1'.
 reasons(_) ->
     Rows = table(eid_markdown:section("Reasons", eid_markdown:read("doc/guide/troubleshooting.md")), []),
     equal(union(eid, reason), lists:sort([hd(string:lexemes(Reason, "{, ")) || {Reason} <- Rows])).
 
-%% What eid finds, and what a user sets.
+%% The pages list each route that eid finds, and each route that a user can set.
 routes(_) ->
     equal(union(eid_nif, kind),
           lists:sort([Kind || {Kind} <- table(eid_markdown:section("Routes", eid_markdown:read("doc/inside.md")), [])])),
@@ -234,7 +242,7 @@ routes(_) ->
     {match, Targets} = re:run(Types, "`([a-z]+)`", [global, {capture, all_but_first, list}]),
     equal(union(eid_routing, target), lists:sort(lists:append(Targets))).
 
-%% The atoms that a type is a union of, and those that its tagged tuples begin with.
+%% The atoms of a union type, and the tags of its tuples.
 union(Module, Type) ->
     {ok, {_, [{abstract_code, {_, Forms}}]}} = beam_lib:chunks(code:which(Module), [abstract_code]),
     [Members] = [Union || {attribute, _, type, {Name, {type, _, union, Union}, []}} <- Forms, Name =:= Type],
@@ -244,7 +252,7 @@ union(Module, Type) ->
                                  _ -> []
                              end || Member <- Members])).
 
-%% Whatever is shown of `{eid, […]}' is taken, and whatever is shown of a module compiles.
+%% eid accepts each example of `{eid, […]}', and the parser accepts each example of a module.
 examples_of_settings(_) ->
     Blocks = [{Page, Line, Text} || Page <- ["doc/reference.md", "doc/inside.md" | eid_markdown:pages()],
                                     #{language := "erlang", line := Line, text := Text} <- eid_markdown:blocks(eid_markdown:read(Page))],
@@ -280,9 +288,10 @@ forms([], []) -> [];
 forms([{dot, _} = Dot | Rest], Form) -> [lists:reverse([Dot | Form]) | forms(Rest, [])];
 forms([Token | Rest], Form) -> forms(Rest, [Token | Form]).
 
-%% Each source is there by its name or, after another one that begins alike, by the rest of it: `_dns'. That of a folder has the
-%% folder's, and a crate's first file the crate's.
-house(_) ->
+%% The section names each source file. After a name with the same beginning, the rest of the name is
+%% enough: `_dns'. A mod.rs has its directory's name, and a crate's lib.rs or main.rs has the
+%% crate's name.
+source_layout(_) ->
     House = eid_markdown:section("The house", eid_markdown:read("doc/inside.md")),
     {match, Found} = re:run(House, "[a-z0-9_]+", [global, {capture, all, list}]),
     Words = lists:append(Found),
@@ -298,7 +307,7 @@ house(_) ->
                                                  (Word) -> Word =:= Name
                                               end, Words)]).
 
-%% Each link leads to a file that is there, and to a heading of it.
+%% Each link leads to an existing file, and to an existing heading in that file.
 links(_) ->
     Pages = ["CHANGELOG.md", "bench/README.md", "test/rig/README.md", "examples/README.md", "doc/reference.md", "doc/inside.md"
              | filelib:wildcard("examples/*/README.md", eid_ct:root()) ++ eid_markdown:pages()],

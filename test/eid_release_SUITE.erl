@@ -1,8 +1,9 @@
-%% examples/release, on the rig's Docker hosts, by the commands of its README: a release of each OTP that there is an image of, and all
-%% of them are one cluster.
+%% Runs the commands of examples/release/README.md on the rig's Docker hosts. The suite builds a
+%% release for each OTP version of the rig's images. All releases form one cluster.
 %%
-%% This machine makes the one of its own OTP, as a reader does. The others are made by the same command in a container that has the
-%% other OTP and a rebar3 for it, with this machine's Rust; there is nothing left to do for Rust there.
+%% This machine builds the release for its own OTP, as a reader does. For each other OTP version,
+%% the same command runs in a container with that OTP, a matching rebar3 and this machine's Rust.
+%% Cargo has nothing left to build there.
 -module(eid_release_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -33,7 +34,7 @@ init_per_suite(Config) ->
         {skip, _} = Skip -> Skip
     end.
 
-%% The hosts keep their images from one time to the next; these are not theirs.
+%% The hosts keep their images between runs, so the suite removes the images that it built.
 end_per_suite(_Config) ->
     [begin
          [try_sh(Host, "", ["docker ps --all --quiet --filter label=", Label, " | xargs --no-run-if-empty docker rm --force"])
@@ -42,8 +43,8 @@ end_per_suite(_Config) ->
      end || Host <- [1, 2]],
     eid_rig:down().
 
-%% A node of each release, on one host and the other in turn. Each image of a host is called as the
-%% README says, so the next one takes the name from it. Both hosts work at once.
+%% Starts a node of each release, on both hosts in turn. All images have the README's name, so each
+%% new image takes the name from the image before. Both hosts work at once.
 start_nodes(Config) ->
     Releases = eid_rig:releases(),
     Hosts = [1 + Number rem 2 || Number <- lists:seq(1, length(Releases))],
@@ -63,7 +64,7 @@ run(Host, Release, Start) ->
     #{host => Host, release => Release, id => Id,
       node => list_to_atom(lists:sublist(Id, 12) ++ "@" ++ eid_rig:host_ip(Host))}.
 
-%% What is not part of the example stays away, and the link goes to this checkout.
+%% Copies only files that belong to the example, and links to this checkout.
 copy(Release, Config) ->
     Folder = filename:join(?config(priv_dir, Config), "release-" ++ Release),
     Example = filename:join([eid_ct:root(), "examples", "release"]),
@@ -71,7 +72,7 @@ copy(Release, Config) ->
                "'; ln -s '", eid_ct:root(), "' '", Folder, "/_checkouts/eid'"]),
     Folder.
 
-%% Where the release that is wanted is not this machine's, only `rebar3 ...' has to run elsewhere.
+%% If the release is for another OTP than this machine's, only `rebar3 ...' runs in a container.
 make(Host, Release, Folder, Commands) ->
     {Before, [Rebar3], After} = split_at("rebar3 ", lines(Commands)),
     case erlang:system_info(otp_release) of
@@ -96,7 +97,7 @@ elsewhere(Host, Release, Folder, Command) ->
                   " --env PATH='", Rust, "/bin:/usr/bin:/bin' --env HOME=/tmp --workdir '", Folder,
                   "' eid-otp:", Release, " ", Command]).
 
-%% The entry point says what is missing, and starts nothing.
+%% The entry point prints the name of the missing variable and starts no node.
 no_cookie(Config) ->
     [#{host := Host} | _] = ?config(nodes, Config),
     Run = "docker run --rm --label " ?OURS " --env EID_HOST=192.0.2.1 shop",
@@ -106,9 +107,9 @@ no_cookie(Config) ->
     {1, NoHost} = try_sh(Host, "", "docker run --rm --label " ?OURS " --env COOKIE=x shop"),
     ?assertNotEqual({nomatch, NoHost}, {string:find(NoHost, "EID_HOST"), NoHost}).
 
-%% In the background, beside a container's first process, so that the end of `stop' can be seen. The
-%% script waits until the node's process has gone: a shell that waits removes processes without a
-%% parent.
+%% Starts a node in the background, beside the container's first process, so that the container
+%% outlives `stop'. The release's script waits until the node's process is gone. The first process
+%% is a waiting shell, which reaps processes without a parent.
 daemon(Config) ->
     parallel(fun daemon_beside/1, ?config(nodes, Config)).
 
@@ -126,7 +127,7 @@ daemon_beside(#{host := Host, id := Id, release := Release}) ->
     ?assertMatch({1, "Node is not running!"}, Shop("ping")),
     sh(Host, "", ["docker rm --force ", Beside]).
 
-%% They have found each other, over both hosts; the script's commands work; nothing else is there.
+%% The nodes of both hosts find each other, the script's commands work, and no epmd runs.
 cluster(Config) ->
     Nodes = ?config(nodes, Config),
     ?assert(length(Nodes) >= 3),
@@ -142,17 +143,17 @@ cluster(Config) ->
                     is_quiet(Host, Id, ?COOKIE)
             end,
     _ = parallel(Works, Nodes),
-    %% As it is written, of the latest container of a host.
+    %% The command as written uses the latest container of a host.
     #{host := Host, id := Id} = lists:last([Member || #{host := 1} = Member <- Nodes]),
     ?assertEqual(Id, lists:flatten(sh(Host, "", [Container, "\ndocker inspect --format '{{.Id}}' $NODE"]))).
 
-%% Commands of the README in a certain container.
+%% Runs commands of the README in this container.
 use(#{host := Host, id := Id}, Commands) ->
     sh(Host, "", ["NODE=", Id, "\n", lists:join("\n", Commands)]).
 
 rpc(Member, Call) -> use(Member, [["docker exec $NODE shop rpc ", Call]]).
 
-%% Each is connected to all others, and to nobody else.
+%% Each node is connected to all others and to no further node.
 mesh(Nodes) ->
     All = lists:sort([Node || #{node := Node} <- Nodes]),
     Seen = [{Node, nodes_in(rpc(Member, "erlang nodes"))} || #{node := Node} = Member <- Nodes],
@@ -168,10 +169,11 @@ remote_console(Config) ->
                                lists:flatten(io_lib:format("{here,'~s',\"~s\"}", [Node, Release])))
            end,
     _ = parallel(Type, ?config(nodes, Config)),
-    %% Nobody listens beside the node, or stays.
+    %% The remote console leaves no other node connected.
     await(fun() -> mesh(?config(nodes, Config)) end).
 
-%% All of eid's modules, thrice, which kills whatever runs in code of before: the connections are the same, and whoever comes is found.
+%% Loads all of eid's modules three times, which kills processes that still run old code. The
+%% connections stay the same, and the node finds a new node.
 reload(Config) ->
     Nodes = ?config(nodes, Config),
     [begin
@@ -186,13 +188,13 @@ reload(Config) ->
     remove(New),
     await(fun() -> mesh(Nodes) end).
 
-%% The processes that keep them.
+%% The processes that own the connections.
 connections(Member) ->
     eval(Member, "[begin {ok, Owner} = net_kernel:node_info(N, owner), {N, pid_to_list(Owner)} end || N <- lists:sort(nodes())].").
 
 eval(Member, Expression) -> use(Member, [["docker exec $NODE shop eval '", Expression, "'"]]).
 
-%% One more on a host.
+%% Starts one more container on a host.
 more(Nodes) ->
     [_Make, Start, _Use] = blocks(),
     #{host := Host, release := Release} = lists:last(Nodes),
@@ -200,7 +202,8 @@ more(Nodes) ->
 
 remove(#{host := Host, id := Id}) -> sh(Host, "", ["docker rm --force ", Id]).
 
-%% A library in the place of that which is loaded, in a release that runs: it says so, and goes on with its own.
+%% Replaces the library's file on a running node. eid logs the change and keeps using the loaded
+%% library.
 changed_library(Config) ->
     Nodes = ?config(nodes, Config),
     #{host := Host, id := Id} = Other = more(Nodes),
@@ -211,7 +214,7 @@ changed_library(Config) ->
                       " sh -c 'cd /opt/shop/lib/eid-*/priv; cp eid_nif.so new; echo >> new; mv -f new eid_nif.so'"]),
         "ok" = eval(Other, "code:purge(eid_nif), {module, _} = code:load_file(eid_nif), ok."),
         #{node := Peer} = hd(Nodes),
-        %% Whoever asks may be told, too.
+        %% The call may print the log message too.
         Found = eval(Other, ["{ok, #{route := R}} = eid:lookup(<<\"", atom_to_list(Peer), "\">>), R."]),
         ?assertMatch({match, _}, re:run(Found, "^(published|bridge)$", [multiline])),
         ?assertEqual(Before, connections(Other)),
@@ -223,7 +226,7 @@ changed_library(Config) ->
         remove(Other)
     end.
 
-%% The node ends as it should, and Docker starts it again.
+%% The node stops with exit status 0, and Docker starts it again.
 stop(Config) ->
     [_Make, _Start, Use] = blocks(),
     Stop = lists:last(lines(Use)),

@@ -1,7 +1,6 @@
-%% The rig (test/rig) for common_test: two real Docker hosts, and Erlang nodes in containers on them,
-%% of Docker or of Podman.
-%% A node is driven through the standard input and output of its container, not through the
-%% distribution that is under test.
+%% Controls the rig (test/rig) for common_test: two real Docker hosts, and Erlang nodes in
+%% containers of Docker or Podman. A test controls a node through its container's standard input and
+%% output, because the distribution itself is under test.
 -module(eid_rig).
 
 -export([available/0, available/1, up/0, down/0, releases/0, info/1, command/1, command/2]).
@@ -12,7 +11,7 @@
 
 -export_type([container/0]).
 
-%% In case that the images have to be made, from a mirror that is slow.
+%% Milliseconds. The rig may build the images first, from a slow mirror.
 -define(UP_TIME, 900_000).
 
 %% Set while the hosts are up and clean.
@@ -21,7 +20,7 @@
 -type engine() :: docker | podman.
 -type container() :: #{host := 1 | 2, engine => engine(), id := string(), node := node(), peer => pid()}.
 
-%% Why the rig can't run here, for a test that is skipped then.
+%% Returns true, or common_test's `skip' tuple with the reason why the rig can't run here.
 available() -> is_available("available").
 
 available(podman) -> is_available("available podman");
@@ -33,7 +32,7 @@ is_available(Command) ->
         {_, Why} -> {skip, string:trim(Why)}
     end.
 
-%% An engine that hangs is started anew.
+%% Starts the hosts. Restarts an engine that hangs.
 up() ->
     case persistent_term:erase(?RESTORED) orelse command("up", ?UP_TIME) of
         true -> ok;
@@ -50,7 +49,7 @@ down() ->
         _ -> {0, _} = command("down"), ok
     end.
 
-%% Removes all containers, and undoes what the suites do, except `rig pods up'.
+%% Removes all containers, and undoes the suites' changes, except `rig pods up'.
 restore() ->
     Info = info(),
     Of = fun(Host, Key) -> maps:get(lists:concat(["host", Host, ".", Key]), Info) end,
@@ -70,12 +69,13 @@ stop_podman(Host) ->
 
 rig(Command) -> {0, _} = command(Command), ok.
 
-%% The OTP releases that there are images of, as strings, the oldest first.
+%% The OTP releases for which the rig has images, as strings, oldest first.
 releases() ->
     {0, Output} = command("releases"),
     string:lexemes(Output, "\n").
 
-%% The value of a key of `rig info'. The command takes seconds, so paths are kept: they never change.
+%% The value of a key of `rig info'. The command takes seconds, so this function caches paths, which
+%% never change.
 info(Key) ->
     case persistent_term:get({?MODULE, Key}, unknown) of
         unknown ->
@@ -94,16 +94,16 @@ host_ip(Host) -> "192.0.2." ++ integer_to_list(Host).
 
 host_ip6(Host) -> "2001:db8::" ++ integer_to_list(Host).
 
-%% The engine's unix socket, which is there for this VM too.
+%% The engine's unix socket. This VM can use it too.
 socket(Host) -> info("host" ++ integer_to_list(Host) ++ ".engine.socket").
 
-%% The address at which Podman serves, and its containers publish.
+%% The address of Podman's API, at which its containers publish their ports too.
 podman_ip(Host) -> "192.0.2.1" ++ integer_to_list(Host).
 
 %% The options of a node in Podman.
 podman(Host) -> #{engine => podman, host => podman_ip(Host), docker => ["-p", podman_ip(Host) ++ "::12345"]}.
 
-%% Runs a command of the rig: its exit status and what it printed.
+%% Runs a command of the rig. Returns its exit status and its output.
 command(Arguments) -> command(Arguments, 120_000).
 
 command(Arguments, Timeout) ->
@@ -111,8 +111,9 @@ command(Arguments, Timeout) ->
                      [exit_status, stderr_to_stdout]),
     collect(Port, lists:flatten(["rig ", Arguments]), [], Timeout).
 
-%% A command that hangs is ended with all that it started, or that would hold the rig's lock on. A port's program has a session of
-%% its own; the hosts' daemons have others.
+%% Kills a command that hangs, with all processes that it started. Otherwise they would keep the
+%% rig's lock. A port's program has a separate session, and the hosts' daemons are in other
+%% sessions.
 collect(Port, Command, Output, Timeout) ->
     receive
         {Port, {data, Data}} -> collect(Port, Command, [Output, Data], Timeout);
@@ -125,11 +126,11 @@ collect(Port, Command, Output, Timeout) ->
 
 script() -> filename:join([eid_ct:root(), "test", "rig", "rig"]).
 
-%% Starts a node in a container and waits until it runs. Options: `erl' (arguments in the place of
-%% the usual carrier), `docker' (in the place of the published port), `name' (of the container, and
-%% then of the node), `host' (the host part of the node's name), `node' (its whole name), `mount' (folders, each to be found
-%% in the container under the same name, or {Path, PathInContainer}; a path may be a socket's),
-%% `engine' (podman).
+%% Starts a node in a container and waits until it runs. Options: `erl' replaces the arguments of
+%% the usual carrier. `docker' replaces the arguments that publish the port. `name' is the name of
+%% the container and so of the node. `host' is the host part of the node's name. `node' is the whole
+%% node name. `mount' lists paths that the container sees under the same name, or {Path,
+%% PathInContainer}; a path may be a socket. `engine' is podman or docker.
 -spec start_node(1 | 2, Release :: string(), map()) -> container().
 start_node(Host, Release, Options) ->
     {ok, Peer, Node} = peer:start_link(#{connection => standard_io, wait_boot => 60_000,
@@ -142,8 +143,8 @@ start_node(Host, Release, Options) ->
 start_nodes(Starts) ->
     parallel(fun({Host, Release, Options}) -> start_node(Host, Release, Options) end, Starts).
 
-%% Applies a function to all elements at once. Its processes live as long as the caller, because a
-%% peer ends with the process that started it.
+%% Applies a function to all elements at once. The worker processes live as long as the caller,
+%% because a peer ends with the process that started it.
 parallel(Function, List) ->
     Caller = self(),
     Workers = [spawn_link(fun() ->
@@ -153,13 +154,13 @@ parallel(Function, List) ->
                           end) || Element <- List],
     [receive {Worker, Result} -> Result end || Worker <- Workers].
 
-%% Arguments of erl. The node connects only if net_kernel:connect_node/1 is called. Neither `global'
-%% nor a late message connects it again after a disconnect. Kernel parameters may follow.
+%% Arguments of erl. The node connects only if a caller uses net_kernel:connect_node/1. After a
+%% disconnect neither `global' nor a late message connects it again. Kernel parameters may follow.
 manual_connect() ->
     ["-proto_dist", "eid_tcp", "-start_epmd", "false", "-connect_all", "false",
      "-kernel", "prevent_overlapping_partitions", "false", "dist_auto_connect", "never"].
 
-%% The same in the background, so that the container can be killed and started again.
+%% Like start_node/3, but in the background, so that a test can kill and restart the container.
 -spec start_detached(1 | 2, Release :: string(), map()) -> container().
 start_detached(Host, Release, Options) ->
     Run = run(Host, Release, Options, ["-d"]),
@@ -202,22 +203,22 @@ exec(Arguments) ->
                      [{args, Arguments}, exit_status, stderr_to_stdout]),
     collect(Port, lists:flatten(lists:join(" ", ["rig" | Arguments])), [], 120_000).
 
-%% The docker client on a host; what it printed.
+%% Runs the docker client on a host. Returns its output.
 docker(Host, Arguments) -> client(#{host => Host}, Arguments).
 
-%% The client of a container's engine.
+%% Runs the client of a container's engine.
 client(#{host := Host} = Container, Arguments) ->
     {0, Output} = command([atom_to_list(engine(Container)), " ", integer_to_list(Host), " ", Arguments]),
     string:trim(Output).
 
-%% The host port on which a container's erlang port is published.
+%% The host port on which a container publishes its distribution port.
 port(#{id := Id} = Container) ->
     list_to_integer(client(Container, ["inspect -f '{{(index (index .NetworkSettings.Ports \"12345/tcp\") 0)"
                                        ".HostPort}}' ", Id])).
 
 restart(#{id := Id} = Container) -> client(Container, ["restart -t 0 ", Id]).
 
-%% Gives a node a module of the tests.
+%% Loads a module of the tests on a node.
 load(#{peer := Peer}, Module) ->
     {Module, Binary, File} = code:get_object_code(Module),
     {module, Module} = peer:call(Peer, code, load_binary, [Module, File, Binary]),
@@ -226,7 +227,8 @@ load(#{peer := Peer}, Module) ->
 %% Removes all containers that tests have left on the hosts.
 stop_all() -> parallel(fun(Host) -> stop_all(#{host => Host, engine => docker}) end, [1, 2]), ok.
 
-%% The same in one engine. Those that are going by themselves, or whose engine is down, are left.
+%% The same for one engine. Ignores containers that Docker is already removing, and engines that are
+%% down.
 stop_all(Container) -> remove_all(Container, " --filter label=eid.test").
 
 remove_all(#{host := Host, engine := Engine}, Filter) ->
@@ -238,12 +240,13 @@ remove_all(#{host := Host, engine := Engine}, Filter) ->
     command([Client, "network prune -f"]),
     ok.
 
-%% Podman stops before it removes, for as long as the container takes.
+%% Podman stops a container before it removes it; `-t 0' avoids the wait.
 remove_from(podman, Host, Ids) -> command(["podman ", integer_to_list(Host), " rm -f -t 0 ", lists:join(" ", Ids)]);
 remove_from(docker, Host, Ids) -> remove(Host, Ids).
 
-%% Removes containers of Docker's, whatever they do, even from an engine that then hangs: that is Docker's failure, not eid's, and the
-%% rig mends it and says so. An error for those that are gone, or going by themselves.
+%% Removes Docker containers in any state. If the engine then hangs, this is Docker's failure and
+%% not eid's: the rig restarts the engine and prints a message. Returns `error' for containers that
+%% are gone or that Docker is already removing.
 -spec remove(1 | 2, [Id :: string()]) -> ok | error.
 remove(Host, Ids) ->
     {Status, Output} = command(["remove ", integer_to_list(Host), [[" ", Id] || Id <- Ids]], ?UP_TIME),

@@ -1,4 +1,4 @@
-%% Nodes in containers on two real Docker hosts.
+%% Tests nodes in containers on two real Docker hosts.
 -module(eid_rig_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -53,7 +53,8 @@ disconnect(#{node := NodeA} = A, #{node := NodeB} = B) ->
 oldest() -> hd(eid_rig:releases()).
 newest() -> lists:last(eid_rig:releases()).
 
-%% Every release on host 1 with every release on host 2, in both directions, and both at once.
+%% Connects every release on host 1 with every release on host 2: in each direction, and in both
+%% directions at once.
 all_pairs(_) ->
     Releases = eid_rig:releases(),
     %% The first two nodes start alone, so that they have the same address.
@@ -71,14 +72,14 @@ all_pairs(_) ->
      end || {ReleaseA, A} <- Left, {ReleaseB, B} <- Right],
     ok.
 
-%% What one release has compiled, the others load.
+%% Every release loads the modules that one release has compiled.
 loads_everywhere(_) ->
     _ = application:load(eid),
     {ok, Modules} = application:get_key(eid, modules),
     [begin
          ?assertEqual({Release, [{module, Module} || Module <- Modules]},
                       {Release, [call(A, code, ensure_loaded, [Module]) || Module <- Modules]}),
-         %% And the library.
+         %% This lookup loads the NIF library.
          {ok, #{route := loopback}} = lookup(A, maps:get(node, A))
      end || {Release, A} <- one_of_each(#{})].
 
@@ -87,7 +88,7 @@ one_of_each(Options) ->
     Releases = eid_rig:releases(),
     lists:zip(Releases, eid_rig:start_nodes([{1, Release, Options} || Release <- Releases])).
 
-%% And each compiles it itself.
+%% Every release compiles the sources.
 compiles_everywhere(_) ->
     Folder = filename:join(eid_ct:root(), "src"),
     Files = filelib:wildcard("**/*.erl", Folder),
@@ -100,13 +101,13 @@ compiles_everywhere(_) ->
                                                       element(1, Result) =/= ok]})
      || {{Release, _}, Results} <- lists:zip(Nodes, eid_rig:parallel(Compile, Nodes))].
 
-%% The situation that eid exists for: both bridges hand out the same addresses.
+%% The situation that eid exists for: both hosts' bridges assign the same addresses.
 same_address(Left, Right) ->
     [Same, Same] = [eid_rig:docker(Host, ["inspect -f '{{.NetworkSettings.IPAddress}}' ", Id])
                     || [{_, #{host := Host, id := Id}} | _] <- [Left, Right]],
     "172.17.0." ++ _ = Same.
 
-%% The nodes must connect only on request, or one of them may connect back at once.
+%% The nodes must connect only on request. Otherwise one of them may connect back at once.
 connect(#{node := NodeA} = A, #{node := NodeB} = B) ->
     true = call(A, net_kernel, connect_node, [NodeB]),
     NodeB = call(A, erpc, call, [NodeB, erlang, node, []]),
@@ -158,9 +159,9 @@ thousands_of_connects_in_a_mesh(_) ->
     0 = failed_connects(Never, 1, eid_ct:times(200)),
     report_if_soak(carrier(), 2).
 
-%% Late messages connect the other way. When two attempts collide within net_kernel, OTP may give up
-%% both, or end them only after net_setuptime. That happens in one of 15 to 30 runs of 2,000 connects,
-%% so this reports the failures and does not fail.
+%% A late message makes the other node connect back. When two attempts collide within net_kernel,
+%% OTP may give up both attempts, or end them only after net_setuptime. This happens in one of 15 to
+%% 30 runs of 2,000 connects, so the case reports these failures and does not fail.
 report_if_soak(Arguments, Tries) ->
     case is_soak() of
         true ->
@@ -227,7 +228,8 @@ ipv6(_) ->
     connect(B, A),
     {ok, #{ip := {16#2001,16#db8,0,0,0,0,0,2}, route := published}} = lookup(A, NodeB).
 
-%% A second VM in the same container is a shell, and asks no engine: host 1's is not even there.
+%% A second VM in the same container runs a remote shell. It asks no engine: host 1's engine is
+%% paused.
 remote_shell_in_container(_) ->
     Nodes = [Node || {_, Node} <- one_of_each(#{})],
     Pids = [first_process(Id) || #{id := Id} <- Nodes],
@@ -243,7 +245,8 @@ remote_shell_in_container(_) ->
         {0, _} = eid_rig:command("dockerd 1 continue")
     end.
 
-%% The process ID of a container's Erlang on the machine, without Docker, which is paused later.
+%% The host's process ID of a container's Erlang. The test can't ask Docker later, because the
+%% engine is paused then.
 first_process(Id) ->
     Find = ["for p in /proc/[0-9]*; do grep -qs ", Id, " $p/mountinfo && grep -qsa beam.smp $p/comm ",
             "&& basename $p; done | head -1"],
@@ -281,9 +284,9 @@ names(_) ->
     {port, PortB, 6} = call(A, eid_epmd, port_please, [IdB, "192.0.2.2"]),
     noport = call(A, eid_epmd, port_please, ["nobody", {192,0,2,2}]).
 
-%% Each reason, from a real engine, and the log line that a connection leaves.
+%% A real engine causes each reason. Each failed connection leaves one log line.
 reasons(_) ->
-    %% Its DNS server is not there, which is soon found out.
+    %% The container's DNS server does not exist, so a query fails quickly.
     A = eid_rig:start_node(1, newest(), #{docker => ["-p", "192.0.2.1::12345", "--dns", "127.0.0.1"]}),
     ok = eid_ct:start_log(maps:get(peer, A)),
     Elsewhere = fun(Publish) -> eid_rig:start_detached(2, oldest(), #{docker => Publish}) end,
@@ -300,7 +303,7 @@ reasons(_) ->
          {Node, {error, Reason}} = {Node, lookup(A, Node)},
          pang = call(A, net_adm, ping, [Node])
      end || {Reason, Node} <- Cases],
-    %% An address that nobody has: Linux itself gives up after three seconds.
+    %% No host has this address. Linux gives up after three seconds.
     {error, timeout} = lookup(A, 'a@192.0.2.3'),
     {0, _} = eid_rig:command("dockerd 2 kill"),
     {error, {unreachable, {connection, Detail}}} = lookup(A, 'a@192.0.2.2'),
@@ -324,8 +327,8 @@ engine_that_hangs(_) ->
     end,
     pong = call(A, net_adm, ping, [NodeB]).
 
-%% The engine, the container or the network goes while one node connects to another and disconnects
-%% without a pause. Afterwards the node is as it was before.
+%% The engine, the container or the network fails while one node connects to another and disconnects
+%% without a pause. Afterwards the node uses no more resources than before.
 killed_in_mid_connect(_) ->
     Impatient = #{erl => eid_rig:manual_connect() ++ ["net_setuptime", "1"]},
     #{peer := Peer} = A = eid_rig:start_node(1, newest(), Impatient),
@@ -335,7 +338,7 @@ killed_in_mid_connect(_) ->
     Reachable = fun() -> connects_thrice(A, NodeB) end,
     eid_ct:eventually(Reachable, 20_000),
     Before = call(A, ?MODULE, resources, []),
-    %% Drops lines from the start of the other node.
+    %% Drops log lines from the start of the other node.
     _ = eid_ct:take_log(Peer),
     [begin
          Connecting = async(fun() -> call(A, ?MODULE, connect_until_stopped, [NodeB], 300_000) end),
@@ -419,7 +422,7 @@ connects() ->
             receive {connects, Connects} -> Connects end
     end.
 
-%% Processes, messages in their queues, ports, file descriptors.
+%% This node's processes, messages in their queues, ports and file descriptors.
 resources() ->
     {ok, Descriptors} = file:list_dir("/proc/self/fd"),
     Others = processes() -- [self()],
@@ -443,7 +446,7 @@ who(Pid) ->
         undefined -> gone
     end.
 
-%% What a person may read in the log after a break of each kind.
+%% Returns true if this log line may appear after this kind of failure.
 is_expected(What, Line) ->
     lists:any(fun(Words) -> string:find(Line, Words) =/= nomatch end, expected(What)).
 
@@ -452,6 +455,6 @@ expected(network) -> ["no answer in time", "finish the handshake in time", "no r
 %% only afterwards. A lookup has 750 ms here, so it may log "there was no answer in time".
 expected(container) -> ["no answer in time", "is not running", "does not publish", "dialling",
                         "the handshake failed", "hung up", "finish the handshake in time"];
-%% An engine that starts makes its rules for published ports anew: for a moment there are none.
+%% A starting engine creates its rules for published ports again. For a moment no rules exist.
 expected(engine) -> ["Docker API", "no answer in time", "connection refused. Nothing listens",
                      "finish the handshake in time"].

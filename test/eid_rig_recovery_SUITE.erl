@@ -1,5 +1,5 @@
-%% The rig after failures: an engine that does not answer or does not start, a run that was killed,
-%% and what other programs do to /run/netns. Such failures must not become failures of eid's tests.
+%% Tests that the rig recovers from failures: an engine that hangs or does not start, a killed run,
+%% and changes of other programs to /run/netns. These failures must not make eid's tests fail.
 -module(eid_rig_recovery_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -11,7 +11,7 @@
 
 suite() -> [{timetrap, {minutes, 5}}].
 
-%% The last two import all images again.
+%% The last two cases import all images again, so they run only in the soak test.
 all() ->
     [up_with_engine_paused, up_with_engine_hanging, remove_with_engine_hanging, command_that_hangs,
      down_with_engine_paused, down_with_engine_hanging, down_after_ip_netns_add, up_after_killed_up]
@@ -20,7 +20,7 @@ all() ->
 init_per_suite(Config) ->
     case eid_rig:available() of
         true ->
-            %% A suite before this one may have left something.
+            %% An earlier suite may have left the hosts up.
             {0, _} = eid_rig:command("down"),
             true = os:putenv("EID_RIG_PATIENCE", "2"),
             Config;
@@ -50,11 +50,11 @@ up_with_engine_hanging(_) ->
     {0, Said} = eid_rig:command("up"),
     ?assertMatch([_, _], string:split(Said, "the engine of eid-host2 hangs")),
     ?assertNotEqual(Pid, engine()),
-    %% It has outlived its engine.
+    %% The container has outlived its engine.
     ?assertEqual("true", eid_rig:docker(2, ["inspect -f '{{.State.Running}}' ", Id])),
     ok = eid_rig:remove(2, [Id]).
 
-%% The second is removed by the engine that took the place of the first.
+%% The engine that replaces the hanging engine removes the second container.
 remove_with_engine_hanging(_) ->
     Ids = [start(), start()],
     Pid = engine(),
@@ -63,7 +63,7 @@ remove_with_engine_hanging(_) ->
     ?assertNotEqual(Pid, engine()),
     ?assertEqual("", eid_rig:docker(2, "ps -aq")).
 
-%% Nothing is left of it, and the lock is free.
+%% The command's processes have ended, and the lock is free.
 command_that_hangs(_) ->
     {0, _} = eid_rig:command("dockerd 2 pause"),
     ?assertError({hangs, "rig dockerd 2 start", _}, eid_rig:command("dockerd 2 start", 1000)),
@@ -92,7 +92,7 @@ down_after_ip_netns_add(_) ->
     after os:cmd("ip netns delete " ++ Name)
     end.
 
-%% SIGKILL ends `rig up' and all that it waits for, after it has made the first host's network.
+%% SIGKILL ends `rig up' and all its child processes, after it has created the first host's network.
 up_after_killed_up(_) ->
     Network = eid_rig:info("host1.network"),
     [begin
@@ -107,7 +107,7 @@ up_after_killed_up(_) ->
          down_and_up()
      end || _ <- lists:seq(1, eid_ct:times(1))].
 
-%% A database of the engine that was cut short.
+%% The engine's database is corrupt, as after an interrupted write.
 up_with_broken_data(_) ->
     {0, _} = eid_rig:command("down"),
     Database = filename:join(eid_rig:info("cache"), "host2/docker/network/files/local-kv.db"),
@@ -117,7 +117,7 @@ up_with_broken_data(_) ->
     Release = hd(eid_rig:releases()),
     ?assertEqual("it runs", eid_rig:docker(2, ["run --rm eid-otp:", Release, " echo it runs"])).
 
-%% The cache is on a file system that gets full while the hosts are up.
+%% The cache is on a file system that fills up while the hosts are up.
 up_after_full_disk(_) ->
     {0, _} = eid_rig:command("down"),
     Cache = eid_rig:info("cache"),
@@ -145,7 +145,8 @@ engine() -> eid_rig:info("host2.engine.pid").
 
 start() -> eid_rig:docker(2, ["run -d --label eid.test=1 eid-otp:", hd(eid_rig:releases()), " sleep infinity"]).
 
-%% To go on does not help it: it is stopped again at once, until it is killed.
+%% SIGCONT alone does not help: the loop stops the process again at once, until the process is
+%% killed.
 hang(Pid) ->
     "" = os:cmd("(while kill -STOP " ++ Pid ++ "; do :; done) > /dev/null 2>&1 &"),
     ok.

@@ -1,13 +1,14 @@
-%% The user's routes and allowed hosts: which key wins, and what is no key or target.
+%% Tests the user's routes and allowed hosts: which key wins, and which keys and targets are
+%% invalid.
 -module(eid_routes_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
 
--export([all/0, most_specific_key_wins/1, keys_of_every_type/1, dns_names_know_no_case/1, run_time_first/1,
+-export([all/0, most_specific_key_wins/1, keys_of_every_type/1, dns_names_ignore_case/1, run_time_first/1,
          families_do_not_mix/1, allowed_hosts/1, allowed_by_default/1, bad_settings/1]).
 
 all() ->
-    [most_specific_key_wins, keys_of_every_type, dns_names_know_no_case, run_time_first, families_do_not_mix,
+    [most_specific_key_wins, keys_of_every_type, dns_names_ignore_case, run_time_first, families_do_not_mix,
      allowed_hosts, allowed_by_default, bad_settings].
 
 compile(Routes) -> eid_routing:compile_routes([eid_routing:parse_routes(Routes)]).
@@ -31,11 +32,11 @@ keys_of_every_type(_) ->
                                                            compile(#{Key => direct}))})
      || Key <- ['a@b.c', "a@b.c", <<"a@b.c">>, 'b.c', "b.c", <<"b.c">>]].
 
-dns_names_know_no_case(_) ->
+dns_names_ignore_case(_) ->
     Table = compile(#{"Db.Example.ORG" => direct}),
     ?assertEqual(direct, eid_host_map:for_name(<<"a@dB.example.org">>, <<"dB.example.org">>, Table)).
 
-%% However the same key is written.
+%% A route that is set at run time wins, even if its key is written differently.
 run_time_first(_) ->
     [begin
          Table = eid_routing:compile_routes([eid_routing:parse_routes(#{Configured => epmd}), eid_routing:parse_routes(#{AtRunTime => direct})]),

@@ -1,4 +1,4 @@
-%% test/run.sh itself: what it counts, what it clears of earlier runs, and what its check for sleeps finds.
+%% Tests test/run.sh: its counts, its cleanup after earlier runs, and its check for sleeps.
 -module(eid_run_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -15,7 +15,7 @@ all() ->
     [wrong_part, ends_what_a_killed_run_left, leaves_a_run_that_goes_on, compiles_again_after_a_failure,
      counts_of_common_test, counts_of_cargo, cargo_that_does_not_compile, finds_sleeps, stale_exception].
 
-%% Runs lines of bash in the checkout: the exit status and the output.
+%% Runs lines of bash in the checkout. Returns the exit status and the output.
 bash(Lines) -> bash(Lines, []).
 
 bash(Lines, Environment) ->
@@ -33,7 +33,8 @@ collect(Port, Output) ->
 wrong_part(_) ->
     {2, "usage: run.sh static|unit|rig|docs|all|soak\n" ++ _} = bash(["test/run.sh nonsense"]).
 
-%% A process of a run whose own process is gone, in a session of its own as after SIGKILL.
+%% A child process of a run outlives the run's main process. The child has a separate session, as
+%% after SIGKILL.
 ends_what_a_killed_run_left(_) ->
     {0, Output} = bash(["source test/lib/leftovers.sh",
                         "sh -c : & run=$!; wait",
@@ -52,7 +53,7 @@ leaves_a_run_that_goes_on(_) ->
                                  "kill -0 $child && echo still there",
                                  "kill $child'"]).
 
-%% A beam file that a full disk has cut short is newer than its source.
+%% A beam file that a full disk has truncated is newer than its source.
 compiles_again_after_a_failure(Config) ->
     Root = ?config(priv_dir, Config),
     {0, Output} = bash(["source test/lib/leftovers.sh", "cd '" ++ Root ++ "'",
@@ -95,7 +96,7 @@ cargo_that_does_not_compile(Config) ->
     ?assertMatch(["1 passed, 1 failed, 0 skipped", "failed: cargo test: ended with status 101" | _],
                  lists:reverse(string:lexemes(Output, "\n"))).
 
-%% What is printed after these lines have used the functions of results.sh.
+%% Runs these lines with the functions of results.sh. Returns the exit status and the output.
 results(Config, Lines) ->
     Folder = filename:join(?config(priv_dir, Config), "results"),
     _ = file:del_dir_r(Folder),
@@ -114,7 +115,7 @@ stale_exception(Config) ->
         sleeps(Config, "ok\n", "test/a.erl | timer:sleep(50) | the pause between two looks\n"),
     {1, "sleeps: no reason is given" ++ _} = sleeps(Config, "timer:sleep(50)\n", "test/a.erl | timer:sleep(50)\n").
 
-%% The check in a repository with this file and these exceptions.
+%% Runs the check in a repository with this file and these exceptions.
 sleeps(Config, Code, Exceptions) ->
     Folder = filename:join(?config(priv_dir, Config), "sleeps"),
     _ = file:del_dir_r(Folder),

@@ -1,4 +1,4 @@
-%% A discovery strategy whose answers the tests give.
+%% A discovery strategy whose answers the tests set.
 -module(eid_scripted_discovery).
 
 -behaviour(eid_discovery).
@@ -6,8 +6,9 @@
 -export([init/1, list/1]).
 -export([asked/1]).    % on the node
 
-%% The answer is the value of a key in the environment of `kernel', which a test sets on the node: an answer, or
-%% `crash'. With `calls' another strategy is asked so many times as fast as it answers.
+%% A test sets the answer on the node, as the value of a key in the environment of `kernel': an
+%% answer, or `crash'. With `calls' and `times', the module asks another strategy this number of
+%% times, without a pause.
 init(#{key := Key}) ->
     Asked = counters:new(1, []),
     persistent_term:put({?MODULE, Key}, Asked),
@@ -30,5 +31,5 @@ list({Module, State, Times}) ->
     {Answer, Next} = Module:list(State),
     {Answer#{again => now}, {Module, Next, Times - 1}}.
 
-%% How many times the strategy of this key has been asked since the application was started.
+%% The number of requests to the strategy of this key since the application started.
 asked(Key) -> counters:get(persistent_term:get({?MODULE, Key}), 1).

@@ -1,4 +1,5 @@
-%% `eid serve' before real engines: nodes that reach nothing but it, and what it lets through of a container with secrets.
+%% Tests `eid serve' with real engines: nodes work without any other access to an engine, and no
+%% secret of a container gets through.
 -module(eid_serve_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -20,7 +21,7 @@ init_per_suite(Config) ->
         true ->
             ok = eid_rig:up(),
             ok = file:write_file(token_file(), "a-token-of-the-tests\n"),
-            %% The images of the rig have a label that begins with eid; this one has nothing.
+            %% The rig's images have labels that begin with `eid'; this image has no label.
             rig(["exec 1 sh -c 'tar -c -C /etc hostname | docker -H unix://", eid_rig:socket(1), " import - ", ?BARE_IMAGE, "'"]),
             Config;
         {skip, _} = Skip -> Skip
@@ -49,10 +50,11 @@ rig(Command) -> {0, _} = eid_rig:command(Command), ok.
 
 firewall(Do) -> ["iptables ", Do, " INPUT -p tcp --dport 4243 -j REJECT"].
 
-%% A server on a host, by the engine's unix socket. It ends with its standard input, and so with the test case.
+%% Starts a server on a host, with the engine's unix socket. The server ends with its standard
+%% input, and so with the test case.
 serve(Host, Arguments) -> serve(Host, eid_rig:socket(Host), Arguments).
 
-%% /sys is that of the network, as it is on a host of one's own.
+%% Mounts a /sys that shows the host's network, as on a separate machine.
 serve(Host, Socket, Arguments) ->
     Script = "mount -t sysfs sysfs /sys && { \"$@\" & read end; kill $!; wait $!; }",
     Eid = filename:join(code:priv_dir(eid), "eid"),
@@ -94,7 +96,7 @@ with_tls(Host) ->
     ["--listen", "https://" ++ eid_rig:host_ip(Host) ++ ":" ++ integer_to_list(?PORT),
      "--token-file", token_file(), "--certs", filename:join(filename:dirname(eid_rig:info("tls.client")), "host" ++ integer_to_list(Host))].
 
-%% Mutual TLS and a token, and for nobody the engine's port.
+%% The nodes use mutual TLS and a token. The firewall rejects all connections to the engine's port.
 nodes_that_reach_nothing_else(_) ->
     Servers = [serve(Host, with_tls(Host)) || Host <- [1, 2]],
     [rig(["exec ", Host, " ", firewall("-I")]) || Host <- ["1", "2"]],
@@ -103,7 +105,7 @@ nodes_that_reach_nothing_else(_) ->
     A = eid_rig:start_node(1, Newest, options(["-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false"])),
     ?assertEqual({error, econnrefused}, call(A, gen_tcp, connect, [eid_rig:host_ip(2), 4243, []])),
     ?assertEqual({error, econnrefused}, call(A, gen_tcp, connect, [eid_rig:host_ip(1), 4243, []])),
-    %% It connects, and follows restarts.
+    %% The node connects, and follows the peer's restarts.
     #{node := NodeB} = B = eid_rig:start_detached(2, Oldest, options([])),
     [begin
          eid_ct:eventually(fun() -> call(A, net_adm, ping, [NodeB]) =:= pong end, 20_000),
@@ -111,7 +113,7 @@ nodes_that_reach_nothing_else(_) ->
          ?assertEqual(eid_rig:port(B), Port),
          Number > 1 andalso eid_rig:restart(B)
      end || Number <- [3, 2, 1]],
-    %% A cluster forms, and a member of it that is replaced is replaced.
+    %% A cluster forms. When a member leaves, a new member replaces it.
     Members = eid_rig:start_nodes([{Host, Release, cluster()}
                                    || Release <- [Oldest, Newest], Host <- [1, 2]]),
     await_mesh(Members),
@@ -119,7 +121,7 @@ nodes_that_reach_nothing_else(_) ->
     peer:stop(Peer),
     await_mesh([eid_rig:start_node(1, Newest, cluster()) | tl(Members)]),
     #{lookups := #{ok := _}, state := live} = maps:get(<<"https://192.0.2.2:2376">>, maps:get(engines, call(A, eid, info, []))),
-    %% Somebody else gets nothing.
+    %% The server refuses a client with another certificate or without the token.
     Stranger = eid_rig:start_node(1, Newest, (options([]))#{mount => [{eid_rig:info("tls.stranger"), "/certs"}, {token_file(), "/token"}]}),
     {error, {unreachable, {_, Why}}} = call(Stranger, eid, lookup, [NodeB]),
     ?assertNotEqual({nomatch, Why}, {string:find(Why, "certificate"), Why}),
@@ -149,7 +151,8 @@ await_mesh(Members) ->
 
 call(#{peer := Peer}, Module, Function, Arguments) -> peer:call(Peer, Module, Function, Arguments, 30_000).
 
-%% Each place of each answer is one that is told, what is there is what the engine says, and the secret is nowhere.
+%% Each field of each answer is on the allowed list and has the engine's value. The secret appears
+%% in no answer.
 no_secret_passes(_) ->
     Local = socket(),
     Server = serve(1, ["--listen", "unix://" ++ Local]),
@@ -172,7 +175,7 @@ no_secret_passes(_) ->
     eid_rig:docker(1, "network connect bridge secretive"),
     TwoChecks = "(?s)(exec_create: /bin/sh -c echo " ?SECRET "; exit 1.*){2}",
     {_, Checked} = read_until(EngineEvents, <<>>, TwoChecks),
-    %% Both streams are compared up to the end of this.
+    %% The test compares both streams up to this event.
     [eid_rig:docker(1, [Change, " secretive"]) || Change <- ["pause", "unpause"]],
     [{Told, _}, {Truth, _}] = [read_until(Stream, Read, "\"Action\":\"unpause\"[^\n]*\n")
                                || {Stream, Read} <- [{Events, <<>>}, {EngineEvents, Checked}]],
@@ -183,7 +186,7 @@ no_secret_passes(_) ->
                            "/containers/" ++ lists:sublist(Id, 12) ++ "/json", "/containers/" ++ lists:sublist(Id, 5) ++ "/json",
                            "/eid/host", "/metrics"]],
     [?assertEqual({Path, nomatch}, {Path, string:find(Answer, ?SECRET)}) || {Path, Answer} <- [{events, Told} | Answers]],
-    %% Field by field.
+    %% Compares each field.
     Inspected = body(get(Local, "/containers/secretive/json")),
     Engine = body(get(eid_rig:socket(1), "/v1.41/containers/secretive/json")),
     ?assertEqual(inspect_paths(), lists:usort(paths(Inspected))),
@@ -208,7 +211,7 @@ no_secret_passes(_) ->
     ?assertEqual(lists:sort(maps:get(<<"Ports">>, EngineListed)), lists:sort(maps:get(<<"Ports">>, Listed))),
     ?assertEqual(networks(EngineListed), networks(Listed)),
     ?assertMatch({0, _}, binary:match(maps:get(<<"Status">>, Listed), <<"Up ">>)),
-    %% Events, in the engine's order, without those of execs, which health checks are.
+    %% The events come in the engine's order. Exec events, which health checks cause, are left out.
     Lines = lists(Told),
     ?assertEqual(event_paths(), lists:usort(lists:append([paths(Line) || Line <- Lines]))),
     Action = fun(#{<<"Type">> := Type, <<"Action">> := What}) -> {Type, What} end,
@@ -220,11 +223,11 @@ no_secret_passes(_) ->
     ?assertEqual(True, [Action(Line) || Line <- Lines]),
     ?assert(length(True) >= 8),
     ?assert(lists:member({<<"container">>, <<"start">>}, True)),
-    %% What is hidden is as if it were not there.
+    %% A hidden container gets the same answer as a container that does not exist.
     [Nothing | Others] = [re:replace(element(2, string_split(get(Local, "/containers/" ++ It ++ "/json"))), It, "X", [{return, binary}])
                           || It <- ["nobody", ?HIDDEN, HiddenId, lists:sublist(HiddenId, 12), lists:sublist(HiddenId, 8)]],
     ?assertEqual([Nothing], lists:usort(Others)),
-    %% No body, and nothing but what it answers.
+    %% HEAD returns no body, and unknown requests fail.
     [?assertEqual({Path, <<>>}, {Path, element(2, string_split(request(Local, "HEAD", Path)))})
      || Path <- ["/containers/json", "/containers/secretive/json", "/_ping", "/events", "/nonsense"]],
     [?assertMatch({match, _}, re:run(request(Local, Method, Path), "^HTTP/1.1 40[45] "))
@@ -232,7 +235,7 @@ no_secret_passes(_) ->
                            {"GET", "/containers/secretive/top"}, {"POST", "/containers/secretive/json"}, {"GET", "/info"},
                            {"GET", "/images/json"}, {"GET", "/networks"}, {"POST", "/containers/create"}]],
     terminate(Server),
-    %% The image, where it may be shown.
+    %% With this option the answers contain the image's name.
     WithImage = serve(1, ["--listen", "unix://" ++ Local, "--show-image"]),
     ?assertNotEqual(nomatch, string:find(get(Local, "/containers/json"), "eid-otp")),
     terminate(WithImage).
@@ -254,7 +257,7 @@ list_paths() ->
 event_paths() ->
     lists:sort(["Action", "Actor.Attributes.*", "Actor.ID", "Type", "id", "scope", "status", "time", "timeNano"]).
 
-%% The places at which there is anything; keys that are data count as one.
+%% The paths of all fields. Keys that are data count as one path.
 paths(Value) -> paths(Value, "").
 
 paths(#{} = Object, At) ->
@@ -275,7 +278,7 @@ networks(#{<<"NetworkSettings">> := #{<<"Networks">> := Networks}}) ->
 network_ids(#{<<"NetworkSettings">> := #{<<"Networks">> := Networks}}) ->
     [{Name, Id} || {Name, #{<<"NetworkID">> := Id}} <- maps:to_list(Networks)].
 
-%% HTTP at a unix socket, from the head to the end.
+%% Sends an HTTP request to a unix socket. Returns the whole answer, from the head to the end.
 get(Socket, Path) -> request(Socket, "GET", Path).
 
 request(Socket, Method, Path) ->
@@ -293,7 +296,7 @@ read(Stream, Before) ->
         {error, closed} -> Before
     end.
 
-%% A stream that is open when this returns.
+%% Opens a stream. Returns once the server has answered.
 follow(Socket, Path) ->
     Stream = open(Socket, "GET", Path),
     {ok, <<"HTTP/1.1 200 OK", _/binary>>} = gen_tcp:recv(Stream, 0, 10_000),
@@ -331,7 +334,7 @@ chunks(Chunked) ->
             [Chunk | chunks(More)]
     end.
 
-%% It is an engine for Docker's own client, at the address that containers reach.
+%% Docker's own client accepts `eid serve' as an engine, at the address that containers reach.
 docker_client(_) ->
     Server = serve(1, ["--listen", "172.17.0.1:4244", "--advertise", "192.168.4.231"]),
     #{id := Id} = eid_rig:start_detached(1, hd(eid_rig:releases()), #{name => "db"}),
@@ -349,20 +352,21 @@ docker_client(_) ->
     Events = open_port({spawn_executable, eid_rig:script()},
                        [{args, ["exec", "1", "docker", "-H", "tcp://172.17.0.1:4244", "events", "--filter", "type=container"]},
                         {line, 10_000}, stderr_to_stdout, exit_status]),
-    %% Restarts until the client, which subscribes at an unknown moment, prints an event.
+    %% Restarts the container until the client prints an event, because the test does not know when
+    %% the client subscribes.
     eid_ct:eventually(fun() ->
                               eid_rig:docker(1, "restart -t 0 db"),
                               has_line(Events, "container start")
                       end),
     {os_pid, Pid} = erlang:port_info(Events, os_pid),
     os:cmd("kill " ++ integer_to_list(Pid)),
-    %% A container finds it at its gateway.
+    %% A container reaches the server at its gateway's address.
     #{peer := Peer, node := Node} = eid_rig:start_node(1, lists:last(eid_rig:releases()), #{host => "192.168.4.231"}),
     Named = peer:call(Peer, os, cmd, ["/opt/eid/priv/eid name --short --engine 'tcp://{host}:4244'"], 30_000),
     ?assertEqual(atom_to_list(Node), string:trim(Named)),
     terminate(Server).
 
-%% Podman in the place of Docker.
+%% Uses Podman as the engine instead of Docker.
 podman(_) ->
     Local = socket(),
     Server = serve(1, podman_socket(), ["--listen", "unix://" ++ Local]),

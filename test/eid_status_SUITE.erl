@@ -1,5 +1,5 @@
-%% The status page, on nodes at loopback addresses, and in a browser. But for the last cases, what discovery says is pretended here, so
-%% that it can be anything; connections are real.
+%% Tests the status page, on nodes at loopback addresses and in a browser. The connections are real.
+%% Most cases replace discovery's state by test data, so that it can have any content.
 -module(eid_status_SUITE).
 
 -include_lib("common_test/include/ct.hrl").
@@ -72,7 +72,7 @@ refusals(_) ->
     {414, _, _} = get(Page, [$/ | lists:duplicate(2000, $a)]),
     [{413, _, _} = eid_status_node:answer(eid_status_node:exchange(Page, ["POST / HTTP/1.1\r\nhost: a\r\n", Header, "\r\n\r\n"]))
      || Header <- ["content-length: 100000", [$x | lists:duplicate(9000, $x)] ++ ": y"]],
-    %% Each of these is answered, or hung up on, and then the next one is.
+    %% The page answers each request or closes the connection, and then answers the next request.
     [begin
          eid_status_node:exchange(Page, Request),
          {200, _, _} = get(Page, "/live")
@@ -83,7 +83,8 @@ refusals(_) ->
     ?assertEqual([], [Header || Header <- maps:keys(element(2, get(Page, "/nothing"))), Header =:= "server"]),
     ?assert(is_process_alive(Peer)).
 
-%% A client that says nothing, announces what it does not send, or does not read, does not stay.
+%% The page closes connections of clients that send nothing, announce a body and do not send it, or
+%% do not read.
 slow_clients(_) ->
     {{Ip, Port} = Page, Peer} = start_page(#{}),
     Ports = length(peer:call(Peer, erlang, ports, [])),
@@ -122,7 +123,7 @@ hostile_texts(_) ->
     ?assertEqual([], [Tag || Tag <- Tags, lists:member(Tag, [<<"<b">>, <<"<i">>, <<"<u">>, <<"<img">>])]),
     ?assertEqual(1, length(matches(Body, "<script"))),
     ?assertNotEqual(nomatch, binary:match(Body, <<"&lt;script&gt;alert(1)&lt;/script&gt;">>)),
-    %% Tags have attributes of these names and no others.
+    %% Only these attribute names appear in tags.
     Names = lists:usort(matches(Body, "(?<=[ \"])[a-z-]+(?==\"[^\"<>]*\"[ >])")),
     ?assertEqual([], Names -- [<<"aria-hidden">>, <<"aria-label">>, <<"aria-labelledby">>, <<"charset">>, <<"class">>,
                                <<"colspan">>, <<"content">>, <<"data-label">>, <<"datetime">>, <<"href">>, <<"http-equiv">>,
@@ -131,7 +132,7 @@ hostile_texts(_) ->
     ?assertEqual(nomatch, binary:match(Body, <<16#202E/utf8>>)),
     ?assert(byte_size(Body) < 40_000).
 
-%% Any JSON parser will do; that of OTP 27 is not in 25.
+%% Any JSON parser would do. OTP 27's parser is missing in OTP 25.
 json(_) ->
     {Page, Peer} = start_page(#{ready => 1}),
     B = start_peer(Peer, b, eid_ct:ip(3)),
@@ -156,7 +157,7 @@ json(_) ->
                    <<"clusters">> := [#{<<"name">> := <<"shop">>, <<"strategy">> := <<"static">>,
                                         <<"nodes">> := [NodeB, <<"c@127.0.0.4">>], <<"error">> := null}],
                    <<"engines">> := []}, get_json(Page)),
-    %% Texts that are not in any alphabet of JSON's.
+    %% Texts with characters that JSON must escape or can't represent.
     pretend_hostile(Peer),
     #{<<"peers">> := [_, _, _, _]} = get_json(Page).
 
@@ -192,7 +193,7 @@ metrics(_) ->
     Start = peer:call(Peer, erlang, system_info, [start_time])
         + peer:call(Peer, erlang, time_offset, []),
     ?assertEqual(erlang:convert_time_unit(Start, native, millisecond), round(Started * 1000)),
-    %% What is hostile comes back as it is shown, without what no text may have.
+    %% Hostile labels come back as the page shows them, without characters that no text may contain.
     pretend_hostile(Peer),
     [_] = [Cluster || {{<<"eid_strategy_failing">>, [{_, Cluster}, _]}, 1.0} <- maps:to_list(get_metrics(Page)),
                       binary:match(Cluster, <<"\"'><script>alert(1)</script>">>) =:= {0, 28},
@@ -203,8 +204,8 @@ get_metrics(Page) ->
     ?assertEqual($\n, binary:last(Body)),
     maps:map(fun(_, Value) -> Value end, samples(binary:split(Body, <<"\n">>, [global]), none, [], #{})).
 
-%% The text format 0.0.4, as strictly as its description allows: each family is one block, with HELP and TYPE
-%% first, and no sample is there twice.
+%% Parses the text format 0.0.4 strictly: each family is one block, which begins with HELP and TYPE,
+%% and no sample appears twice.
 samples([<<>>], _Family, _Families, Samples) ->
     Samples;
 samples([Help, Type | Lines], Family, Families, Samples) when Family =:= none ->
@@ -247,7 +248,7 @@ no_cookie(_) ->
     {ok, C, NodeC} = eid_ct:start_node(c, eid_ct:ip(4), []),
     [true = peer:call(Node, erlang, set_cookie, [list_to_atom(Cookie)]) || Node <- [Peer, B]],
     pong = peer:call(Peer, net_adm, ping, [NodeB], 30_000),
-    %% This one has another cookie, and so there is an error that is about it.
+    %% This node has another cookie, so its error message is about the cookie.
     pang = peer:call(Peer, net_adm, ping, [NodeC], 30_000),
     pretend(Peer, eid_discovery_connector, #{atom_to_binary(NodeC) => peer(waiting, [shop], eid:format_error({handshake, bad_cookie}))}),
     Digests = [Cookie | [binary_to_list(Encoded)
@@ -261,7 +262,7 @@ no_cookie(_) ->
             Path <- ["/", "/cluster.json", "/metrics", "/live", "/ready", "/nothing", "/%zz"]],
     [peer:stop(Node) || Node <- [B, C]].
 
-%% Nothing is pretended here.
+%% This case uses no test data.
 application(_) ->
     Ip = eid_ct:address(2),
     Port = eid_ct:free_port(Ip),
@@ -275,7 +276,7 @@ application(_) ->
     {503, _, _} = get(Page, "/ready"),
     {ok, B, _} = eid_ct:start_node(b, eid_ct:ip(3), []),
     eid_ct:eventually(fun() -> {Status, _, _} = get(Page, "/ready"), Status =:= 200 end),
-    %% Why the other one can't be reached is known after the first attempt.
+    %% After the first attempt the page has the reason why the other node can't be reached.
     eid_ct:eventually(fun() -> [_, #{<<"error">> := Error}] = maps:get(<<"peers">>, get_json(Page)), Error =/= null end),
     #{<<"peers">> := [#{<<"node">> := NodeB, <<"state">> := <<"connected">>,
                         <<"since">> := <<_/binary>>},
@@ -284,12 +285,12 @@ application(_) ->
                            <<"nodes">> := [NodeB, NodeC]}]} = get_json(Page),
     {200, _, Html} = get(Page, "/"),
     ?assertNotEqual(nomatch, binary:match(Html, <<"1 of 2 peers connected">>)),
-    %% The page goes with the application, and comes with it.
+    %% The page stops and starts with the application.
     ok = peer:call(Peer, application, stop, [eid]),
     {error, econnrefused} = gen_tcp:connect(Ip, Port, []),
     ok = peer:call(Peer, application, start, [eid]),
     {200, _, _} = get(Page, "/ready"),
-    %% What can't be is said on the console.
+    %% If a setting is wrong, the console shows the reason.
     [begin
          Arguments = ["-noinput", "-name", "d@" ++ eid_ct:ip(5), "-s", "eid"
                       | eid_ct:arguments(eid_ct:ip(5))],
@@ -331,27 +332,28 @@ without_inets(_) ->
     true = peer:call(Peer, code, del_path, [inets]),
     {error, {status, Sentence}} = peer:call(Peer, eid_status, start_link, [eid_status:parse(#{})]),
     ?assertNotEqual(nomatch, string:find(Sentence, "Add inets")),
-    %% Nothing else needs it.
+    %% The rest of eid works without inets.
     ?assertMatch(ok, peer:call(Peer, application, start, [eid])).
 
 round_trips(_) ->
-    %% With a mesh, global of B or of this node would have C lose the other one as well, whichever is first.
+    %% In a mesh, `global' on node B or on the page's node would disconnect node C
+    %% from the other one of the two.
     NoMesh = ["-connect_all", "false"],
     {_Page, Peer} = start_page(#{}, NoMesh),
     B = start_peer(Peer, b, eid_ct:ip(3), NoMesh),
     C = start_peer(Peer, c, eid_ct:ip(4), NoMesh),
-    %% What is hidden may be a C node, which would not know what to do with the question.
+    %% A hidden node may be a C node, which does not understand the request.
     Hidden = start_peer(Peer, hidden, eid_ct:ip(5), ["-hidden"]),
     [NodeB, NodeC] = [peer:call(Node, erlang, node, []) || Node <- [B, C]],
     All = fun() -> peer:call(Peer, eid_round_trips, all, []) end,
     eid_ct:eventually(fun() -> lists:sort(maps:keys(All())) =:= [NodeB, NodeC] end),
     ?assert(lists:all(fun(Microseconds) -> Microseconds > 0 end, maps:values(All()))),
-    %% While a node does not answer, its round trip is at least as long as that.
+    %% While a node does not answer, its round trip grows with the waiting time.
     ok = peer:call(B, sys, suspend, [net_kernel]),
     eid_ct:eventually(fun() -> maps:get(NodeB, All()) > 1_000_000 end),
     ok = peer:call(B, sys, resume, [net_kernel]),
     eid_ct:eventually(fun() -> maps:get(NodeB, All()) < 1_000_000 end),
-    %% A node that has left is forgotten, and not connected again.
+    %% The page forgets a node that has left, and does not connect to it again.
     true = peer:call(Peer, erlang, disconnect_node, [NodeB]),
     eid_ct:eventually(fun() -> maps:keys(All()) =:= [NodeC] end),
     peer:call(Peer, erlang, send, [eid_round_trips, ask]),
@@ -367,7 +369,7 @@ many_peers(_) ->
     ?assertEqual(500, length(matches(Body, "<tr role=\"row\" id=\"peer-[0-9a-f]+%40192.168.4.231\""))),
     ?assertNotEqual(nomatch, binary:match(Body, <<"0 of 500 peers connected">>)).
 
-%% The same compiled code in the newest release, and in between. The page listens inside the container.
+%% The same compiled code runs on every release. The page listens inside the container.
 releases(_) -> [on_release(Release) || Release <- eid_rig:releases()].
 
 on_release(Release) ->
@@ -380,14 +382,15 @@ on_release(Release) ->
                                    {"GET", "/live", 200}, {"GET", "/ready", 503}, {"POST", "/", 405}, {"GET", "/x", 404}]],
     peer:stop(Peer).
 
-%% A cluster of four, as it is seen in Chromium while one of them leaves.
+%% Shows a cluster of four in Chromium while one node leaves.
 browser(Config) ->
     case programs() of
         {ok, Python, Chromium, Driver} -> in_browser(Python, Chromium, Driver, ?config(priv_dir, Config));
         {missing, What} -> {skip, "there is no " ++ What}
     end.
 
-%% A cluster that forms itself: nothing is pretended here. One node of it is not there, and one strategy has nobody to ask.
+%% A real cluster, without test data. One of its nodes does not exist, and one strategy reaches no
+%% engine.
 in_browser(Python, Chromium, Driver, Folder) ->
     {Ip, Port} = Page = {eid_ct:address(2), eid_ct:free_port(eid_ct:address(2))},
     Names = [{"0a1b2c3d4e5f", eid_ct:ip(3)}, {"9f8e7d6c5b4a", eid_ct:ip(4)},
@@ -427,7 +430,7 @@ attend(Browser, Wishes, Lines) ->
             ?assertEqual({0, [], ["ok"]}, {Status, Wishes, lists:reverse(Lines)})
     end.
 
-%% A Python that has selenium need not be the first one.
+%% The first Python in PATH may lack selenium, so the search tries a second one.
 programs() ->
     Pythons = [Python || Python <- ["python3", "/usr/bin/python3"], string:find(os:cmd(Python ++ " -c 'import selenium' || echo no"), "no") =:= nomatch],
     Chromiums = [Path || Name <- ["chromium", "chromium-browser", "google-chrome"], Path <- [os:find_executable(Name)], Path =/= false],
@@ -438,7 +441,7 @@ programs() ->
         {[Python | _], [Chromium | _], Driver} -> {ok, os:find_executable(Python), Chromium, Driver}
     end.
 
-%% A node with the page, and where that is.
+%% Starts a node with the page. Returns the page's address and the peer.
 start_page(Settings) -> start_page(Settings, []).
 
 start_page(Settings, Arguments) ->
@@ -462,8 +465,8 @@ start_peer(Page, Name, Ip, Arguments) ->
     pong = peer:call(Page, net_adm, ping, [Node], 30_000),
     Peer.
 
-%% From now on this module's info/0 says so on that node. The module reads a persistent term, because
-%% the compiler takes long for a large one.
+%% From now on, this module's info/0 on that node returns the given data. It reads a persistent
+%% term, because a large term takes long to compile.
 pretend(Peer, Module, Info) ->
     Key = {?MODULE, Module},
     ok = peer:call(Peer, persistent_term, put, [Key, Info], 60_000),

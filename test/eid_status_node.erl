@@ -1,5 +1,5 @@
-%% What the status suite runs on its nodes, of every release: the page, without eid's other processes, and requests to
-%% it.
+%% Runs the status page on nodes of every release, without eid's other processes, and sends requests
+%% to the page.
 -module(eid_status_node).
 
 -behaviour(supervisor).
@@ -7,7 +7,7 @@
 -export([serve/1, request/3, answer/1, exchange/2, connect/1]).
 -export([init/1]).
 
-%% As eid's supervisor does it.
+%% Starts the page as eid's supervisor does.
 serve(Config) ->
     {ok, Supervisor} = supervisor:start_link(?MODULE, eid_status:child_specs(Config)),
     true = unlink(Supervisor),

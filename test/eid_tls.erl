@@ -1,11 +1,11 @@
-%% Certificates for TLS distribution, made with openssl, and the option file for them.
+%% Makes certificates for TLS distribution with openssl, and the option file for them.
 -module(eid_tls).
 
 -export([options/2]).
 
-%% A certification authority and one certificate for all of these addresses, in a folder; the name of
-%% the -ssl_dist_optfile. An address needs both kinds of subject alternative names: some releases of
-%% OTP compare a node's host part as a DNS name, others as an address.
+%% Makes a certificate authority, and one certificate for all of these addresses, in a directory.
+%% Returns the name of the -ssl_dist_optfile. An address needs both kinds of subject alternative
+%% names: some releases of OTP compare a node's host part as a DNS name, others as an address.
 options(Dir, Addresses) ->
     Names = lists:join(",", [[Kind, Address] || Address <- Addresses, Kind <- ["DNS:", "IP:"]]),
     openssl(Dir, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=eid-ca "

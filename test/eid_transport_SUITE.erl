@@ -1,5 +1,6 @@
-%% The ways to an engine: a TCP port, TLS with certificates on both sides, a unix socket; and Podman's
-%% API in the place of Docker's. On host 2 Docker demands certificates, and Podman serves without.
+%% Tests the transports to an engine: a TCP port, TLS with certificates on both sides, and a unix
+%% socket. Also tests Podman's API instead of Docker's. On host 2 Docker demands certificates, and
+%% Podman serves without.
 -module(eid_transport_SUITE).
 
 -include_lib("stdlib/include/assert.hrl").
@@ -28,7 +29,8 @@ init_per_suite(Config) ->
 
 end_per_suite(_Config) -> eid_rig:down().
 
-%% Where host 1's port has TLS too, and nobody is told so, its unix socket is the only way in.
+%% In these cases host 1's port demands TLS too. The nodes have no setting for this, so they can use
+%% only the unix socket.
 init_per_testcase(Case, Config) when Case =:= one_node_and_every_transport; Case =:= labels_over_every_transport ->
     rig("dockerd 1 tls"),
     Config;
@@ -45,13 +47,15 @@ rig(Command) -> {0, _} = eid_rig:command(Command), ok.
 oldest() -> hd(eid_rig:releases()).
 newest() -> lists:last(eid_rig:releases()).
 
-%% One release after the other at the end that connects, since it alone looks anything up.
+%% Starts the connecting node with each release in turn, because only this node looks up other
+%% nodes.
 one_node_and_every_transport(_) ->
     Peers = eid_rig:start_nodes([{1, newest(), no_mesh(#{})}, {2, oldest(), no_mesh(#{})},
                                  {2, newest(), no_mesh(eid_rig:podman(2))}]),
     [begin
          [connect(A, B) || B <- Peers],
-         %% The port that the engine told, unless there is a shorter way than a port.
+         %% The route uses the port that the engine returned. The first peer is on the same
+         %% host and may have a shorter route.
          [?assertMatch({ok, #{route := published, port := Port}}, {ok, _} = lookup(A, B))
           || B <- tl(Peers), Port <- [eid_rig:port(B)]]
      end || A <- eid_rig:start_nodes([{1, Release, every_transport()}
@@ -66,7 +70,7 @@ every_transport() ->
 stranger_is_refused(_) ->
     is_refused_for_its_certificate(with_engines(https(), [certificates("stranger")])).
 
-%% The client's folder, without what says who it is.
+%% Mounts the certificate authority without the client's certificate.
 no_certificate_is_refused(_) ->
     {Folder, _} = certificates("client"),
     Authority = {filename:join(Folder, "ca.pem"), "/certs/ca.pem"},
@@ -80,7 +84,7 @@ is_refused_for_its_certificate(Options) ->
     ?assertNotEqual({nomatch, Sentence}, {string:find(Sentence, "certificate"), Sentence}),
     pang = ping(A, B).
 
-%% Docker says 400 to that, in HTTP/1.0.
+%% Docker answers such a request with status 400, in HTTP/1.0.
 tcp_to_an_engine_with_tls(_) ->
     [A, B] = eid_rig:start_nodes([{1, newest(), no_mesh(#{})}, {2, oldest(), no_mesh(#{})}]),
     case lookup(A, B) of
@@ -97,7 +101,7 @@ https_to_an_engine_without(_) ->
     ?assert(is_tuple(Reason) andalso element(1, Reason) =:= unreachable orelse Reason =:= bad_response, Reason),
     pang = ping(A, B).
 
-%% Podman gives it the same port again.
+%% Podman assigns the same port again.
 podman_restarts_a_container(_) ->
     A = eid_rig:start_node(1, oldest(), no_mesh(#{})),
     B = eid_rig:start_detached(2, newest(), no_mesh(eid_rig:podman(2))),
@@ -110,19 +114,19 @@ podman_restarts_a_container(_) ->
      end || _ <- lists:seq(1, 3)],
     eid_ct:eventually(fun() -> ping(A, B) =:= pong end, 20_000).
 
-%% Podman goes on to tell its port.
+%% Podman still lists the port of a stopped container.
 podman_stops_a_container(_) ->
     A = eid_rig:start_node(1, newest(), no_mesh(#{})),
     #{id := Id} = B = eid_rig:start_detached(2, oldest(), no_mesh(eid_rig:podman(2))),
     eid_ct:eventually(fun() -> ping(A, B) =:= pong end, 20_000),
     eid_rig:client(B, ["stop -t 0 ", Id]),
-    %% It may take Podman a moment to tell.
+    %% Podman may show the new state after a moment.
     eid_ct:eventually(fun() -> lookup(A, B) =:= {error, not_running} end),
     pang = ping(A, B),
     eid_rig:client(B, ["rm ", Id]),
     eid_ct:eventually(fun() -> lookup(A, B) =:= {error, no_such_container} end).
 
-%% A node in Podman finds itself, its neighbour in Podman, and one in Docker.
+%% A node in Podman finds its own address, a neighbour in Podman, and a neighbour in Docker.
 from_podman(_) ->
     Neighbours = eid_rig:start_nodes([{2, newest(), no_mesh(eid_rig:podman(2))},
                                       {1, oldest(), no_mesh(#{})}]),
@@ -132,7 +136,8 @@ from_podman(_) ->
      end || A <- eid_rig:start_nodes([{2, Release, no_mesh(eid_rig:podman(2))}
                                       || Release <- eid_rig:releases()])].
 
-%% Discovery is told by Docker at a socket, by Docker with TLS and by Podman; each container of the tests has a label.
+%% Discovery asks Docker at a socket, Docker with TLS, and Podman. Each container of the tests has a
+%% label.
 labels_over_every_transport(_) ->
     A = eid_rig:start_node(1, oldest(), every_transport()),
     Options = [{1, #{}}, {2, #{}}, {2, eid_rig:podman(2)}],
@@ -142,7 +147,7 @@ labels_over_every_transport(_) ->
     ok = call(A, eid, start, []),
     Nodes = fun() -> lists:sort(call(A, erlang, nodes, [])) end,
     eid_ct:eventually(fun() -> Nodes() =:= lists:sort([Node || #{node := Node} <- Peers]) end),
-    %% One more, and one less.
+    %% One node joins, and another node leaves.
     More = eid_rig:start_node(2, oldest(), no_mesh(eid_rig:podman(2))),
     eid_ct:eventually(fun() -> lists:member(maps:get(node, More), Nodes()) end, 20_000),
     #{node := Gone, peer := Peer} = lists:last(Peers),
@@ -157,14 +162,14 @@ host_of(#{node := Node}) ->
 
 https() -> #{default => "https://{host}:4243"}.
 
-%% What `rig info' tells of, as a folder of the container.
+%% The certificates' path from `rig info', mounted as a directory of the container.
 certificates(Whose) -> {eid_rig:info("tls." ++ Whose), "/certs"}.
 
 with_engines(Engines, Mounts) ->
     Certificates = ["engine_certs", "\"/certs\""],
     no_mesh(#{mount => Mounts}, ["-eid", "engines", lists:flatten(io_lib:format("~0p", [Engines])) | Certificates]).
 
-%% Only what a test asks for is looked up.
+%% Without a mesh, eid looks up only nodes that a test asks for.
 no_mesh(Options) -> no_mesh(Options, []).
 
 no_mesh(Options, More) ->
