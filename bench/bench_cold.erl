@@ -1,10 +1,10 @@
-%% @doc A thousand lookups at once by a node that has just started, of containers that exist: all
-%% different, and all the same. The engine is the double of `native/docker/tests', because a machine
-%% has no thousand containers to spare; it counts what it is asked.
+%% @doc A new node makes 1,000 cold lookups at once: of different containers in one measurement, and
+%% of the same container in another. The engine is the double of `native/docker/tests', because a
+%% machine can't run 1,000 containers. The double counts the requests.
 -module(bench_cold).
 
 -export([rows/0]).
-%% On the node.
+%% Run on the node.
 -export([lookups/1, inspects/2]).
 
 -define(ROUNDS, 5).
@@ -28,7 +28,7 @@ rows() ->
     stop(Double),
     table(maps:map(fun(_, S) -> summary(S) end, Samples)).
 
-%% Of the times the median; of the requests the most.
+%% The maximum of the requests, and the median of the times.
 summary(Samples) ->
     {Notes, Times} = lists:unzip(Samples),
     Most = fun(Key, _) -> lists:max([maps:get(Key, N) || N <- Notes]) end,
@@ -48,7 +48,7 @@ table(#{distinct := {Distinct, DistinctTime}, equal := {Equal, EqualTime},
      bench_table:row("1,000 equal cold lookups at once: time", ns, EqualTime,
                      {"1,000 `httpc` inspects at once", InspectTime}, none)].
 
-%% What the double is asked while a new node does this, and how long that takes.
+%% Runs a function on a new node. Returns the number of requests to the double, and the time.
 run(Double, Function, Arguments) ->
     fun() ->
             #{peer := Peer} = Node = bench_hosts:local([]),
@@ -63,12 +63,12 @@ notes(Double) ->
     Notes = ask(Double, "{\"do\":\"notes\"}"),
     maps:from_list([{Key, bench_engine:number(Key, Notes)} || Key <- ["requests", "inspects"]]).
 
-%% @doc The time until the last of these lookups, which begin at once, has its answer.
+%% @doc The time until the last of these simultaneous lookups has its answer.
 -spec lookups([node()]) -> bench_stats:ns().
 lookups(Nodes) ->
     at_once([fun() -> {ok, #{port := _}} = eid:lookup(Node) end || Node <- Nodes]).
 
-%% @doc The same of inspects with `httpc'.
+%% @doc The same for inspects with `httpc'.
 -spec inspects(Engine :: string(), [Id :: string()]) -> bench_stats:ns().
 inspects(Engine, Ids) ->
     bench_engine:start(),
@@ -84,7 +84,8 @@ at_once(Functions) ->
           end),
     Time.
 
-%% The double as a program: a command a line, and an answer a line. Where it is, run.sh says.
+%% Starts the double as a program that reads one command a line and prints one answer a line. run.sh
+%% sets its path.
 start_double() ->
     case os:getenv("EID_BENCH_DOUBLE") of
         false -> exit({missing, "the engine double is not built"});
@@ -108,5 +109,5 @@ answer(Double) ->
     after 10_000 -> exit({missing, "the engine double does not answer"})
     end.
 
-%% It ends with its standard input.
+%% The double ends with its standard input.
 stop(Double) -> true = port_close(Double).

@@ -1,14 +1,14 @@
-%% @doc A warm connect across hosts: eid against `inet_tcp' with epmd between bare hosts, against a
-%% port that is known already, and against a first-generation design that asks the engine each time.
+%% @doc Measures a warm connect across hosts with eid. Compares it with `inet_tcp' and epmd between
+%% bare hosts, with a known port, and with a first-generation design that asks the engine each time.
 -module(bench_connect).
 
 -export([rows/0]).
-%% On the nodes.
+%% Run on the nodes.
 -export([connects/2]).
 
 -define(ROUNDS, 60).
 -define(CONNECTS, 25).
-%% A connect that takes longer hangs: nodes of the bench give up after two seconds.
+%% Nanoseconds. A connect that takes longer hangs: nodes of the bench give up after two seconds.
 -define(HANGS, 1.0e9).
 
 -spec rows() -> [bench_table:row()].
@@ -26,7 +26,8 @@ measure() ->
     Turn = fun(Route, From, To) ->
                    fun() ->
                            ok = bench_hosts:call(Eid, eid, set_route, [Peer, Route]),
-                           %% Setting a route collects garbage everywhere.
+                           %% Setting a route makes all processes collect garbage. The sleep waits
+                           %% for the end.
                            timer:sleep(20),
                            bench_hosts:call(From, ?MODULE, connects, [To, ?CONNECTS])
                    end
@@ -44,9 +45,9 @@ table(#{eid := Eid, floor := Floor, inet_tcp := InetTcp, first := First} = All) 
           end,
     [Row("warm connect across hosts", Eid, "`inet_tcp` and epmd, bare hosts", InetTcp,
          {ratio, at_most, 0.75}),
-     Row("warm connect across hosts", Eid, "the same, its port known by a route", Floor,
+     Row("warm connect across hosts", Eid, "the same with a known port (a route)", Floor,
          {ratio, at_most, 1.1}),
-     Row("warm connect across hosts", Eid, "`httpc` inspect a connect (first generation)", First,
+     Row("warm connect across hosts", Eid, "one `httpc` inspect per connect (first generation)", First,
          none),
      Row("connect to a known port across hosts", Floor, "`inet_tcp` and epmd, bare hosts", InetTcp,
          none)]
@@ -54,7 +55,7 @@ table(#{eid := Eid, floor := Floor, inet_tcp := InetTcp, first := First} = All) 
         || {Key, Name} <- [{eid, "eid"}, {floor, "known port"}, {inet_tcp, "`inet_tcp` and epmd"},
                            {first, "first generation"}]].
 
-%% Only eid's own connects have to work.
+%% Only eid's own connects have a bound: none of them may fail.
 failures(Name, Connects) ->
     Bad = length([bad || {Time, Connected} <- Connects, not Connected orelse Time >= ?HANGS]),
     bench_table:row(["connects that failed or hung, ", Name], count, Bad,
@@ -64,12 +65,13 @@ failures(Name, Connects) ->
                         _ -> none
                     end).
 
-%% Of all connects; one that fails took forever.
+%% The median over all connects. A failed connect counts as one that hangs.
 median(Connects) ->
     bench_stats:median([case Connected of true -> Time; false -> ?HANGS end
                         || {Time, Connected} <- Connects]).
 
-%% @doc Connects and disconnects so many times: how long each connect took, and whether it did.
+%% @doc Connects and disconnects `Count' times. Returns the time of each connect, and whether it
+%% succeeded.
 -spec connects(node(), pos_integer()) -> [{bench_stats:ns(), boolean()}].
 connects(Node, Count) -> [connect(Node) || _ <- lists:seq(1, Count)].
 
@@ -78,7 +80,7 @@ connect(Node) ->
     Connected andalso disconnect(Node),
     {Time, Connected}.
 
-%% Over when this side has noticed; the other one will have when the next connect reaches it.
+%% Returns when this side has noticed. The other side has noticed when the next connect reaches it.
 disconnect(Node) ->
     erlang:monitor_node(Node, true),
     erlang:disconnect_node(Node),

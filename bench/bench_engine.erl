@@ -1,12 +1,12 @@
-%% @doc What the bench itself asks of an engine, through OTP's `httpc', and what it reads in
-%% answers. Reading is searching the text: OTP 25 has no JSON.
+%% @doc The bench's own requests to an engine, with OTP's `httpc', and functions that read the
+%% answers. They search the text, because OTP 25 has no JSON parser.
 -module(bench_engine).
 
 -export([start/0, fetch/1, post/1, inspect/2, host_port/1, ids/1, number/2]).
 
 -type url() :: string().
 
-%% @doc Starts `httpc'. It keeps a connection alive for the next request by itself.
+%% @doc Starts `httpc', which keeps a connection alive for the next request.
 -spec start() -> ok.
 start() ->
     {ok, _} = application:ensure_all_started(inets),
@@ -19,7 +19,7 @@ fetch(Url) ->
                                       [{body_format, binary}, {full_result, false}]),
     Body.
 
-%% @doc Asks for something to be done, and waits until it is.
+%% @doc Sends a command and waits until the engine has carried it out.
 -spec post(url()) -> ok.
 post(Url) ->
     {ok, {204, _}} = httpc:request(post, {Url, [], "application/json", ""}, [{timeout, 30_000}],
@@ -30,10 +30,10 @@ post(Url) ->
 -spec inspect(Engine :: url(), Id :: string()) -> binary().
 inspect(Engine, Id) -> fetch(Engine ++ "/containers/" ++ Id ++ "/json").
 
-%% @doc The host port of the erlang port, in an inspect.
+%% @doc The host port of the distribution port, in an inspect.
 -spec host_port(binary()) -> inet:port_number() | none.
 host_port(Inspect) ->
-    %% The first match is in the container's configuration, where nothing is bound yet.
+    %% The empty binding in the container's configuration does not match.
     case re:run(Inspect, <<"\"12345/tcp\":\\[{[^]]*\"HostPort\":\"([0-9]+)\"">>,
                 [{capture, all_but_first, list}]) of
         {match, [Port]} -> list_to_integer(Port);

@@ -1,40 +1,43 @@
-%% @doc Whole clusters of 2 to 60 containers whose nodes all begin to look for each other at the same moment: how soon each is connected
-%% to all others, what the engines are asked for that, and what memory it takes; and a model of each, `a + b*n + c*n*n'.
+%% @doc Forms whole clusters of 2 to 60 containers. All nodes begin to look for each other at the
+%% same moment. Measures how soon each node is connected to all others, the requests to the engines,
+%% and the memory. Fits the model `a + b*n + c*n*n' to each figure.
 %%
-%% The clusters are those of the tests (test/eid_cluster.erl), new containers for each size, found by the strategy `docker'. Their VMs are
-%% up and wait before they begin, so that Docker's starting of containers is not measured. The largest is measured once more with
-%% `-connect_all false', where eid makes the same mesh and `global' has no part in it.
+%% The tests' clusters (test/eid_cluster.erl) use new containers for each size and the strategy
+%% `docker'. The VMs are up before the nodes begin, so the figures exclude Docker's time to start
+%% containers. The largest cluster also runs with `-connect_all false': eid then makes the same mesh
+%% without `global'.
 -module(bench_formation).
 
 -export([rows/0]).
-%% On the nodes.
+%% Run on the nodes.
 -export([begin_at/2, memory/0, register_name/0]).
 
-%% All but the first have as many containers of each OTP release on each host.
+%% All sizes except the first have equally many containers of each OTP release on each host.
 -define(SIZES, [2, 6, 12, 24, 42, 60]).
-%% One of them that the machine is not too busy with: none of its dials takes longer than it may.
+%% A size at which the machine is not too busy: no dial takes too long.
 -define(CALM, 24).
-%% Requests of a node to an engine, at most, where that is so.
+%% The bound on a node's requests to one engine at this size.
 -define(CALM_REQUESTS, 10).
-%% Containers of the largest cluster that are replaced by new ones.
+%% Number of containers of the largest cluster that new containers replace.
 -define(REPLACED, 6).
-%% Nodes of each cluster that register a name with `global', one after the other.
+%% Number of nodes of each cluster that register a name with `global', one after the other.
 -define(REGISTER, 5).
-%% Milliseconds for the VMs to come up, and a cluster to form.
+%% Milliseconds for the VMs to start, and for a cluster to form.
 -define(PATIENCE, 60_000).
-%% Milliseconds until all have been told when to begin.
+%% Milliseconds until all nodes know when to begin.
 -define(LEAD, 3_000).
-%% Milliseconds in which nobody is asked how far it is, since asking takes the machine's time, and in which the second lists come, a second
-%% after the first.
+%% Milliseconds without any call to the nodes, because calls take the machine's time. The second
+%% lists come in this time, one second after the first lists.
 -define(UNDISTURBED, 6_000).
 
 -type figures() :: #{nodes := pos_integer(), all := bench_stats:ns(), half := bench_stats:ns(), requests := pos_integer(),
                      most_requests := pos_integer(), vm := float(), resident := float(), register := bench_stats:ns(),
                      replaced => float()}.
-%% `all': until the last node was connected to all others; `half': until half of the nodes were. `requests' to both engines, of all nodes;
-%% `most_requests' of one node to one engine. `vm' and `resident': bytes of memory, as the VM counts and as the kernel counts those of
-%% the container's processes, on average. `register': for a name that `global' registers. `replaced': requests of a node for each
-%% container that was replaced.
+%% `all': time until the last node was connected to all others. `half': time until half of the nodes
+%% were. `requests': requests of all nodes to both engines. `most_requests': the maximum of one node
+%% to one engine. `vm': average bytes of memory that a VM has allocated. `resident': average
+%% resident bytes of a container's processes, as the kernel counts. `register': time to register a
+%% name with `global'. `replaced': requests of a node for each replaced container.
 
 -spec rows() -> {[bench_table:row()], Section :: iodata()}.
 rows() ->
@@ -45,9 +48,9 @@ rows() ->
     Largest = ["a cluster of ", integer_to_list(Nodes), ", all begin at once: "],
     {[bench_table:row([Largest, "nodes connected to all others"], count, Nodes, none, {value, at_least, lists:last(?SIZES)}),
       bench_table:row([Largest, "time until all are connected to all"], ns, Time, {"until half of them are", Half}, none),
-      bench_table:row(["a cluster of ", integer_to_list(?CALM), ", all begin at once: requests of a node to an engine, at most"], count,
+      bench_table:row(["a cluster of ", integer_to_list(?CALM), ", all begin at once: requests from one node to one engine, maximum"], count,
                       Requests, {"containers of that engine", ?CALM div 2}, {value, at_most, ?CALM_REQUESTS}),
-      bench_table:row([Largest, "requests of a node for each container that is then replaced"], number, Replaced, none, none)],
+      bench_table:row([Largest, "requests from one node for each replaced container"], number, Replaced, none, none)],
      section(All, WithoutGlobal)}.
 
 -spec measure(pos_integer(), Erl :: [string()]) -> figures().
@@ -78,7 +81,7 @@ measure(Size, Erl) ->
     eid_cluster:stop(Left),
     maps:merge(Figures, More).
 
-%% What those ask who stay, when some containers are replaced by others.
+%% Replaces some containers, and counts the requests of the nodes that stay.
 replace(Cluster, Before) ->
     Replaced = eid_cluster:replace(Cluster, ?REPLACED),
     _ = eid_cluster:await_mesh(Replaced, ?PATIENCE),
@@ -87,12 +90,13 @@ replace(Cluster, Before) ->
             || {Node, Requests} <- maps:to_list(requests(Replaced)), is_map_key(Node, Before)],
     {#{replaced => mean(More) / ?REPLACED}, Replaced}.
 
-%% How many requests each node has made to each engine.
+%% The number of requests from each node to each engine.
 requests(Cluster) ->
     Infos = lists:zip(eid_cluster:nodes(Cluster), on_all(Cluster, eid, info, [])),
     maps:from_list([{Node, [Requests || #{requests := Requests} <- maps:values(Engines)]} || {Node, #{engines := Engines}} <- Infos]).
 
-%% What a function answers on all nodes, in the order of the members; again until all do.
+%% Calls a function on all nodes until all of them answer. Returns the answers in the order of the
+%% members.
 on_all(Cluster, Module, Function, Arguments) ->
     on_all(Cluster, Module, Function, Arguments, erlang:monotonic_time(millisecond) + ?PATIENCE).
 
@@ -109,7 +113,8 @@ on_all(Cluster, Module, Function, Arguments, Deadline) ->
 
 mean(Numbers) -> lists:sum(Numbers) / length(Numbers).
 
-%% @doc Has this node look for the others from that moment on, by the clock of the machine.
+%% @doc Makes this node look for the others from this moment on. All nodes share the machine's
+%% clock.
 -spec begin_at(Milliseconds :: integer(), Settings :: map()) -> ok.
 begin_at(Begin, Settings) ->
     _ = spawn(fun() ->
@@ -120,7 +125,7 @@ begin_at(Begin, Settings) ->
               end),
     ok.
 
-%% @doc How long `global' takes to register a name, which all nodes that it knows have to agree to.
+%% @doc The time in which `global' registers a name. All nodes that `global' knows must agree.
 -spec register_name() -> bench_stats:ns().
 register_name() ->
     Name = {?MODULE, node()},
@@ -128,7 +133,8 @@ register_name() ->
     _ = global:unregister_name(Name),
     Time.
 
-%% @doc The bytes that the VM has allocated, without garbage, and those of the container's processes that are resident.
+%% @doc The bytes that the VM has allocated after garbage collection, and the resident bytes of the
+%% container's processes.
 -spec memory() -> {Vm :: non_neg_integer(), Resident :: non_neg_integer()}.
 memory() ->
     Resident = lists:sum([resident(File) || File <- filelib:wildcard("/proc/[0-9]*/status")]),
@@ -143,17 +149,17 @@ resident(File) ->
         {error, _} -> 0    % it has just ended
     end.
 
-%% The section of the results.
+%% The section in the results.
 
 section(All, WithoutGlobal) ->
     ["## Clusters of 2 to 60 containers\n"
      "\n"
-     "All nodes begin to look for each other at the same moment, by the strategy `docker`. One machine is both hosts and runs all of\n"
-     "the VMs, so the time is above all that of its cores.\n"
+     "All nodes begin to look for each other at the same moment, with the strategy `docker`.\n"
+     "One machine is both hosts and runs all VMs, so its cores limit the time.\n"
      "\n",
      bench_table:format_cells([{"containers", right}, {"connections", right}, {"all connected to all after", right},
                                {"half of the nodes after", right}, {"requests to both engines", right},
-                               {"of them by a node to an engine, at most", right}, {"memory of a VM", right},
+                               {"maximum from one node to one engine", right}, {"memory of a VM", right},
                                {"resident memory of a container", right}, {"`global:register_name/2`", right}],
                               [line(Figures, "") || Figures <- All] ++ [line(WithoutGlobal, ", `-connect_all false`")]),
      "\n"
@@ -170,12 +176,13 @@ line(#{nodes := N, all := All, half := Half, requests := Requests, most_requests
      Count(Requests), Count(Most), bench_table:format_number(bytes, Vm), bench_table:format_number(bytes, Resident),
      bench_table:format_number(ns, Register)].
 
-%% What is modelled, and from which sizes.
+%% The figures with a model, and the sizes that each model uses.
 figures() ->
     All = fun(_) -> true end,
-    %% A dial over the bridge that takes longer than a second has the engine asked, and then the published port is dialled.
+    %% If a dial over the bridge takes longer than a second, eid asks the engine and then dials the
+    %% published port.
     Calm = fun(#{most_requests := Most}) -> Most =< ?CALM_REQUESTS end,
-    %% The smallest has another mixture of OTP releases.
+    %% The smallest cluster has another mixture of OTP releases.
     Mixed = fun(#{nodes := Nodes}) -> Nodes > hd(?SIZES) end,
     [{"all connected to all after", ns, fun(#{all := Time}) -> Time end, All, "all sizes"},
      {"requests to both engines", number, fun(#{requests := Requests}) -> Requests end, Calm, "sizes in which no dial took too long"},
@@ -183,7 +190,7 @@ figures() ->
      {"resident memory of a container", bytes, fun(#{resident := Resident}) -> Resident end, Mixed, "the same"},
      {"`global:register_name/2`", ns, fun(#{register := Register}) -> Register end, All, "all sizes"}].
 
-%% Through three points goes any parabola.
+%% Any parabola fits three points.
 model(What, _Unit, Points, From) when length(Points) < 4 ->
     [What, "none: too few sizes", "", "", From];
 model(What, Unit, Points, From) ->

@@ -1,12 +1,14 @@
-%% @doc `eid forward' beside socat, HAProxy and nginx: new connections a second, and what streams carry. Client, forwarder and
-%% service are on loopback; the client and the service are the example program `forward-load' of the crate `eid-cli'.
+%% @doc Compares `eid forward' with socat, HAProxy and nginx: new connections a second, and
+%% throughput of streams. Client, forwarder and service use loopback. The client and the service are
+%% the example program `forward-load' of the crate `eid-cli'.
 -module(bench_forward).
 
 -export([rows/0]).
 
 -define(ROUNDS, 5).
-%% Some measurements are a quarter slower than the others or more, by how the scheduler places the processes or by what the machine's
-%% other users do. So in a round the forwarders take so many turns, of so many milliseconds, and what counts is each one's midmean.
+%% The scheduler's placement of processes, or other load on the machine, slows some measurements by
+%% a quarter or more. To reduce this noise, each forwarder runs TURNS times for TIME milliseconds in
+%% each round, and the sample is the midmean of these turns.
 -define(TURNS, 12).
 -define(TIME, "100").
 -define(CLIENTS, "32").
@@ -29,7 +31,7 @@ rows() ->
     lists:append([table(What, maps:map(fun(_, All) -> bench_stats:median(All) end, Taken))
                   || {What, Taken} <- Samples]).
 
-%% As the load program names them.
+%% The measurements, with the names that the load program uses.
 measurements() ->
     [{"connections", ?CLIENTS}, {"download", "1"}, {"download", "4"}, {"upload", "1"}, {"upload", "4"}].
 
@@ -41,7 +43,8 @@ load_program() ->
 
 find(Tool) -> os:find_executable(Tool, os:getenv("PATH") ++ ":/usr/sbin").
 
-%% Those that have threads or workers have two, as many as the machine that this is usually run on has cores.
+%% Forwarders with threads or workers get two, because the bench usually runs on a machine with two
+%% cores.
 -spec start(forwarder(), file:filename(), string()) -> {forwarder(), string()}.
 start(Forwarder, Folder, Target) ->
     Place = ?IP ++ ":" ++ integer_to_list(free_port()),
@@ -54,7 +57,7 @@ command(eid, _Folder, Place, Target) ->
     [Eid, " forward --threads 2 --listen ", Place, " --to tcp://", Target];
 command(socat, _Folder, Place, Target) ->
     [Ip, Port] = string:split(Place, ":"),
-    %% Its children say what became of their connections.
+    %% socat's child processes log errors of their connections, so stderr is dropped.
     ["socat -b 262144 TCP4-LISTEN:", Port, ",bind=", Ip, ",fork,reuseaddr,backlog=4096,nodelay TCP4:", Target,
      ",nodelay 2> /dev/null"];
 command(haproxy, Folder, Place, Target) ->
@@ -68,7 +71,7 @@ command(haproxy, Folder, Place, Target) ->
 command(nginx, Folder, Place, Target) ->
     File = filename:join(Folder, "nginx.conf"),
     Module = "/usr/lib/nginx/modules/ngx_stream_module.so",
-    %% Debian has it as a module; other builds may have it in them.
+    %% On Debian the stream code is a module. In other builds it may be part of nginx.
     Load = [["load_module ", Module, ";\n"] || filelib:is_file(Module)],
     ok = file:write_file(File, [Load, "daemon off;\npid ", Folder, "/nginx.pid;\nworker_processes 2;\n"
                                 "error_log ", Folder, "/nginx.log;\nworker_rlimit_nofile 10000;\n"
@@ -77,8 +80,8 @@ command(nginx, Folder, Place, Target) ->
                                 " server { listen ", Place, " reuseport backlog=4096; proxy_pass ", Target, "; }\n}\n"]),
     [find("nginx"), " -p ", Folder, " -e ", Folder, "/nginx.log -c ", File].
 
-%% It ends with the process that has opened it. (A shell gives what it starts in the background no input of its own, so it has
-%% to be told to; the load program ends with its input.)
+%% The command ends with the process that opened it. A shell gives a background process no input, so
+%% the script passes its own input on: the load program ends with its input.
 open(Command) ->
     Script = ["exec 3<&0; ", Command, " <&3 & read end_of_input; kill $! 2> /dev/null"],
     open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", lists:flatten(Script)]}, {line, 1000}, exit_status]).
@@ -128,7 +131,7 @@ table({"connections", _}, #{eid := Eid, nginx := Nginx, socat := Socat, haproxy 
      || {With, Bound} <- [{{"socat", Socat}, {ratio, at_least, 5}},
                           {{"nginx", Nginx}, {ratio, at_least, 0.97}},
                           {{"HAProxy", Haproxy}, none},
-                          {{"the limit: without a forwarder", Direct}, none}]];
+                          {{"without a forwarder (the limit)", Direct}, none}]];
 table({What, Count}, #{eid := Eid, direct := Direct} = Medians) ->
     [{Best, Name} | _] = lists:reverse(lists:sort([{maps:get(Name, Medians), Name} || Name <- [socat, haproxy, nginx]])),
     Row = ["`eid forward`, ", What, ", ", Count, case Count of "1" -> " stream"; _ -> " streams" end],
@@ -136,4 +139,4 @@ table({What, Count}, #{eid := Eid, direct := Direct} = Medians) ->
                      {ratio, at_least, 0.97})]
         ++ [bench_table:row(Row, bits, Eid, {Other, maps:get(Key, Medians)}, none)
             || {Key, Other} <- [{socat, "socat"}, {haproxy, "HAProxy"}, {nginx, "nginx"}], Key =/= Name]
-        ++ [bench_table:row(Row, bits, Eid, {"the limit: without a forwarder", Direct}, none)].
+        ++ [bench_table:row(Row, bits, Eid, {"without a forwarder (the limit)", Direct}, none)].

@@ -1,6 +1,8 @@
-%% @doc The nodes that are measured: on the rig's two hosts (test/rig), in containers or bare.
+%% @doc Starts the nodes that the bench measures, on the rig's two hosts (test/rig), in containers
+%% or bare.
 %%
-%% Each is driven through its standard input and output, and ends with the process that started it.
+%% The bench controls each node through its standard input and output. A node ends with the process
+%% that started it.
 -module(bench_hosts).
 
 -export([container/2, container/3, sleeping_container/1, bare/3, local/1, call/4, engine/1]).
@@ -14,8 +16,8 @@
 
 -define(CALL_TIME, 120_000).
 
-%% The OTP release of the containers: that of the machine, so that bare nodes and those in
-%% containers are the same.
+%% The OTP release of the containers. It is the machine's release, so that bare nodes and nodes in
+%% containers are equal.
 release() ->
     Own = erlang:system_info(otp_release),
     case lists:member(Own, eid_rig:releases()) of
@@ -23,26 +25,27 @@ release() ->
         false -> error({no_image_of_otp, Own})
     end.
 
-%% What lets nodes connect in a tight loop: nobody connects back, not even OTP's `rex', which sends
-%% a message to each new node. A connect that hangs is given up after two seconds.
+%% Arguments with which nodes can connect in a tight loop. No peer connects back, although OTP's
+%% `rex' sends a message to each new node. A node gives up a connect that hangs after two seconds.
 node_args() ->
     ["-connect_all", "false", "-kernel", "prevent_overlapping_partitions", "false",
      "dist_auto_connect", "never", "net_setuptime", "2"].
 
-%% @doc A node in a container, with eid as the carrier.
+%% @doc Starts a node in a container, with eid as the carrier.
 -spec container(host(), Docker :: [string()]) -> container().
 container(Host, Docker) ->
     container(Host, Docker, ["-proto_dist", "eid_tcp", "-start_epmd", "false"]).
 
-%% @doc A node in a container. The erlang port is published on the host's address; `Docker' are
-%% further arguments of `docker run'.
+%% @doc Starts a node in a container that publishes the distribution port on the host's address.
+%% `Docker' holds more arguments of `docker run'.
 -spec container(host(), Docker :: [string()], Carrier :: [string()]) -> container().
 container(Host, Docker, Carrier) ->
     eid_rig:start_node(Host, release(),
                        #{docker => ["-p", eid_rig:host_ip(Host) ++ "::12345" | Docker],
                          mount => [ebin()], erl => ["-pa", ebin()] ++ Carrier ++ node_args()}).
 
-%% @doc A container that publishes the erlang port and does nothing: its short ID.
+%% @doc Starts a container that publishes the distribution port and does nothing. Returns its short
+%% ID.
 -spec sleeping_container(host()) -> string().
 sleeping_container(Host) ->
     Id = eid_rig:docker(Host, ["run -d --label ", label(), " --stop-timeout 1 -p ",
@@ -50,7 +53,7 @@ sleeping_container(Host) ->
                                " sleep infinity"]),
     lists:sublist(Id, 12).
 
-%% @doc Removes the containers of this run that do not end by themselves.
+%% @doc Removes all containers of this run that still exist.
 -spec remove_containers() -> ok.
 remove_containers() ->
     [eid_rig:docker(Host, ["rm -f ", Id])
@@ -62,7 +65,7 @@ remove_containers() ->
 -spec label() -> string().
 label() -> "eid.bench=" ++ os:getpid().
 
-%% @doc A node of the machine's own OTP in a host's network, in no container.
+%% @doc Starts a node of the machine's own OTP in a host's network, without a container.
 -spec bare(host(), Name :: string(), Carrier :: [string()]) -> bare().
 bare(Host, Name, Carrier) ->
     Erl = ["exec", integer_to_list(Host), "erl", "-name", Name ++ "@" ++ eid_rig:host_ip(Host),
@@ -71,7 +74,7 @@ bare(Host, Name, Carrier) ->
                                          exec => {eid_rig:script(), Erl}}),
     #{node => Node, peer => Peer}.
 
-%% @doc A node of the machine's own OTP that is not distributed, on the machine itself.
+%% @doc Starts a node of the machine's own OTP on the machine itself, without distribution.
 -spec local(Arguments :: [string()]) -> bare().
 local(Arguments) ->
     {ok, Peer, Node} = peer:start_link(#{connection => standard_io,
@@ -82,7 +85,7 @@ code_paths() -> ["-pa", eid_ct:ebin(), "-pa", ebin()].
 
 ebin() -> filename:absname(filename:dirname(code:which(?MODULE))).
 
-%% @doc Starts an epmd on each host. They end with the process that started them.
+%% @doc Starts an epmd on each host. Each epmd ends with the process that started it.
 -spec start_epmds() -> ok.
 start_epmds() ->
     lists:foreach(fun start_epmd/1, [1, 2]).

@@ -1,8 +1,9 @@
-%% @doc How soon a new node has joined a cluster: by each strategy a new node that looks for its peers, and by two of them one that looks for
-%% nobody, and has to be found.
+%% @doc Measures how soon a new node has joined a cluster. With each strategy, a new node looks for
+%% its peers. With two strategies, peers also have to find a new node that does not look for them.
 %%
-%% The clusters and their nodes are those of the tests (test/eid_cluster.erl): containers on both hosts, OTP releases mixed. Each
-%% new node notes down by itself when its VM was up and when it was connected to each peer.
+%% The clusters and their nodes are the tests' own (test/eid_cluster.erl): containers on both hosts,
+%% OTP releases mixed. Each new node records when its VM was up and when it was connected to each
+%% peer.
 -module(bench_joining).
 
 -export([rows/0]).
@@ -11,7 +12,8 @@
 -define(NEW, 20).
 -define(FOUND, 8).
 -define(MESH_TIME, 20_000).
-%% Milliseconds between two polls, and the time to live of the records, in seconds, which does not shorten that.
+%% Milliseconds between two polls. The records' time to live, in seconds, does not shorten the
+%% interval.
 -define(INTERVAL, 5000).
 -define(TTL, 30).
 -define(SHORTEST, 1_000_000).
@@ -19,7 +21,8 @@
 -spec rows() -> [bench_table:row()].
 rows() ->
     Formed = [{Strategy, [lists:max(Times) || Times <- new_nodes(Strategy, on, ?NEW, [])]} || Strategy <- eid_cluster:strategies()],
-    %% Where nobody else connects nodes, each peer has to find the new one itself.
+    %% With `connect_all false' no other node makes the connections, so each peer finds the new node
+    %% without help.
     [Docker, Dns] = [lists:append(new_nodes(Strategy, off, ?FOUND, ["-connect_all", "false"])) || Strategy <- [docker, dns]],
     [bench_table:row(["a new node connected to all peers after its VM was up, `", atom_to_list(Strategy), "`, 95th percentile of ",
                       integer_to_list(length(Times))],
@@ -28,8 +31,8 @@ rows() ->
         ++ [bench_table:row("a new node without discovery found by a peer, `docker`, median", ns, bench_stats:median(Docker),
                             {"`dns`, every 5 s", bench_stats:median(Dns)}, {ratio, at_most, 0.1})].
 
-%% New nodes, one at a time, each in the place of the one before: nanoseconds until each peer was connected. Where a peer had been
-%% before the VM was up, that counts as the shortest time that is told apart.
+%% Starts new nodes one at a time, and each replaces the node before. Returns the nanoseconds until
+%% each peer was connected. If a peer was connected before the VM was up, its time is SHORTEST.
 new_nodes(Strategy, Discovery, Count, Erl) ->
     Dir = filename:dirname(code:which(?MODULE)),
     Cluster = eid_cluster:start(Strategy, ?STANDING,
@@ -41,7 +44,7 @@ new_nodes(Strategy, Discovery, Count, Erl) ->
     Times.
 
 new_node(Standing, Discovery) ->
-    %% What waits for the peers' next poll must not begin at their last one.
+    %% Starts at a random moment between two polls of the peers.
     Discovery =:= off andalso timer:sleep(rand:uniform(?INTERVAL)),
     {[New], Grown} = eid_cluster:add(Standing, 1, Discovery),
     _ = eid_cluster:await_mesh(Grown, ?MESH_TIME),

@@ -1,21 +1,22 @@
-%% @doc How soon a process that has nothing to do with eid gets its answers while 10,000 lookups are
-%% in flight, at an engine that takes connections and says nothing, and while there are none.
+%% @doc Measures how soon a process that does not use eid gets its answers while 10,000 lookups are
+%% in flight. The engine accepts connections and never answers. Compares this with an idle node.
 -module(bench_latency).
 
 -export([rows/0]).
-%% On the node.
+%% Run on the node.
 -export([measure/0]).
 
 -define(ROUNDS, 3).
 -define(LOOKUPS, 10_000).
 -define(HOST, "127.0.0.6").
 -define(PORT, "4243").
-%% In each state so many processes at once make so many round trips, a millisecond or two apart, so
-%% that what holds one up is not asked less often for it. Lookups take longer than that to give up.
+%% Processes, and round trips of each process, in each state. The processes pause one to two
+%% milliseconds between round trips, so that a slow round trip does not reduce the number of
+%% samples. The lookups' time limit is longer than all round trips of a process together.
 -define(ASKERS, 10).
 -define(ROUND_TRIPS, 500).
 -define(RESPONSE_TIMEOUT, "3000").
-%% The bench's own bound: an Erlang scheduler is not held up for longer.
+%% Nanoseconds. The bench's own bound: eid must not block an Erlang scheduler for longer.
 -define(BOUND, 1.0e6).
 
 -spec rows() -> [bench_table:row()].
@@ -41,10 +42,10 @@ table(#{idle := Idle, busy := Busy, in_flight := InFlight}) ->
                  {value, at_most, ?BOUND}},
                 {"longest", fun lists:max/1, none}]]].
 
-%% @doc Samples of both states, and how many lookups were in flight.
+%% @doc The samples of both states, and the numbers of lookups in flight.
 -spec measure() -> #{idle | busy => [bench_stats:ns()], in_flight => [non_neg_integer()]}.
 measure() ->
-    %% Loads the library.
+    %% The first lookup loads the library.
     {error, timeout} = eid:lookup(node_name(0)),
     Rounds = [turn() || _ <- lists:seq(1, ?ROUNDS)],
     #{idle => lists:append([Idle || {Idle, _, _} <- Rounds]),
@@ -64,7 +65,7 @@ turn() ->
 node_name(N) ->
     binary_to_atom(iolist_to_binary(io_lib:format("~12.16.0b@~s", [N, ?HOST]))).
 
-%% Each has asked, and waits for its answer.
+%% Waits until each process has sent its request and waits for the answer.
 wait_until_all_wait(Pids) ->
     case [Pid || Pid <- Pids, process_info(Pid, status) =:= {status, runnable}] of
         [] -> ok;

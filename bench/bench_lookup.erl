@@ -1,19 +1,19 @@
-%% @doc A warm lookup: against epmd's answer, and against an inspect on a connection that is kept
+%% @doc Compares a warm lookup with epmd's answer, and with an inspect on a connection that is kept
 %% alive.
 %%
-%% Everything is asked by one node, bare on host 1, of host 2: the engine there, and a real epmd
-%% that has a node registered.
+%% One bare node on host 1 sends all requests to host 2: to the engine there, and to a real epmd
+%% with one registered node.
 -module(bench_lookup).
 
 -export([rows/0]).
-%% On the node.
+%% Run on the node.
 -export([measure/3]).
 
 -define(ROUNDS, 60).
 %% Calls in each round: many of the fast functions, few of the slow ones.
 -define(FAST_CALLS, 500).
 -define(SLOW_CALLS, 20).
-%% Between two single calls, in nanoseconds. A node that connects does not look up all the time.
+%% Nanoseconds between two single calls. A node that connects does not look up all the time.
 -define(GAP, 20.0e3).
 %% How many calls are made after a rest, and for how many milliseconds the node rests before each.
 -define(RESTED_CALLS, 100).
@@ -38,14 +38,14 @@ table(#{lookup := Lookup, settings := Settings} = All) ->
                                                    {httpc, "`httpc` inspect, kept alive", none}]]
               end,
     Against("warm `eid:lookup/1`", Lookup, single, {ratio, at_most, 1 / 15})
-    ++ [Row("its limit: reading the five settings that it obeys", Settings,
+    ++ [Row("lower limit of the lookup: the time to read its five settings", Settings,
             {"the lookup", bench_stats:median(Lookup)}, none)]
     ++ case All of
            #{read := Read} ->
-               [Row("and the library's read alone", Read,
+               [Row("the library's read alone", Read,
                     {"the lookup", bench_stats:median(Lookup)}, none)];
            #{} ->
-               [bench_table:missing("and the library's read alone",
+               [bench_table:missing("the library's read alone",
                                     "the library does not answer in the call itself")]
        end
     ++ Against("warm `eid:lookup/1` after a rest of 10 ms", maps:get(rested_lookup, All), rested, none).
@@ -71,13 +71,13 @@ measure(Node, {Name, Ip}, {Engine, Id}) ->
                                                 {{rested, httpc}, rested(Httpc)}]),
     maps:merge(Awake, Rested).
 
-%% Anybody may change them at any time.
+%% A lookup reads these settings each time, because a user may change them at any time.
 read_settings() ->
     [application:get_env(Application, Key)
      || {Application, Key} <- [{kernel, erlang_port}, {kernel, docker_daemon_port}, {eid, engines},
                                {eid, routes}, {eid, allowed_hosts}]].
 
-%% A second is enough for eid to learn what it wants to know before it is asked.
+%% In one second eid learns all containers, and then answers without a request.
 warm_up(Lookup) ->
     [begin Lookup(), timer:sleep(10) end || _ <- lists:seq(1, 100)].
 
@@ -87,8 +87,9 @@ single(Fun, Count) ->
 rested(Fun) ->
     fun() -> timer:sleep(?REST), [bench_stats:apart(Fun, 0)] end.
 
-%% The call of the library in which a lookup reads. It is not part of the API, so all calls of the
-%% library are watched, and that which answers the port is made again. None if a message brings it.
+%% Finds the call of the library in which a lookup reads the port. The call is not part of the API.
+%% Therefore the bench traces all calls of the library and repeats the call that returns the port.
+%% Returns an empty list if a message brings the answer.
 library_read(Lookup, Port) ->
     {Asker, Monitor} = spawn_monitor(fun() -> receive go -> Lookup() end end),
     erlang:trace_pattern({eid_nif, '_', '_'}, true, [local]),

@@ -1,16 +1,17 @@
-%% @doc How long after an engine's `start' event eid knows the new port of a restarted container.
+%% @doc Measures how long after an engine's `start' event eid knows the new port of a restarted
+%% container.
 %%
-%% A node, bare on host 1, reads the raw event stream of host 2's engine. At the event it begins to
-%% ask, once a millisecond, until the port is no longer the former one. In turns with that, it
-%% inspects the container itself at the event, which shows how soon the engine has it to tell.
+%% A bare node on host 1 reads the raw event stream of host 2's engine. After the event it calls
+%% `eid:lookup/1' once a millisecond until the port changes. In some rounds the node inspects the
+%% container at the event instead, which shows how soon the engine has the new port.
 -module(bench_restart).
 
 -export([rows/0]).
-%% On the node.
+%% Run on the node.
 -export([measure/1]).
 
 -define(ROUNDS, 100).
-%% In this many of the rounds there is an inspect before.
+%% Number of rounds with an inspect, which comes before the round's lookup.
 -define(INSPECTS, 20).
 -define(GIVE_UP, 10_000).
 
@@ -29,7 +30,8 @@ table(#{lookup := Lookups, inspect := Inspects}) ->
              {"longest", fun lists:max/1, {value, at_most, 50.0e6}}]]
     ++ [bench_table:row("restarts", count, length(Lookups), none, {value, at_least, ?ROUNDS})].
 
-%% @doc Restarts the container again and again. How long after each event the new port was known.
+%% @doc Restarts the container again and again. Returns the time from each event until the new port
+%% was known.
 -spec measure(Id :: string()) -> #{lookup | inspect => [bench_stats:ns()]}.
 measure(Id) ->
     bench_engine:start(),
@@ -42,7 +44,7 @@ measure(Id) ->
                      end
              end,
     Inspect = fun() -> bench_engine:host_port(bench_engine:inspect(Engine, Id)) end,
-    %% eid has had some time to learn what it wants to know before it is asked.
+    %% In one second eid learns all containers, and then answers without a request.
     _ = Lookup(),
     timer:sleep(1000),
     Events = events(Id),
@@ -54,7 +56,7 @@ measure(Id) ->
     maps:from_list([{Name, [Time || {N, Time} <- Samples, N =:= Name]}
                     || Name <- [lookup, inspect]]).
 
-%% The time from the event until the answer is not the former port. It has to be the new one.
+%% The time from the event until the answer is not the former port. The answer must be the new port.
 restart(Events, Engine, Id, Ask, Inspect) ->
     Former = Inspect(),
     Url = Engine ++ "/containers/" ++ Id ++ "/restart?t=0",
@@ -72,7 +74,7 @@ ask_until_changed(Ask, Former, GiveUp) ->
         Now when Now < GiveUp -> timer:sleep(1), ask_until_changed(Ask, Former, GiveUp)
     end.
 
-%% The engine's event stream of this container's starts.
+%% The engine's stream of this container's `start' events.
 events(Id) ->
     Filters = ["{\"type\":[\"container\"],\"event\":[\"start\"],\"container\":[\"", Id, "\"]}"],
     {ok, Socket} = gen_tcp:connect(eid_rig:host_ip(2), 4243, [binary, {active, true}]),

@@ -1,13 +1,14 @@
-%% @doc `eid serve' and the engine behind it, asked for the same container in the same way: inspects on connections that are
-%% kept alive, several at a time; and a thousand clients that follow the events.
+%% @doc Compares `eid serve' with the engine behind it: both get the same inspects over several
+%% connections that are kept alive. Also connects 1,000 clients that follow the events.
 -module(bench_serve).
 
 -export([rows/0]).
 
-%% Each round asks both for so long.
+%% Number of rounds, and milliseconds of each round.
 -define(ROUNDS, 5).
 -define(ROUND_TIME, 1000).
-%% So many connections, each with a request under way: enough to keep either busy.
+%% Number of connections, each with one request in flight. This is enough to keep either server
+%% busy.
 -define(CONNECTIONS, 16).
 -define(SUBSCRIBERS, 1000).
 -define(WAIT, 20_000).
@@ -30,11 +31,11 @@ rows() ->
     [bench_table:row("`eid serve`: lookups a second, inspects on kept-alive connections", count, bench_stats:median(Eid),
                      {"the engine itself", bench_stats:median(Other)}, {ratio, at_least, 5}),
      bench_table:row("`eid serve`: event subscribers at a time", count, Subscribers, none, {value, at_least, ?SUBSCRIBERS}),
-     bench_table:row("`eid serve`: subscribers that heard of a restart", count, Heard, none, {value, at_least, ?SUBSCRIBERS}),
-     bench_table:row("`eid serve`: requests that the engine got for them, the restart included", count, Subscribed,
+     bench_table:row("`eid serve`: subscribers that received a restart", count, Heard, none, {value, at_least, ?SUBSCRIBERS}),
+     bench_table:row("`eid serve`: requests to the engine for all subscribers, with the restart", count, Subscribed,
                      {"subscribers", Subscribers}, {value, at_most, 20})].
 
-%% In the host's network, as the engine; it ends with its standard input.
+%% Starts `eid serve' in the host's network, like the engine. It ends with its standard input.
 start(Socket) ->
     Eid = filename:join(filename:dirname(filename:dirname(code:which(eid))), "priv/eid"),
     Script = "\"$@\" 2>&1 & read end; kill $!; wait $!",
@@ -53,11 +54,11 @@ await(Port) ->
                 _ -> ok
             end;
         {Port, {exit_status, Status}} -> exit({missing, io_lib:format("eid serve ended with status ~b", [Status])})
-    after ?WAIT -> exit({missing, "eid serve does not begin"})
+    after ?WAIT -> exit({missing, "eid serve does not start"})
     end.
 
-%% Answers a second of all connections together. The client is a program of its own, because one in Erlang takes four times the
-%% time of the server that it asks.
+%% Answers a second over all connections. The client is a separate program, because a client in
+%% Erlang takes four times as long as the server.
 lookups(Socket, Path) ->
     case os:getenv("EID_BENCH_INSPECTS") of
         false -> exit({missing, "the client of the bench is not built"});
@@ -78,7 +79,7 @@ open(Socket) ->
 
 request(Path) -> ["GET ", Path, " HTTP/1.1\r\nHost: h\r\n\r\n"].
 
-%% How many of them hear of a restart.
+%% Returns the number of subscribers that received a restart.
 subscribe(Socket, Id) ->
     Streams = [follow(Socket) || _ <- lists:seq(1, ?SUBSCRIBERS)],
     eid_rig:docker(1, ["restart -t 0 ", Id]),

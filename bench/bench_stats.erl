@@ -1,4 +1,4 @@
-%% @doc Taking samples, in rounds that take turns, and what they come to.
+%% @doc Takes samples in alternating rounds, and computes their statistics.
 -module(bench_stats).
 
 -export([rounds/2, timed/1, apart/2, calls/2, median/1, midmean/1, percentile/2, parabola/1, now_ns/0]).
@@ -9,12 +9,12 @@
 %% Nanoseconds.
 
 -type parabola() :: #{coefficients := {A :: float(), B :: float(), C :: float()}, r2 := float(), residual := float()}.
-%% `A + B*X + C*X*X'. `r2' is the share of the variance that it explains, and `residual' the most that it is wrong by at any of its
-%% points.
+%% `A + B*X + C*X*X'. `r2' is the share of the variance that the parabola explains. `residual' is
+%% its largest error at any of the points.
 
-%% @doc Calls each of the named functions once a round, so that whatever the machine does meanwhile
-%% meets all of them; the order is another one in each round. A function answers a list of
-%% samples, and all those of one name are put together.
+%% @doc Calls each named function once in each round, in a new random order, so that changes in the
+%% machine's load affect all functions alike. A function returns a list of samples. The result has
+%% all samples of each name.
 -spec rounds(pos_integer(), [{Name, fun(() -> [Sample])}]) -> #{Name => [Sample]}.
 rounds(Count, Functions) ->
     rounds(Count, Functions, maps:from_list([{Name, []} || {Name, _} <- Functions])).
@@ -30,15 +30,15 @@ rounds(Count, Functions, Samples) ->
 
 shuffled(List) -> [Item || {_, Item} <- lists:sort([{rand:uniform(), Item} || Item <- List])].
 
-%% @doc How long one call takes, and what it answers.
+%% @doc Calls a function. Returns the time of the call, and the result.
 -spec timed(fun(() -> Result)) -> {ns(), Result}.
 timed(Fun) ->
     Start = now_ns(),
     Result = Fun(),
     {now_ns() - Start, Result}.
 
-%% @doc How long one call takes that comes so long after the one before. The CPU does not rest
-%% meanwhile.
+%% @doc The time of one call that comes `Gap' nanoseconds after the call before. The CPU does not
+%% rest meanwhile.
 -spec apart(fun(() -> term()), ns()) -> ns().
 apart(Fun, Gap) ->
     spin(now_ns() + Gap),
@@ -51,7 +51,7 @@ spin(End) ->
         false -> ok
     end.
 
-%% @doc The mean time of so many calls, one after the other.
+%% @doc The mean time of `Count' calls, one after the other.
 -spec calls(fun(() -> term()), pos_integer()) -> ns().
 calls(Fun, Count) ->
     {Time, ok} = timed(fun() -> repeat(Fun, Count) end),
@@ -60,25 +60,26 @@ calls(Fun, Count) ->
 repeat(_Fun, 0) -> ok;
 repeat(Fun, Count) -> _ = Fun(), repeat(Fun, Count - 1).
 
-%% @doc The middle one.
+%% @doc The middle sample.
 -spec median([number(), ...]) -> number().
 median(Samples) -> percentile(50, Samples).
 
-%% @doc The mean of the middle half.
+%% @doc The mean of the middle half of the samples.
 -spec midmean([number(), ...]) -> number().
 midmean(Samples) ->
     Quarter = length(Samples) div 4,
     Middle = lists:sublist(lists:sort(Samples), Quarter + 1, length(Samples) - 2 * Quarter),
     lists:sum(Middle) / length(Middle).
 
-%% @doc The smallest sample that so many per cent of all do not exceed.
+%% @doc The smallest sample that at least `Percent' per cent of all samples do not exceed.
 -spec percentile(number(), [number(), ...]) -> number().
 percentile(Percent, Samples) ->
     Rank = ceil(Percent / 100 * length(Samples)),
     lists:nth(max(1, Rank), lists:sort(Samples)).
 
-%% @doc The parabola through these points, by least squares: the three normal equations, solved by Cramer's rule. With X up to 1 in
-%% the place of a large one their determinant stays large enough to divide by.
+%% @doc Fits a parabola to these points by least squares. Solves the three normal equations by
+%% Cramer's rule. X is scaled to at most 1, so that the determinant stays large enough for the
+%% division.
 -spec parabola([{X :: number(), Y :: number()}, ...]) -> parabola().
 parabola(Points) ->
     Largest = lists:max([X || {X, _} <- Points]),
@@ -104,6 +105,6 @@ replace_column(I, Column, Matrix) ->
 determinant([[A, B, C], [D, E, F], [G, H, I]]) ->
     A * (E * I - F * H) - B * (D * I - F * G) + C * (D * H - E * G).
 
-%% @doc The time on a clock that only goes forward.
+%% @doc The time of a monotonic clock.
 -spec now_ns() -> integer().
 now_ns() -> erlang:monotonic_time(nanosecond).

@@ -1,4 +1,4 @@
-%% @doc The table: its rows, whether their bounds hold, and how they are written down.
+%% @doc Makes the table of results: the rows, the check of their bounds, and the Markdown.
 -module(bench_table).
 
 -export([row/5, missing/2, holds/1, format/1, format_cells/2, format_number/2]).
@@ -6,10 +6,10 @@
 -export_type([row/0, unit/0, bound/0]).
 
 -type unit() :: ns | bits | bytes | count | number.
-%% What the numbers of a row are: nanoseconds, bits a second, bytes, a count of something, or any number.
+%% The unit of a row's numbers: nanoseconds, bits a second, bytes, a count, or any number.
 
 -type bound() :: none | {ratio | value, at_most | at_least, number()}.
-%% Of the ratio of eid's number to the other one, or of eid's number itself.
+%% A bound on the ratio of eid's number to the other one, or on eid's number.
 
 -type compared() :: none | {Label :: iodata(), number()}.
 
@@ -30,12 +30,12 @@ row(What, Unit, Eid, With, Bound) ->
       bound => format_bound(Unit, Bound),
       holds => check(Bound, Eid, Ratio)}.
 
-%% @doc A row whose measurement did not come about. Nobody knows that its bound holds.
+%% @doc A row without a measurement. Its bound counts as missed.
 -spec missing(What :: iodata(), Why :: iodata()) -> row().
 missing(What, Why) ->
     #{what => What, eid => "not measured", with => Why, ratio => "", bound => "", holds => false}.
 
-%% @doc Whether no row misses its bound.
+%% @doc Returns true if no row misses its bound.
 -spec holds([row()]) -> boolean().
 holds(Rows) ->
     lists:all(fun(#{holds := Holds}) -> Holds =/= false end, Rows).
@@ -60,7 +60,7 @@ format(Rows) ->
                   || #{what := What, eid := Eid, with := With, ratio := Ratio, bound := Bound,
                        holds := Holds} <- Rows]).
 
-%% @doc Any table in Markdown: its columns, and the cells of each row.
+%% @doc Makes any table in Markdown from its columns and the cells of each row.
 -spec format_cells([{Head :: iodata(), left | right}], [[iodata()]]) -> iodata().
 format_cells(Columns, Rows) ->
     {Heads, Sides} = lists:unzip(Columns),
@@ -79,7 +79,7 @@ format_bound(Unit, {value, How, Limit}) -> [sign(How), format_number(Unit, Limit
 sign(at_most) -> "≤ ";
 sign(at_least) -> "≥ ".
 
-%% A small ratio reads better upside down.
+%% Shows a ratio below 0.1 as a fraction, which is easier to read.
 format_ratio(none) -> "";
 format_ratio(Ratio) when Ratio > 0, Ratio < 0.1 -> ["1/", significant(1 / Ratio)];
 format_ratio(Ratio) -> significant(Ratio).
@@ -96,7 +96,7 @@ format_number(number, Number) -> significant(Number);
 format_number(bits, Bits) -> [significant(Bits / 1.0e9), " Gbit/s"];
 format_number(count, Count) -> integer_to_list(round(Count)).
 
-%% Three digits, and as many more as stand before the point.
+%% Three significant digits, and all digits before the decimal point.
 significant(Number) when Number >= 100 -> integer_to_list(round(Number));
 significant(Number) when Number >= 10 -> trimmed(Number, 1);
 significant(Number) when Number >= 1 -> trimmed(Number, 2);

@@ -1,24 +1,25 @@
-%% @doc What a connection carries, and how soon an answer comes: two containers of one host over
-%% their `bridge' and through the `published' port; two hosts through the published port, and bare.
+%% @doc Measures the throughput and the round trip of connections. Two containers of one host use
+%% their `bridge' and the `published' port. Across two hosts, containers use the published port, and
+%% bare nodes use `inet_tcp'.
 %%
-%% Each is measured twice: as Erlang's distribution, and over a plain TCP connection of the same two
-%% nodes (`gen_tcp'), which shows what the network itself gives.
+%% Each connection is measured twice: as Erlang's distribution, and as a plain TCP connection
+%% between the same two nodes (`gen_tcp'), which shows the network's limit.
 -module(bench_traffic).
 
 -export([rows/0]).
-%% On the nodes.
+%% Run on the nodes.
 -export([start_peer/0, distribution/3, tcp/3, forget/1]).
 
 -include_lib("kernel/include/net_address.hrl").
 
 -define(ROUNDS, 5).
-%% Of each measurement in a round.
+%% Nanoseconds of one stream, and number of round trips, for each measurement in a round.
 -define(STREAM_TIME, 400.0e6).
 -define(ROUND_TRIPS, 500).
 -define(BLOB, 1_048_576).
 -define(TCP_PORT, 12346).
 
-%% The address is where the connection has to lead.
+%% The address is the expected remote address of the connection.
 -type way() :: {distribution, From :: map(), node(), Route :: default | published | none,
                 inet:ip_address()}
              | {tcp, From :: map(), inet:ip_address(), inet:port_number()}.
@@ -48,7 +49,7 @@ measure() ->
     Functions = [{Name, fun() -> [sample(Way)] end} || {Name, Way} <- Ways],
     maps:map(fun(_, Samples) -> summary(Samples) end, bench_stats:rounds(?ROUNDS, Functions)).
 
-%% The host port of the plain connection's port.
+%% The host port on which the container publishes TCP_PORT.
 host_port(Host, Id) ->
     Bindings = eid_rig:docker(Host, ["port ", Id, " ", integer_to_list(?TCP_PORT)]),
     [_Ip, Port] = string:split(hd(string:lexemes(Bindings, "\n")), ":", trailing),
@@ -76,7 +77,7 @@ set_route(_From, _Node, none) ->
 set_route(From, Node, Route) ->
     try ok = bench_hosts:call(From, eid, set_route, [Node, Route])
     catch
-        %% An eid without this target takes no other way by itself.
+        %% A version of eid without the target `published' always dials the published port.
         error:{bad_setting, _} when Route =:= published -> ok
     end.
 
@@ -112,7 +113,8 @@ pair(What, Way, {Label, OtherWay}, {StreamBound, RoundTripBound}, Ways) ->
                              RoundTripBound)]
     end.
 
-%% How much of what the network gives the distribution carries. The rest is Erlang's own cost.
+%% The share of the network's throughput that the distribution carries. The rest is Erlang's own
+%% cost.
 limit(Route, Way, TcpWay, Ways) ->
     {TcpBits, _} = maps:get(TcpWay, Ways),
     [bench_table:row(["distribution, two containers of one host, ", Route, ": throughput"], bits,
@@ -123,10 +125,10 @@ other_way(What, Ip) ->
     bench_table:missing([What, ": throughput and round trip"],
                         ["the connection went to ", inet:ntoa(Ip), " instead"]).
 
-%% @doc Starts what answers: a process for the distribution, another for plain connections.
+%% @doc Starts the answering processes: one for the distribution, and one for plain connections.
 -spec start_peer() -> ok.
 start_peer() ->
-    %% Whoever calls this is gone soon.
+    %% The spawned processes are not linked, because the caller ends soon.
     Self = self(),
     spawn(fun() ->
                   true = register(?MODULE, self()),
@@ -148,7 +150,7 @@ answer() ->
     end,
     answer().
 
-%% @doc Measures a connection of the distribution, and tells where it leads.
+%% @doc Measures a connection of the distribution. Also returns its remote address.
 -spec distribution(node(), bench_stats:ns(), pos_integer()) -> {inet:ip_address(), sample()}.
 distribution(Node, StreamTime, RoundTrips) ->
     true = net_kernel:connect_node(Node),
@@ -159,18 +161,18 @@ distribution(Node, StreamTime, RoundTrips) ->
     bench_stats:calls(Reply, 100),
     Trips = round_trips(Reply, RoundTrips),
     Blob = binary:copy(<<0>>, ?BLOB),
-    %% The last answer comes when all has arrived.
+    %% The last answer comes when all data has arrived.
     Bits = bits_per_second(fun() -> Peer ! Blob end, Reply, StreamTime),
     {Ip, {Bits, Trips}}.
 
-%% @doc Ends a connection, and waits until that is so.
+%% @doc Ends a connection and waits until the node has noticed.
 -spec forget(node()) -> ok.
 forget(Node) ->
     erlang:monitor_node(Node, true),
     erlang:disconnect_node(Node),
     receive {nodedown, Node} -> ok end.
 
-%% @doc The same over a plain connection.
+%% @doc The same measurement over a plain connection.
 -spec tcp({inet:ip_address(), inet:port_number()}, bench_stats:ns(), pos_integer()) -> sample().
 tcp({Ip, Port}, StreamTime, RoundTrips) ->
     {ok, Socket} = gen_tcp:connect(Ip, Port, tcp_options()),
@@ -193,7 +195,8 @@ accept(Listen) ->
     echo(Socket),
     accept(Listen).
 
-%% Each byte 1 is sent back; what follows a byte 0 is a stream, and a byte 1 at its end is too.
+%% Returns each byte 1. A byte 0 begins a stream, and a byte 1 at the end of the stream is returned
+%% too.
 echo(Socket) ->
     case gen_tcp:recv(Socket, 1) of
         {ok, <<1>> = Byte} -> ok = gen_tcp:send(Socket, Byte), echo(Socket);
@@ -213,7 +216,7 @@ swallow(Socket) ->
 round_trips(Reply, Count) ->
     [element(1, bench_stats:timed(Reply)) || _ <- lists:seq(1, Count)].
 
-%% Sends blobs for so long, and counts until the last one's arrival.
+%% Sends blobs for this time, and waits until the last blob has arrived.
 bits_per_second(Send, Last, StreamTime) ->
     Start = bench_stats:now_ns(),
     Blobs = send_until(Send, Start + StreamTime, 0),

@@ -1,10 +1,10 @@
-%% @doc `make bench': runs the parts, writes the table, and says by its exit status whether every
-%% bound holds. Run by run.sh; README.md tells what is measured.
+%% @doc Runs the parts of `make bench' and writes the table. The exit status shows whether every
+%% bound holds. run.sh starts it; README.md describes the measurements.
 -module(eid_bench).
 
 -export([main/0]).
 
-%% The parts in the table's order. Some need the rig: two Docker hosts on this machine.
+%% The parts, in the table's order. Some parts need the rig: two Docker hosts on this machine.
 -define(PARTS, [{lookup, bench_lookup, rig},
                 {connect, bench_connect, rig},
                 {cold, bench_cold, no_rig},
@@ -15,13 +15,13 @@
                 {latency, bench_latency, no_rig},
                 {serve, bench_serve, rig},
                 {forward, bench_forward, no_rig}]).
-%% A part that takes longer is given up.
+%% Milliseconds after which a part is given up.
 -define(PART_TIME, 600_000).
-%% Between two parts, what the first has left running ends.
+%% Milliseconds between two parts, in which leftovers of the first part end.
 -define(REST, 2_000).
 
-%% @doc Runs the parts named on the command line after `-extra', or all, and ends the VM. Only a run
-%% of all is written to a file, which `EID_BENCH_RESULTS' names.
+%% @doc Runs the parts named on the command line after `-extra', or all parts, and ends the VM. Only
+%% a run of all parts writes the file named by `EID_BENCH_RESULTS'.
 -spec main() -> no_return().
 main() ->
     Chosen = [list_to_existing_atom(Part) || Part <- init:get_plain_arguments()],
@@ -42,7 +42,8 @@ write(Report) ->
         File -> ok = file:write_file(File, unicode:characters_to_binary(Report))
     end.
 
-%% Whether the hosts are there for the parts that need them. run.sh has brought them up.
+%% If a part needs the hosts, checks that they are available and starts an epmd on each host. run.sh
+%% has started the hosts.
 rig(Parts) ->
     case lists:keymember(rig, 3, Parts) andalso eid_rig:available() of
         true -> bench_hosts:start_epmds(), up;
@@ -50,7 +51,7 @@ rig(Parts) ->
         {skip, Why} -> {missing, Why}
     end.
 
-%% The rows of a part, and what it has to say beside them: a section with a table of its own.
+%% Returns a part's rows, and its own section if it has one.
 run({Name, _, rig}, {missing, Why}) ->
     {[bench_table:missing(atom_to_list(Name), Why)], ""};
 run({Name, Module, _}, Rig) ->
@@ -63,7 +64,7 @@ run({Name, Module, _}, Rig) ->
         Rows -> {Rows, ""}
     end.
 
-%% The nodes that a part has started are linked to the process that it runs in, and end with it.
+%% A part's nodes are linked to the process in which the part runs, and end with it.
 rows(Name, Module) ->
     Self = self(),
     {Runner, Monitor} = spawn_monitor(fun() -> Self ! {self(), Module:rows()}, exit(shutdown) end),
@@ -74,7 +75,7 @@ rows(Name, Module) ->
             [bench_table:missing(atom_to_list(Name), Why)];
         {'DOWN', Monitor, process, Runner, Crash} ->
             io:format(standard_error, "bench: ~s: ~p~n", [Name, Crash]),
-            [bench_table:missing(atom_to_list(Name), "it crashed; its log says why")]
+            [bench_table:missing(atom_to_list(Name), "it crashed; see the log")]
     after ?PART_TIME ->
             exit(Runner, kill),
             [bench_table:missing(atom_to_list(Name), "it took too long")]
@@ -83,11 +84,12 @@ rows(Name, Module) ->
 introduction(Rig) ->
     ["# Results of `make bench`\n"
      "\n"
-     "Made by `make bench`, not by hand. ", measured(Rig), "\n"
+     "`make bench` writes this file; do not edit it. ", measured(Rig), "\n"
      "\n"
-     "Whatever is compared was measured in this one run, in rounds that take turns. A number is\n"
-     "the median unless the row says otherwise, and the ratio is eid's divided by the other one.\n"
-     "[README.md](README.md) says how each row comes about.\n"].
+     "All numbers come from this one run, in which the compared systems take turns.\n"
+     "A number is the median unless the row names another figure.\n"
+     "The ratio is eid's number divided by the other one.\n"
+     "[README.md](README.md) describes each measurement.\n"].
 
 measured(Rig) ->
     [calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),

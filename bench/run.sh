@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the bench; README.md, next to this file, says what it measures. `run.sh PART…` runs some parts only,
-# and then nothing is written.
+# Runs the bench and writes RESULTS.md. README.md describes the parts. `run.sh PART…` runs only these parts
+# and writes no file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,7 @@ if cargo build --quiet --release --locked -p eid-cli --example inspects; then
   export EID_BENCH_INSPECTS=$target/release/examples/inspects
 fi
 
-# Whether one of these parts is measured on the rig; without any, all are.
+# Succeeds if one of these parts needs the rig. Without arguments, all parts run.
 need_rig() {
   local part
   for part in "$@"; do
@@ -32,7 +32,7 @@ need_rig() {
   [ $# -eq 0 ]
 }
 
-# Hosts that were up before stay up.
+# Hosts that were already up stay up.
 if need_rig "$@" && "$rig" available > /dev/null && [[ $("$rig" info) != *engine.state=up*engine.state=up* ]]; then
   trap '"$rig" down' EXIT
   trap 'exit 130' INT TERM HUP
