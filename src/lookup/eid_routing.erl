@@ -188,9 +188,13 @@ bad_endpoint(Text) ->
     eid_config:bad_setting("an engine must be \"tcp://HOST:PORT\", \"https://HOST:PORT\" or "
                            "\"unix:///PATH\", where HOST may be {host}; it is ~tp", [Text]).
 
-scheme(<<"https://", _/binary>>) -> https;
-scheme(<<"unix://", _/binary>>) -> unix;
-scheme(_) -> tcp.
+%% OTP 29 does not load a pattern for the prefix here if OTP 25 has compiled it.
+scheme(Template) ->
+    case binary:split(Template, <<"://">>) of
+        [<<"https">>, _] -> https;
+        [<<"unix">>, _] -> unix;
+        _ -> tcp
+    end.
 
 %% @doc The engine of the host with this name, as in node names, and this address.
 -spec engine(Host :: binary(), inet:ip_address(), settings()) -> eid_nif:engine().
