@@ -40,28 +40,24 @@ loop(#{events := Events} = History) ->
             loop(History)
     end.
 
-%% Waits until the recorder runs, because a peer may connect while the VM still starts.
 -spec history() -> history().
-history() ->
-    case whereis(?MODULE) of
-        undefined ->
-            timer:sleep(10),
-            history();
-        Recorder ->
-            Ref = make_ref(),
-            Recorder ! {history, self(), Ref},
-            await(Ref)
-    end.
+history() -> ask(fun(Ref) -> {history, self(), Ref} end).
 
 %% Writes a text to this node's log. If a remote call logged the text directly, the logger would
 %% send it to the calling node.
 -spec log(string()) -> ok.
-log(Text) ->
-    Ref = make_ref(),
-    ?MODULE ! {log, Text, self(), Ref},
-    await(Ref).
+log(Text) -> ask(fun(Ref) -> {log, Text, self(), Ref} end).
 
-await(Ref) ->
-    receive {Ref, Answer} -> Answer after 5000 -> error(timeout) end.
+%% A node can be connected before its VM has started the recorder.
+ask(Message) ->
+    case whereis(?MODULE) of
+        undefined ->
+            timer:sleep(10),
+            ask(Message);
+        Recorder ->
+            Ref = make_ref(),
+            Recorder ! Message(Ref),
+            receive {Ref, Answer} -> Answer after 60_000 -> error(timeout) end
+    end.
 
 now_us() -> os:system_time(microsecond).

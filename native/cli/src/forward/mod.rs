@@ -62,11 +62,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         None => available_parallelism().map_or(1, NonZeroUsize::get),
     };
     let limit = connection_limit(arguments.max_connections, rules.len() * threads)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
+    // Before the first client can connect: without a handler, SIGTERM ends the process at once.
+    let signals = {
+        let _entered = runtime.enter();
+        signals().map_err(no_start)?
+    };
     let sockets = sockets(&rules, threads)?;
     let addresses: io::Result<Vec<SocketAddr>> = sockets[0].iter().map(address_of).collect();
     let addresses = addresses.map_err(no_start)?;
     arguments.log.start();
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(no_start)?;
     let route = |rule| Route {
         rule,
         health: TargetHealth::default(),
@@ -97,7 +102,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     for (own, sockets) in sockets.into_iter().enumerate() {
         threads.push(worker::start(service, own, sockets).map_err(no_start)?);
     }
-    let ended = runtime.block_on(wait_and_drain(service, arguments.drain));
+    runtime.block_on(wait_and_drain(service, signals, arguments.drain));
     enter(service, phase::OVER);
     for thread in threads {
         // A panic ends the process.
@@ -106,7 +111,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // A worker may have sent a connection to another one that had ended already.
     service.workers.clear();
     runtime.shutdown_background();
-    ended
+    Ok(())
 }
 
 /// Enters a phase, and wakes the workers up.
@@ -153,8 +158,8 @@ fn connection_limit(wanted: Option<NonZeroUsize>, listeners: usize) -> Result<us
 }
 
 /// Waits for a signal, and then for the connections to end.
-async fn wait_and_drain(service: &'static Service, drain: Duration) -> Result<(), Failure> {
-    let [mut terminate, mut interrupt, mut figures] = signals().map_err(no_start)?;
+async fn wait_and_drain(service: &'static Service, signals: [Signal; 3], drain: Duration) {
+    let [mut terminate, mut interrupt, mut figures] = signals;
     for route in &service.routes {
         tokio::spawn(prepare(service, route));
     }
@@ -184,7 +189,6 @@ async fn wait_and_drain(service: &'static Service, drain: Duration) -> Result<()
     if !ended {
         warn!("{} connections are cut", count());
     }
-    Ok(())
 }
 
 /// Looks a target up at the start, so that a mistake is logged before the first connection.
