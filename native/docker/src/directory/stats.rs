@@ -83,18 +83,22 @@ impl Stats {
     }
 
     pub(super) fn latency(&self) -> Latency {
-        let counts: Vec<u64> = self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        let total: u64 = counts.iter().sum();
         let max = Duration::from_nanos(self.max_nanos.load(Ordering::Relaxed));
-        let percentile = |percent: u64| {
-            let mut rest = (total * percent).div_ceil(100);
-            let found = counts.iter().position(|&count| {
-                let is_in = rest <= count;
-                rest = rest.saturating_sub(count);
-                is_in
-            });
-            let found = found.filter(|_| total > 0).map_or(Duration::ZERO, middle);
-            found.min(max)
+        let total: u64 = self.outcomes.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        let mut buckets = self
+            .buckets
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .enumerate();
+        let (mut seen, mut last) = (0, 0);
+        // Called with rising percentages, so that one pass over the buckets is enough.
+        let mut percentile = |percent: u64| {
+            let wanted = (total * percent).div_ceil(100);
+            while seen < wanted {
+                let Some((bucket, count)) = buckets.next() else { break };
+                (seen, last) = (seen + count, bucket);
+            }
+            middle(last).min(max)
         };
         Latency {
             p50: percentile(50),
